@@ -24,6 +24,7 @@ from types import ModuleType
 
 from fsgan_core.contract.errors import InputError, MachineError
 from fsgan_core.contract.version import __version__
+from fsgan_core.runtime.user_paths import expand_home, resolve_links
 
 __all__ = [
     "change_init_file",
@@ -49,7 +50,7 @@ DEPLOYED = ("nuke_plugin", "gizmos")
 
 def find_nuke_folder(given: str = "") -> Path:
     """Returns the folder where Nuke looks for a user's init.py: `given`, else `.nuke` in the home folder."""
-    return Path(given).expanduser().absolute() if given else Path.home() / ".nuke"
+    return expand_home(given).absolute() if given else Path.home() / ".nuke"
 
 
 def find_plugin() -> Path:
@@ -77,7 +78,7 @@ def deploy_plugin(destination: Path) -> Path:
         MachineError: the folder cannot be written.
     """
     source = find_plugin().parent
-    destination = destination.expanduser().absolute()
+    destination = expand_home(destination).absolute()
     if destination.exists() and any(destination.iterdir()) and not (destination / "nuke_plugin" / "init.py").is_file():
         raise InputError(f"{destination} is there and is no copy of the plugin; name another folder")
     try:
@@ -198,7 +199,7 @@ def change_init_file(init: Path, plugin: Path | None) -> bool:
             after = _add_block(rest, plugin, was_new or before is None)
         if after == before:
             return False
-        target = init.resolve()  # where init.py is a link, the file that it leads to changes
+        target = resolve_links(init)  # where init.py is a link, the file that it leads to changes
         target.parent.mkdir(parents=True, exist_ok=True)
         backup = init.with_name(BACKUP_NAME)
         if plugin is not None and before is not None and BLOCK_BEGIN not in before:

@@ -7,15 +7,17 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-from fsgan_core.contract.errors import FsganError, MachineError
+if TYPE_CHECKING:
+    from fsgan_core.cli.present import Presenter
 
 __all__ = ["main"]
 
 EXIT_INTERRUPTED = 130
+LIGHT_COMMANDS = ("params", "nuke")  # they load no numerical libraries
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,32 +27,82 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The words after `fsgan`; None takes those of this process.
 
     Returns:
-        The exit code: 0 done, 1 some frames failed, 2 wrong request, 3 a problem of this machine, 130 interrupted.
+        The exit code: 0 done, 1 some frames failed, 2 wrong request, 3 a problem of this machine, 4 a fault of this
+        program, 130 interrupted.
     """
-    from fsgan_core.cli.parser import make_parser
-    from fsgan_core.cli.present import Presenter
-    from fsgan_core.cli.progress import make_farm_progress
-
-    options = make_parser().parse_args(sys.argv[1:] if arguments is None else arguments)
-    presenter = Presenter(
-        json=options.json, quiet=options.quiet, verbose=options.verbose, farm_progress=make_farm_progress(options)
-    )
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    presenter: Presenter | None = None
     try:
-        with _interrupt_on_terminate(), presenter:
-            return int(options.run(options, presenter))
-    except FsganError as error:
-        presenter.show_error(error)
-        return error.exit_code
+        from fsgan_core.cli.parser import make_parser
+        from fsgan_core.cli.present import Presenter
+        from fsgan_core.cli.progress import make_farm_progress
+        from fsgan_core.runtime.process_memory import check_address_space
+        from fsgan_core.runtime.threads import bound_thread_memory
+
+        bound_thread_memory()
+        options = make_parser().parse_args(words)
+        presenter = Presenter(
+            json=options.json, quiet=options.quiet, verbose=options.verbose, farm_progress=make_farm_progress(options)
+        )
+        if options.command not in LIGHT_COMMANDS:
+            check_address_space()
+        with _interrupt_on_terminate(), _report_thread_faults(words), presenter:
+            code = int(options.run(options, presenter))
+        sys.stdout.flush()
+        return code
     except KeyboardInterrupt:
-        presenter.show_interrupted()
+        if presenter is not None:
+            presenter.show_interrupted()
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         # The program that read our output has ended.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _abandon_standard_output()
         return 0
-    except MemoryError:
-        presenter.show_error(MachineError("this machine does not have enough memory for the job"))
-        return MachineError.exit_code
+    except Exception as error:
+        return _show_failure(error, words, presenter)
+
+
+def _show_failure(error: Exception, words: Sequence[str], presenter: Presenter | None) -> int:
+    """Show an error in one line; return the exit code."""
+    from fsgan_core.cli.failures import explain_exception, print_error
+    from fsgan_core.contract.safe_text import escape_lines
+
+    known = explain_exception(error, words)
+    try:
+        if presenter is None:
+            print_error(f"fsgan: {escape_lines(str(known))}")
+        else:
+            presenter.show_error(known)
+        sys.stdout.flush()
+    except OSError as failure:
+        # Standard output cannot be written, for example because its disk is full.
+        _abandon_standard_output()
+        if not isinstance(error, OSError):
+            print_error(f"fsgan: {failure.strerror or failure}")
+    return known.exit_code
+
+
+def _abandon_standard_output() -> None:
+    """Let what is still in the buffer of standard output go nowhere; the interpreter writes it when it ends."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextmanager
+def _report_thread_faults(words: Sequence[str]) -> Iterator[None]:
+    """Write the faults of other threads to a log file instead of printing tracebacks."""
+    from fsgan_core.cli.failures import explain_exception, print_error
+    from fsgan_core.contract.safe_text import escape_lines
+
+    def report(fault: threading.ExceptHookArgs) -> None:
+        if fault.exc_value is not None:
+            print_error(f"fsgan: {escape_lines(str(explain_exception(fault.exc_value, words)))}")
+
+    previous_hook, threading.excepthook = threading.excepthook, report
+    try:
+        yield
+    finally:
+        threading.excepthook = previous_hook
 
 
 @contextmanager

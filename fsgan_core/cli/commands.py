@@ -247,7 +247,8 @@ def run_params(options: Namespace, presenter: Presenter) -> int:
     if options.json:
         presenter.print_json(build_parameter_data(stages))
     elif options.markdown:
-        presenter.print_line(build_parameter_page(stages).rstrip("\n"))
+        for line in build_parameter_page(stages).rstrip("\n").split("\n"):
+            presenter.print_line(line)
     else:
         for line in iterate_parameter_lines(stages):
             presenter.print_line(line)

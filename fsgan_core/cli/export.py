@@ -6,10 +6,10 @@ import argparse
 from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fsgan_core.contract.licences import LICENCE_LIMITS
+from fsgan_core.runtime.user_paths import expand_home
 
 if TYPE_CHECKING:
     from fsgan_core.cli.present import Presenter
@@ -61,7 +61,7 @@ def run_cattery(options: Namespace, presenter: Presenter) -> int:
     """Run `fsgan export cattery`."""
     from fsgan_core.networks.cattery.export import CATTERY_FOLDER, choose_weights, export_cattery
 
-    folder = Path(options.output).expanduser()
+    folder = expand_home(options.output)
     exported = export_cattery(folder, choose_weights(options.network, options.allow))
     if options.json:
         presenter.print_json(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from fsgan_core.contract.errors import InputError
 from fsgan_core.contract.licences import LICENCE_CLASSES
 from fsgan_core.contract.protocol import FARM_TASKS, FarmTaskRequest
+from fsgan_core.runtime.user_paths import expand_home
 
 if TYPE_CHECKING:
     from fsgan_core.cli.present import Presenter
@@ -235,7 +236,7 @@ def run_bundle(options: Namespace, presenter: Presenter) -> int:
         )
     else:
         bundle = make_bundle(_load_shot(options), farm)
-    folder = Path(options.output).expanduser().absolute()
+    folder = expand_home(options.output).absolute()
     files = write_bundle(bundle, folder)
     summary = bundle.summarise(folder)
     if options.json:
@@ -322,7 +323,7 @@ def _make_task_request(options: Namespace) -> FarmTaskRequest:
     return FarmTaskRequest(
         task=options.task,
         shot=str(Path(options.shot).absolute()),
-        work=str(Path(options.work).expanduser().absolute()),
+        work=str(expand_home(options.work).absolute()),
         paths=paths,
         frames=options.frames,
         number=options.number,
@@ -371,7 +372,7 @@ def run_session(options: Namespace, presenter: Presenter) -> int:
     from fsgan_core.cli.worker import serve_session
     from fsgan_core.farm.session import start_session, stop_session
 
-    folder = Path(options.folder).expanduser().absolute()
+    folder = expand_home(options.folder).absolute()
     if options.what == "serve":
         return serve_session(folder)
     presenter.print_line(start_session(folder) if options.what == "start" else stop_session(folder))

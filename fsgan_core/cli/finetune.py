@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from fsgan_core.cli.arguments import make_source_clips, make_stages
 from fsgan_core.contract.licences import LICENCE_CLASSES
+from fsgan_core.runtime.user_paths import expand_home
 
 if TYPE_CHECKING:
     from fsgan_core.cli.present import Presenter
@@ -129,7 +130,7 @@ def run_finetune(options: Namespace, presenter: Presenter) -> int:
     """Run `fsgan finetune`."""
     from fsgan_core.training.finetune import finetune_network, make_default_output
 
-    output = Path(options.output or make_default_output(options.source[0])).expanduser()
+    output = expand_home(options.output or make_default_output(options.source[0]))
     preview = Path(options.preview) if options.preview else output.with_name(f"{output.stem}_preview")
     result = finetune_network(
         make_source_clips(options),

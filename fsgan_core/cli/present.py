@@ -10,11 +10,14 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from fsgan_core.cli.failures import print_error
 from fsgan_core.contract.errors import FramesFailedError, FsganError
+from fsgan_core.contract.safe_text import escape_line, escape_lines
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
     from rich.table import Table
+    from rich.text import Text
 
     from fsgan_core.cli.progress import FarmProgress
     from fsgan_core.runtime.events import Event, RenderResult
@@ -104,14 +107,15 @@ class Presenter:
                 return
             key = (event.kind, event.subject)
             if key not in self._tasks:
-                text = EVENT_LABELS.get(event.kind, "") + event.subject
+                text = escape_line(EVENT_LABELS.get(event.kind, "") + event.subject)
                 self._tasks[key] = progress.add_task(text, total=event.total)
             progress.update(self._tasks[key], completed=event.done, total=event.total)
             if event.kind == "train":
-                text = f"{EVENT_LABELS['train']}{event.subject}, {event.message}"
+                text = escape_line(f"{EVENT_LABELS['train']}{event.subject}, {event.message}")
                 progress.update(self._tasks[key], description=text)
             if event.state == "failed":
-                progress.console.print(f"frame {event.frame}: {event.message}", style="red", markup=False)
+                line = escape_lines(f"frame {event.frame}: {event.message}")
+                progress.console.print(line, style="red", markup=False)
 
     def show_result(self, result: RenderResult) -> int:
         """Print the result of a render, and return the exit code."""
@@ -127,7 +131,7 @@ class Presenter:
             for line in summarise_result(result):
                 self.print_line(line)
         if failures:
-            print(f"fsgan: {FramesFailedError(failures)}", file=sys.stderr)
+            self.print_problem(str(FramesFailedError([(frame, escape_line(text)) for frame, text in failures])))
         return code
 
     def print_json(self, data: Mapping[str, Any] | list[Any]) -> None:
@@ -138,7 +142,7 @@ class Presenter:
         """Print a line of a result, for people."""
         self._end_progress()
         if not self.quiet:
-            print(line, flush=True)
+            print(escape_line(line), flush=True)
 
     def print_table(self, table: Table) -> None:
         """Print a table of a result, for people."""
@@ -146,14 +150,18 @@ class Presenter:
         if not self.quiet:
             from rich.console import Console
 
+            class SafeConsole(Console):
+                def render_str(self, text: str, **options: Any) -> Text:
+                    return super().render_str(escape_line(text), **options)
+
             # A program that reads a pipe needs each row on one line.
             terminal = sys.stdout.isatty()
-            Console(width=None if terminal else 10_000).print(table, crop=terminal)
+            SafeConsole(width=None if terminal else 10_000).print(table, crop=terminal)
 
     def print_problem(self, message: str) -> None:
         """Print what is wrong with a part of a result, also if only errors are shown."""
         self._end_progress()
-        print(f"fsgan: {message}", file=sys.stderr, flush=True)
+        print_error(f"fsgan: {escape_lines(message)}")
 
     def show_error(self, error: FsganError) -> None:
         """Show the error that ended a command."""
@@ -167,18 +175,18 @@ class Presenter:
                     "error": {"kind": type(error).__name__, "message": str(error)},
                 }
             )
-        print(f"fsgan: {error}", file=sys.stderr, flush=True)
+        print_error(f"fsgan: {escape_lines(str(error))}")
 
     def show_interrupted(self) -> None:
         """Show that the command was interrupted."""
         message = "interrupted; run the same command again to continue"
         if self.json:
             self.print_json({"ok": False, "exit_code": 130, "error": {"kind": "Interrupted", "message": message}})
-        print(f"fsgan: {message}", file=sys.stderr, flush=True)
+        print_error(f"fsgan: {message}")
 
     def _print_json_line(self, data: Mapping[str, Any]) -> None:
         with self._lock:
-            print(jsonlib.dumps(data, default=str), file=sys.stderr, flush=True)
+            print_error(jsonlib.dumps(data, default=str))
 
     def _set_up_log(self) -> None:
         if self._farm_progress is not None and not self.quiet:
@@ -201,9 +209,9 @@ class _ConsoleLogHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         message = record.getMessage()
-        if record.exc_info:
-            message += "\n" + logging.Formatter().formatException(record.exc_info)
         presenter = self._presenter
+        if record.exc_info and (presenter.json or presenter.verbose > 1):
+            message += "\n" + logging.Formatter().formatException(record.exc_info)
         if presenter._farm_progress is not None:
             from fsgan_core.cli.progress import format_frame_facts
 
@@ -220,9 +228,10 @@ class _ConsoleLogHandler(logging.Handler):
                 }
             )
         elif presenter._progress is not None:
-            presenter._progress.console.print(f"{record.levelname.lower()}: {message}", markup=False, highlight=False)
+            line = escape_lines(f"{record.levelname.lower()}: {message}")
+            presenter._progress.console.print(line, markup=False, highlight=False)
         else:
-            print(f"{record.levelname.lower()}: {message}", file=sys.stderr, flush=True)
+            print_error(escape_lines(f"{record.levelname.lower()}: {message}"))
 
 
 def summarise_result(result: RenderResult) -> list[str]:

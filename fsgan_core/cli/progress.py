@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from argparse import Namespace
 from typing import TYPE_CHECKING
 
+from fsgan_core.cli.failures import print_error
 from fsgan_core.contract.errors import FsganError
+from fsgan_core.contract.safe_text import escape_line
 from fsgan_core.runtime.process_memory import measure_resident_bytes
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class FarmProgress:
 
 def _print_line(line: str) -> None:
     """Print one line, without line breaks that would start another directive."""
-    print(" ".join(line.split())[:MAX_LINE_LENGTH], file=sys.stderr, flush=True)
+    print_error(escape_line(" ".join(line.split()))[:MAX_LINE_LENGTH])
 
 
 def format_frame_facts(record: logging.LogRecord) -> str:

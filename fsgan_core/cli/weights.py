@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fsgan_core.contract.errors import WeightsError
 from fsgan_core.contract.licences import LICENCE_CLASSES
+from fsgan_core.runtime.user_paths import expand_home
 
 if TYPE_CHECKING:
     from fsgan_core.cli.present import Presenter
@@ -234,7 +235,7 @@ def run_import(options: Namespace, presenter: Presenter) -> int:
     folder = find_writable_folder()
     results = list(
         import_all_weights(
-            Path(options.place).expanduser(),
+            expand_home(options.place),
             folder,
             name=options.name,
             licence=options.licence,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fsgan_core.contract.errors import OutputError
+from fsgan_core.runtime.user_paths import expand_home
 
 if TYPE_CHECKING:
     from fsgan_core.cli.present import Presenter
@@ -134,7 +135,7 @@ def _redirect_standard_error(log: str) -> Callable[[], None]:
     """Redirect standard error to the log file; return a function that limits the size of the file."""
     if not log:
         return lambda: None
-    path = Path(log).expanduser()
+    path = expand_home(log)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)

@@ -36,6 +36,7 @@ from fsgan_core.runtime.cache import compute_code_digest, compute_digest, get_ca
 from fsgan_core.runtime.device import choose_device
 from fsgan_core.runtime.events import Event, EventListener, ignore_event
 from fsgan_core.runtime.threads import limit_algebra_threads
+from fsgan_core.runtime.user_paths import expand_home
 
 __all__ = [
     "ClipSection",
@@ -148,7 +149,7 @@ def _load_named_track(clip_input: ClipInput, allow: str) -> Track:
         TrackError: It cannot be read, or is of pictures of another size.
         WeightsError: It was made with weights whose licence is not allowed.
     """
-    track = load_track(Path(clip_input.clip.track).expanduser())
+    track = load_track(expand_home(clip_input.clip.track))
     for weights in track.weights:
         if not is_allowed(weights.licence, allow):
             level, setting = resolve_allow(allow)

@@ -17,6 +17,7 @@
     |  |- WorkerError                  a worker that does not start, does not answer, or died
     |  `- SessionRefusedError          the process of a farm's session refuses a task
     |- FramesFailedError           1   some frames failed, the others are rendered; the failed ones are listed
+    |- InternalError               4   a fault of this program, not of the request and not of this machine
     `- CancelledError            130   somebody cancelled the work
 
 The message of each says what is wrong, where, and what to do; it is shown without changes.
@@ -34,7 +35,7 @@ class FsganError(Exception):
         exit_code: Exit code of a command that ends with this error.
     """
 
-    exit_code = 1
+    exit_code = 4
 
 
 class InputError(FsganError):
@@ -105,6 +106,10 @@ class WorkerError(MachineError):
 
 class SessionRefusedError(MachineError):
     """The process of a farm's session has another version or environment than the task."""
+
+
+class InternalError(FsganError):
+    """This program has a fault; the message names the log file with the details."""
 
 
 class CancelledError(FsganError):

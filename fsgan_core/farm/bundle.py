@@ -40,6 +40,7 @@ from fsgan_core.render.plan import plan_shot_job
 from fsgan_core.render.staleness import KEYED_CODE
 from fsgan_core.runtime.atomic import write_atomically
 from fsgan_core.runtime.cache import compute_code_digest
+from fsgan_core.runtime.user_paths import expand_home
 
 __all__ = ["FarmBundle", "describe_job_engines", "make_bundle", "write_bundle"]
 
@@ -125,7 +126,7 @@ def make_bundle(shot: Shot, options: FarmOptions | None = None) -> FarmBundle:
     if options.chunk < 1:
         raise InputError("a chunk has at least one frame")
     shot = _make_paths_absolute(shot)
-    work_folder = str(Path(options.work_folder or Path(shot.output.path).parent / "fsgan_farm").expanduser().absolute())
+    work_folder = str(expand_home(options.work_folder or Path(shot.output.path).parent / "fsgan_farm").absolute())
     job = RenderJob(plan_shot_job(shot))
     tuned = options.finetune_iterations > 0
     made_files = _plan_made_files(shot, work_folder)
@@ -187,7 +188,7 @@ def _make_paths_absolute(shot: Shot) -> Shot:
     if config and config != shot.stages.colour.config:
         shot = replace(shot, stages=replace(shot.stages, colour=shot.stages.colour.replace(config=config)))
     return replace_paths(
-        shot, {name: os.path.normpath(Path(path).expanduser().absolute()) for name, path in collect_paths(shot).items()}
+        shot, {name: os.path.normpath(expand_home(path).absolute()) for name, path in collect_paths(shot).items()}
     )
 
 
@@ -257,7 +258,7 @@ def _make_parameters(
     for number, folder in enumerate(options.weight_folders, start=1):
         parameters[f"Weights{number}"] = (
             make_path_parameter("DIRECTORY", "IN"),
-            str(Path(folder).expanduser().absolute()),
+            str(expand_home(folder).absolute()),
         )
         arguments[f"weights.{number}"] = "{{Param.Weights" + str(number) + "}}"
     return parameters, arguments
@@ -277,7 +278,7 @@ def _make_asset_references(
             files += _list_files(item, frames)
     paths = collect_paths(shot)
     files += [path for name, path in paths.items() if name not in made_files and Path(path).is_file()]
-    folders = [str(Path(folder).expanduser().absolute()) for folder in options.weight_folders]
+    folders = [str(expand_home(folder).absolute()) for folder in options.weight_folders]
     config = paths.get("colour.config")
     if config:
         folders.append(str(Path(config).parent))  # its look-up tables are in the same folder

@@ -26,6 +26,7 @@ from fsgan_core.farm.template import (
     to_openjd_range,
 )
 from fsgan_core.plates.sequence import open_clip, parse_frames
+from fsgan_core.runtime.user_paths import expand_home
 
 __all__ = ["make_script_bundle"]
 
@@ -66,7 +67,7 @@ def make_script_bundle(
         raise InputError("a chunk has at least one frame")
     if options.finetune_iterations:
         raise InputError("--finetune is for a shot; fine-tune first, and choose the weights in the nodes")
-    path = path.expanduser().absolute()
+    path = expand_home(path).absolute()
     script = load_script(path)
     chosen_writes = _choose_writes(script, writes)
     fsgan_nodes = {
@@ -78,7 +79,7 @@ def make_script_bundle(
         write.name: parse_frames(frames) if frames else _list_write_frames(script, write) for write in chosen_writes
     }
     node_frames = sorted({frame for name in fsgan_nodes if fsgan_nodes[name] for frame in ranges[name]})
-    folder = Path(options.work_folder or path.parent / "fsgan" / path.stem / "farm").expanduser().absolute()
+    folder = expand_home(options.work_folder or path.parent / "fsgan" / path.stem / "farm").absolute()
     parameters = make_common_parameters(
         options, options.name or path.stem, check_value_length(to_openjd_range(tuple(node_frames))), str(folder)
     )
@@ -94,7 +95,7 @@ def make_script_bundle(
     for number, weight_folder in enumerate(options.weight_folders, start=1):
         parameters[f"Weights{number}"] = (
             make_path_parameter("DIRECTORY", "IN"),
-            str(Path(weight_folder).expanduser().absolute()),
+            str(expand_home(weight_folder).absolute()),
         )
         weight_arguments += ["--path", f"weights.{number}=" + "{{Param.Weights" + str(number) + "}}"]
     for number, write in enumerate(chosen_writes, start=1):

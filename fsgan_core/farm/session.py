@@ -26,6 +26,7 @@ from typing import Any, NoReturn
 
 from fsgan_core.contract import protocol
 from fsgan_core.contract.errors import CancelledError, ProtocolError, SessionRefusedError
+from fsgan_core.contract.safe_text import escape_line
 from fsgan_core.contract.version import __version__
 from fsgan_core.runtime.events import Event, EventListener, ignore_event
 
@@ -126,7 +127,7 @@ def run_in_session(
         with _connect(Path(folder), log_level) as channel:
             return _run_task(channel, request, on_event)
     except _UnavailableError as reason:
-        print(f"warning: {reason}", file=sys.stderr, flush=True)
+        print(f"warning: {escape_line(str(reason))}", file=sys.stderr, flush=True)
         return None
 
 

@@ -37,6 +37,7 @@ from fsgan_core.runtime.events import (
     never_cancelled,
 )
 from fsgan_core.runtime.process_memory import measure_peak_bytes
+from fsgan_core.runtime.user_paths import expand_home
 
 __all__ = [
     "analyse_source",
@@ -241,7 +242,7 @@ def _check_plate(shot: Shot) -> None:
     """
     if not shot.target.track:
         return
-    track = load_track(Path(shot.target.track).expanduser())
+    track = load_track(expand_home(shot.target.track))
     absent = sorted(set(track.frames) - set(open_clip(shot.target, shot.stages.output.missing).frames))
     if track.related and absent:
         raise PlateError(

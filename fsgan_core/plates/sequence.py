@@ -24,6 +24,7 @@ from fsgan_core.plates.movie import Movie, get_content_digest
 from fsgan_core.plates.plate import Plate
 from fsgan_core.plates.stated_colour import NOTHING_STATED, StatedColour, read_stated_colour
 from fsgan_core.runtime.atomic import probe_folder
+from fsgan_core.runtime.user_paths import expand_home, resolve_links
 
 log = logging.getLogger(__name__)
 
@@ -147,7 +148,7 @@ def open_clip(clip: ClipLike, missing: str = "error") -> FrameSequence:
     if missing not in MISSING_POLICIES:
         raise PlateError(f"missing = {missing!r} is not known; it is one of {', '.join(MISSING_POLICIES)}")
     clip = to_clip(clip)
-    path = Path(clip.path).expanduser()
+    path = expand_home(clip.path)
     try:
         files = _find_files(path)
     except OSError as error:
@@ -241,7 +242,7 @@ def format_output_path(pattern: str, frame: int) -> Path:
     >>> format_output_path("out/a.####.exr", 7).name
     'a.0007.exr'
     """
-    path = Path(pattern).expanduser()
+    path = expand_home(pattern)
     return path.with_name(_FRAME_TOKEN.sub(lambda token: f"{frame:0{_count_digits(token)}d}", path.name))
 
 
@@ -262,7 +263,7 @@ def check_output(pattern: str, inputs: Iterable[FrameSequence | Path | str], fra
         InputError: The name is wrong, or an input would be overwritten.
         OutputError: The folder is not writable.
     """
-    path = Path(pattern).expanduser()
+    path = expand_home(pattern)
     if path.suffix.lower() != ".exr":
         raise InputError(
             f"the output {pattern} is not an EXR; name it like {path.with_suffix('').name or 'swap'}.####.exr"
@@ -272,11 +273,11 @@ def check_output(pattern: str, inputs: Iterable[FrameSequence | Path | str], fra
     if len(frames) > 1 and not has_frame_token(pattern):
         raise InputError(f"{len(frames)} frames would all be written to {pattern}; add #### to the name")
     written = re.compile(_build_name_regex(path.name))
-    folder = path.parent.resolve()
+    folder = resolve_links(path.parent)
     for source in inputs:
         for file in _list_input_files(source):
             # Its own name and, if it is a link, the name of the file that it leads to.
-            names = {file.parent.resolve() / file.name, file.resolve()}
+            names = {resolve_links(file.parent) / file.name, resolve_links(file)}
             clash = any(name.parent == folder and written.fullmatch(name.name) for name in names)
             if clash or any(_is_same_file(format_output_path(pattern, frame), file) for frame in frames):
                 raise InputError(f"the output {pattern} would overwrite the input {file}; write elsewhere")

@@ -27,6 +27,7 @@ from fsgan_core.render.source_clip import SourceClip
 from fsgan_core.runtime.cache import compute_code_digest, compute_digest, get_cache_folder, load_or_compute
 from fsgan_core.runtime.events import Event, EventListener, ignore_event
 from fsgan_core.runtime.threads import limit_algebra_threads
+from fsgan_core.runtime.user_paths import expand_home
 from fsgan_core.stages.mesh_warp import square_mesh
 from fsgan_core.stages.reenactment import prepare_view
 from fsgan_core.stages.skin.atlas import Atlas, AtlasView, choose_atlas_size, fuse_views
@@ -224,7 +225,7 @@ def compute_file_digest(path: str) -> str:
     """Digests the contents of a file; empty if no file is named. A missing file has a digest of its own."""
     if not path:
         return ""
-    file = Path(path).expanduser()
+    file = expand_home(path)
     return compute_digest(file.read_bytes()) if file.is_file() else "missing"
 
 

@@ -19,6 +19,7 @@ from fsgan_core.render.frames import FrameRenderer
 from fsgan_core.render.plan import RenderPlan
 from fsgan_core.render.scene import JobScenes
 from fsgan_core.runtime.cache import compute_digest
+from fsgan_core.runtime.user_paths import expand_home
 
 __all__ = ["WarmCache", "read_file_states"]
 
@@ -133,7 +134,7 @@ def read_file_states(files: Iterable[str | Path]) -> list[tuple[str, int, int, i
 def _iterate_file_states(files: Iterable[str | Path]) -> Iterator[tuple[str, int, int, int] | None]:
     for file in files:
         try:
-            state = Path(file).expanduser().stat() if str(file) else None
+            state = expand_home(file).stat() if str(file) else None
         except (OSError, RuntimeError, ValueError):
             state = None
         yield None if state is None else (str(file), state.st_size, state.st_mtime_ns, state.st_ino)

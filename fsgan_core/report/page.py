@@ -14,6 +14,7 @@ from fsgan_core.evaluation.metrics import METRICS
 from fsgan_core.plates.sequence import format_frames
 from fsgan_core.runtime.atomic import write_atomically
 from fsgan_core.runtime.events import FAILED, KEPT, PASSED, RENDERED, RenderResult
+from fsgan_core.runtime.user_paths import resolve_links
 
 __all__ = ["ReportPage", "format_html", "format_markdown", "make_render_page", "write_page"]
 
@@ -219,8 +220,8 @@ def _format_markdown_row(cells: Sequence[str]) -> str:
 
 
 def _make_relative(path: Path, folder: Path | None) -> str:
-    if folder is not None and path.resolve().is_relative_to(folder.resolve()):
-        path = path.resolve().relative_to(folder.resolve())
+    if folder is not None and resolve_links(path).is_relative_to(resolve_links(folder)):
+        path = resolve_links(path).relative_to(resolve_links(folder))
     return path.as_posix()
 
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import itertools
+import functools
+import hashlib
 import os
 import re
+import secrets
 import socket
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from fsgan_core.contract.errors import OutputError
 
-_temporary_numbers = itertools.count()
+# Seconds without a change after which a temporary file of another machine counts as left behind.
+ABANDONED_SECONDS = 24 * 3600
 
 
 @contextlib.contextmanager
@@ -33,11 +37,11 @@ def write_atomically(path: Path | str) -> Iterator[Path]:
     path = Path(path)
     make_folder(path.parent)
     _remove_abandoned_files(path)
-    temporary = path.parent / f".{path.name}.{_get_host_name()}.{os.getpid()}.{next(_temporary_numbers)}.tmp"
+    temporary = name_temporary_file(path)
     try:
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, "it is a folder")
-        temporary.touch()
+        temporary.touch(exist_ok=False)
         yield temporary
         _sync_to_disk(temporary)
         temporary.replace(path)
@@ -84,29 +88,55 @@ def _sync_to_disk(path: Path) -> None:
         os.close(handle)
 
 
+def name_temporary_file(path: Path) -> Path:
+    """Names a temporary file beside `path`, unlike that of any other process on any machine.
+
+    The name holds who writes (`_describe_process_space`, process number), so that a file of a killed process is known.
+    """
+    space, token = _describe_process_space(), secrets.token_hex(8)
+    return path.with_name(f".{path.name}.{space}.{os.getpid()}.{token}.tmp")
+
+
 def _remove_abandoned_files(path: Path) -> None:
-    """Removes temporary files of `path` that a killed process of this machine left behind."""
-    pattern = re.compile(re.escape(f".{path.name}.{_get_host_name()}.") + r"(\d+)\.\d+(\.raw)?\.tmp")
+    """Removes temporary files of `path` that a killed process left behind.
+
+    Whether a process lives is known only for those that share their numbers with this one. Files of other machines and
+    containers are removed once nothing has been written to them for a day.
+    """
+    pattern = re.compile(re.escape(f".{path.name}.") + r"([0-9a-f]{12})\.(\d{1,10})\.[0-9a-f]{16}(\.raw)?\.tmp")
     with contextlib.suppress(OSError):
         for entry in os.scandir(path.parent):
             found = pattern.fullmatch(entry.name)
-            if found and not _is_process_alive(int(found.group(1))):
-                with contextlib.suppress(OSError):
+            if found is None:
+                continue
+            with contextlib.suppress(OSError):
+                if found[1] == _describe_process_space():
+                    is_abandoned = not _is_process_alive(int(found[2]))
+                else:
+                    is_abandoned = time.time() - entry.stat().st_mtime > ABANDONED_SECONDS
+                if is_abandoned:
                     Path(entry.path).unlink()
 
 
 def _is_process_alive(process: int) -> bool:
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except OSError:
         return True
     return True
 
 
-def _get_host_name() -> str:
-    return re.sub(r"\W+", "-", socket.gethostname())[:40] or "host"
+@functools.cache
+def _describe_process_space() -> str:
+    """Digests where process numbers are unique: machine, start of the machine, and container (PID namespace)."""
+    facts = [socket.gethostname()]
+    with contextlib.suppress(OSError):
+        facts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii"))
+    with contextlib.suppress(OSError):
+        facts.append(os.readlink("/proc/self/ns/pid"))  # noqa: PTH115 - not a path
+    return hashlib.sha256("\n".join(facts).encode("utf-8", "surrogateescape")).hexdigest()[:12]
 
 
 def probe_folder(folder: Path) -> None:

@@ -29,6 +29,7 @@ from fsgan_core.runtime.atomic import make_folder
 from fsgan_core.runtime.locks import hold_file_lock
 from fsgan_core.runtime.memory import register_cache
 from fsgan_core.runtime.syntax import parse_syntax
+from fsgan_core.runtime.user_paths import expand_home
 
 __all__ = [
     "ByteLRU",
@@ -56,7 +57,7 @@ def get_cache_folder() -> Path:
     """The folder of the cache: $FSGAN_CACHE, else the user's cache folder. It may not exist yet."""
     given = os.environ.get(CACHE_VARIABLE, "")
     if given:
-        return Path(given).expanduser()
+        return expand_home(given)
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("fsgan", appauthor=False))

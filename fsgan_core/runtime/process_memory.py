@@ -1,4 +1,4 @@
-"""Memory of this process, as the system reports it."""
+"""Memory of this process, as the system reports and limits it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,31 @@ import os
 import sys
 from pathlib import Path
 
-__all__ = ["measure_peak_bytes", "measure_resident_bytes"]
+from fsgan_core.contract.errors import MachineError
+
+__all__ = ["check_address_space", "measure_peak_bytes", "measure_resident_bytes"]
+
+# Bytes of address space that libraries, models and one small frame take. With less, a library may fail to load, and
+# OpenBLAS tries for ever to get its buffers.
+MIN_ADDRESS_BYTES = 3 << 30
+
+
+def check_address_space() -> None:
+    """Checks that the process may use enough address space (`ulimit -v`, or a limit that a farm sets).
+
+    Raises:
+        MachineError: The limit is too low.
+    """
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit != resource.RLIM_INFINITY and limit < MIN_ADDRESS_BYTES:
+        raise MachineError(
+            f"this process may use only {limit / 2**30:.1f} GiB of address space, and at least "
+            f"{MIN_ADDRESS_BYTES / 2**30:.0f} GiB are needed; raise the limit (ulimit -v) or use another machine"
+        )
 
 
 def measure_resident_bytes() -> int:

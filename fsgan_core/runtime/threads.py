@@ -8,15 +8,29 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["count_frame_workers", "limit_algebra_threads"]
+__all__ = ["bound_thread_memory", "count_frame_workers", "limit_algebra_threads"]
 
 MAX_WORKERS = 4
 MAX_WORKING_BYTES = 1 << 30  # of all frames that are rendered at once, without the caches
 PLATES_PER_FRAME = 3  # whole plates in memory while a frame is rendered and written
 
+THREAD_STACK_BYTES = 8 << 20
+
 _limits_lock = threading.Lock()
 _active_blocks = 0
 _thread_limits: list[Any] = []
+
+
+def bound_thread_memory() -> None:
+    """Bounds what threads reserve: their stacks, and OpenBLAS' buffers, of which it makes one for each core.
+
+    Call it before numpy is imported. Variables that are set already stay. A process needs no more than one OpenBLAS
+    thread, see `limit_algebra_threads`. Without these bounds, a machine with 64 cores reserves several GiB, and a shell
+    with a large `ulimit -s` reserves as much for every thread.
+    """
+    threading.stack_size(THREAD_STACK_BYTES)
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.environ.setdefault("OMP_STACKSIZE", f"{THREAD_STACK_BYTES >> 10}K")
 
 
 @contextmanager

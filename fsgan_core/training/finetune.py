@@ -31,6 +31,7 @@ from fsgan_core.runtime.cache import compute_digest, get_cache_folder
 from fsgan_core.runtime.device import choose_device
 from fsgan_core.runtime.events import Event, EventListener, ignore_event
 from fsgan_core.runtime.threads import limit_algebra_threads
+from fsgan_core.runtime.user_paths import expand_home
 from fsgan_core.training.data.face_crops import ClipFaces, FaceLayout, FaceSet, collect_faces, load_faces, save_faces
 from fsgan_core.training.finetune_loop import FinetunedGenerator, finetune_generator
 from fsgan_core.training.losses import prepare_vgg_features
@@ -248,7 +249,7 @@ def finetune_network(
         recipe=recipe,
         licence=licence,
         device=choose_device(device),
-        preview=None if preview is None else Path(preview).expanduser(),
+        preview=None if preview is None else expand_home(preview),
         preview_every=preview_every,
     )
     if from_scratch:

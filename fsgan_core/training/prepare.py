@@ -20,6 +20,7 @@ from fsgan_core.runtime.cache import compute_digest
 from fsgan_core.runtime.device import choose_device
 from fsgan_core.runtime.events import Event, EventListener, ignore_event
 from fsgan_core.runtime.threads import limit_algebra_threads
+from fsgan_core.runtime.user_paths import expand_home
 from fsgan_core.training.data.dataset import FACES_SUFFIX, PreparedClip, read_prepared_clip, save_clip
 from fsgan_core.training.data.face_crops import ClipFaces, FaceLayout, collect_faces
 from fsgan_core.training.runs import make_file_stem
@@ -141,7 +142,7 @@ def prepare_faces(
     if faces_per_clip < 2:
         raise InputError("--most must be at least 2")
     settings = _PrepareSettings(
-        output=Path(output).expanduser(),
+        output=expand_home(output),
         stages=stages or Stages(),
         layout=layout or FaceLayout(),
         faces_per_clip=faces_per_clip,
@@ -187,7 +188,7 @@ def find_footage(paths: Sequence[str | Path], people: Mapping[str, str] | None =
     clips_by_path: dict[str, FootageClip] = {}
     used_names: set[str] = set()
     for path in paths:
-        folder = Path(path).expanduser()
+        folder = expand_home(path)
         clips = [(clip, folder) for clip in _list_clips(folder)] if folder.is_dir() else [(str(path), None)]
         if not clips:
             raise InputError(f"{path} has no movies and no pictures")
@@ -212,7 +213,7 @@ def read_people(path: str | Path) -> dict[str, str]:
         InputError: The file cannot be read, or a line has another form.
     """
     try:
-        with Path(path).expanduser().open(newline="", encoding="utf-8") as file:
+        with expand_home(path).open(newline="", encoding="utf-8") as file:
             rows: Iterable[list[str]] = [row for row in csv.reader(file) if row and not row[0].startswith("#")]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"the list of people {path} cannot be read: {error}") from error

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fsgan_core.contract.errors import InputError, WeightsError
 from fsgan_core.runtime.events import Event, EventListener
+from fsgan_core.runtime.user_paths import expand_home
 
 __all__ = ["IterationReporter", "check_weights_path", "get_run_folder", "make_file_stem", "read_result_metadata"]
 
@@ -21,7 +22,7 @@ def check_weights_path(path: str | Path) -> Path:
     Raises:
         InputError: The file is not named .safetensors.
     """
-    output = Path(path).expanduser()
+    output = expand_home(path)
     if output.suffix != WEIGHTS_SUFFIX:
         raise InputError(f"the name of the weights file {output} must end in {WEIGHTS_SUFFIX}")
     return output

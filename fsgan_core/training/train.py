@@ -22,6 +22,7 @@ from fsgan_core.runtime.atomic import write_atomically
 from fsgan_core.runtime.cache import compute_digest
 from fsgan_core.runtime.device import choose_device
 from fsgan_core.runtime.events import EventListener, ignore_event
+from fsgan_core.runtime.user_paths import expand_home
 from fsgan_core.training.data.dataset import FaceDataset, choose_held_out_people, load_dataset
 from fsgan_core.training.losses import FeatureExtractor, prepare_vgg_features
 from fsgan_core.training.parallel import World, join_world, leave_world
@@ -186,11 +187,11 @@ def train_network(
     """
     path = check_weights_path(output)
     if not isinstance(plan, TrainingPlan):
-        plan = load_plan(Path(plan).expanduser() if plan else get_preset_path(network, preset), network, changes)
+        plan = load_plan(expand_home(plan) if plan else get_preset_path(network, preset), network, changes)
     device = choose_device(device)
     world = join_world(device)
     try:
-        dataset = data if isinstance(data, FaceDataset) else load_dataset(Path(data).expanduser())
+        dataset = data if isinstance(data, FaceDataset) else load_dataset(expand_home(data))
         job = _TrainingJob(plan, dataset, start, allow, world.device or device, time_limit, max(0, workers))
         return _run_job(job, path, world, on_event, force=force, only_resume=only_resume, half=half, curves=curves)
     finally:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import errno
+import os
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -43,22 +46,62 @@ class TestAtomicFile:
         with pytest.raises(OutputError, match="the name is too long"), write_atomically(tmp_path / ("x" * 300)):
             pytest.fail("no temporary file can have such a name")
 
+    def test_names_are_long_but_still_fit(self, tmp_path: Path) -> None:
+        name = "x" * 180
+        with write_atomically(tmp_path / name):
+            pass
+        assert (tmp_path / name).is_file()
+
     def test_what_a_killed_process_left_is_removed(self, tmp_path: Path) -> None:
         gone = subprocess.Popen([sys.executable, "-c", "pass"])
         gone.wait()
-        host = atomic._get_host_name()
-        left = [tmp_path / f".a.exr.{host}.{gone.pid}.{end}" for end in ("0.tmp", "1.raw.tmp")]
+        here, token = atomic._describe_process_space(), "0123456789abcdef"
+        elsewhere = "f" * len(here)
+        left = [tmp_path / f".a.exr.{here}.{gone.pid}.{token}{end}" for end in (".tmp", ".raw.tmp")]
+        old = tmp_path / f".a.exr.{elsewhere}.1.{token}.tmp"
         others = [
-            tmp_path / f".b.exr.{host}.{gone.pid}.0.tmp",
-            tmp_path / f".a.exr.elsewhere.{gone.pid}.0.tmp",
-            tmp_path / f".a.exr.{host}.1.0.tmp",
+            tmp_path / f".b.exr.{here}.{gone.pid}.{token}.tmp",
+            tmp_path / f".a.exr.{elsewhere}.{gone.pid}.{token}.tmp",
+            tmp_path / f".a.exr.{here}.1.{token}.tmp",
         ]
-        for path in left + others:
+        for path in [*left, old, *others]:
             path.touch()
+        yesterday = time.time() - 25 * 3600
+        os.utime(old, (yesterday, yesterday))
         with write_atomically(tmp_path / "a.exr"):
             pass
-        assert not any(path.exists() for path in left)
+        assert not any(path.exists() for path in [*left, old])
         assert all(path.exists() for path in others)
+
+    def test_containers_with_one_host_name_and_process_number(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Two writers that are told apart by nothing: neither meets the other's file, and both end whole."""
+        monkeypatch.setattr(atomic.os, "getpid", lambda: 7)
+        monkeypatch.setattr(atomic, "_is_process_alive", lambda process: process == 7)
+
+        def write(text: str) -> None:
+            for _ in range(150):
+                with write_atomically(tmp_path / "a.json") as temporary:
+                    temporary.write_text(text * 1000)
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(write, "abcd"))
+        assert len(set((tmp_path / "a.json").read_text())) == 1
+        assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]
+
+    def test_another_container_with_the_same_process_number(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its process is not found here, but its file is not touched."""
+        with write_atomically(tmp_path / "a.json") as theirs:
+            theirs.write_text("theirs")
+            monkeypatch.setattr(atomic, "_describe_process_space", lambda: "0" * 12)
+            monkeypatch.setattr(atomic, "_is_process_alive", lambda process: False)
+            with write_atomically(tmp_path / "a.json") as ours:
+                ours.write_text("ours")
+            assert theirs.read_text() == "theirs"
+        assert (tmp_path / "a.json").read_text() == "theirs"
 
 
 class TestMessages:
@@ -73,8 +116,6 @@ class TestMessages:
         ],
     )
     def test_says_what_to_do(self, number: int, words: str) -> None:
-        import os
-
         assert words in explain_os_error(Path("a.exr"), OSError(number, os.strerror(number)))
         assert "cannot write a.exr: odd" in explain_os_error(Path("a.exr"), OSError("odd"))
 

@@ -33,6 +33,7 @@ from fsgan_core.networks.weights.catalogue import (
 )
 from fsgan_core.networks.weights.checkpoint import load_network
 from fsgan_core.runtime.atomic import write_atomically
+from fsgan_core.runtime.user_paths import expand_home
 
 __all__ = ["CATTERY_FOLDER", "ExportedNode", "choose_weights", "export_cattery", "wrap_network"]
 
@@ -109,7 +110,7 @@ def choose_weights(names: Sequence[str] = (), allow: str = "any") -> dict[str, I
 
 def _find_role(name: str) -> str:
     if "/" in name or "\\" in name or name.endswith((WEIGHTS_SUFFIX, *PICKLED_SUFFIXES)):
-        return read_weights_info(Path(name).expanduser()).role if name.endswith(WEIGHTS_SUFFIX) else "reenact"
+        return read_weights_info(expand_home(name)).role if name.endswith(WEIGHTS_SUFFIX) else "reenact"
     return next((weight.role for weight, _ in list_present_weights() if weight.name == name), "reenact")
 
 

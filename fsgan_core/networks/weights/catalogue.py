@@ -25,6 +25,7 @@ from fsgan_core.networks.architectures.build import parse_architecture
 from fsgan_core.networks.weights.digests import digest_weights_file, read_recorded_digest
 from fsgan_core.networks.weights.safetensors_header import read_safetensors_header
 from fsgan_core.runtime.memory import register_cache
+from fsgan_core.runtime.user_paths import expand_home
 
 __all__ = [
     "AUTO_ROLES",
@@ -204,7 +205,7 @@ def list_search_folders() -> tuple[Path, ...]:
     folder, and the package's own unless FSGAN_WEIGHTS_PACKAGED is 0.
     """
     given = tuple(_task_folders) or tuple(
-        Path(part).expanduser() for part in os.environ.get(PATH_VARIABLE, "").split(os.pathsep) if part.strip()
+        expand_home(part) for part in os.environ.get(PATH_VARIABLE, "").split(os.pathsep) if part.strip()
     )
     packaged = () if os.environ.get(PACKAGED_VARIABLE, "").strip() == "0" else (Path(__file__).parent,)
     return tuple(dict.fromkeys((*given, find_user_folder(), *packaged)))
@@ -410,7 +411,7 @@ def find_weights(role: str, name: str = "", allow: str = "any") -> InstalledWeig
     """
     _check_choice("role", role, ROLES)
     if name and (os.sep in name or "/" in name or name.endswith((WEIGHTS_SUFFIX, *PICKLED_SUFFIXES))):
-        return _find_in_file(role, Path(name).expanduser(), allow)
+        return _find_in_file(role, expand_home(name), allow)
     found = [entry for entry in _list_weights_files(role if not name else "") if name in ("", entry.name)]
     if not found:
         raise WeightsError(_explain_absence(role, name))

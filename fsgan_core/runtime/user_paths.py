@@ -1,0 +1,35 @@
+"""Paths as people type them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from fsgan_core.contract.errors import InputError
+
+__all__ = ["expand_home", "resolve_links"]
+
+
+def expand_home(path: Path | str) -> Path:
+    """Replaces "~" and "~name" at the start of a path by the user's home folder.
+
+    Raises:
+        InputError: There is no such user, or the path has a character that no path can have.
+    """
+    if "\0" in os.fspath(path):
+        raise InputError(f"the path {path!r} has a zero byte")
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise InputError(f"{path}: there is no such user; write ./{path} if it is a file's name") from error
+
+
+def resolve_links(path: Path) -> Path:
+    """Follows symbolic links; where they lead in a circle, returns the absolute path.
+
+    `Path.resolve` raises an error for such a circle, also if nothing is to be read there.
+    """
+    try:
+        return path.resolve()
+    except (RuntimeError, OSError):
+        return path.absolute()
