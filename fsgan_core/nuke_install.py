@@ -23,6 +23,7 @@ from pathlib import Path
 from types import ModuleType
 
 from fsgan_core.contract.errors import InputError, MachineError
+from fsgan_core.contract.plain_data import parse_json
 from fsgan_core.contract.version import __version__
 from fsgan_core.runtime.user_paths import expand_home, resolve_links
 
@@ -306,7 +307,7 @@ def _is_installed() -> bool:
 def _read_json(file: Path) -> dict[str, object]:
     """The object that the file holds; empty where it is missing or is no JSON object."""
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
+        values = parse_json(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return values if isinstance(values, dict) else {}
@@ -336,7 +337,7 @@ def _check_worker(python: Path, root: str) -> None:
         raise MachineError(f"the worker does not start: {error}") from error
     for line in done.stdout.splitlines():
         with contextlib.suppress(ValueError):
-            event = json.loads(line)
+            event = parse_json(line)
             if isinstance(event, dict) and event.get("event") == "hello":
                 return
     last = "\n".join(f"  {line}" for line in (done.stdout + done.stderr).splitlines()[-6:])

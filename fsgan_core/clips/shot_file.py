@@ -7,17 +7,19 @@ whole and any machine can start the render from any working directory.
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from fsgan_core.contract.errors import FsganError, ShotError
+from fsgan_core.contract.plain_data import parse_toml
 from fsgan_core.contract.shot import Clip, Shot, parse_person
 from fsgan_core.runtime.atomic import write_atomically
+from fsgan_core.runtime.text_files import read_text_file
 
 __all__ = ["format_shot", "load_shot", "parse_shot", "save_shot"]
 
+MAX_SHOT_BYTES = 1 << 20
 SHOT_HEADER = """\
 # An FSGAN shot. Parameters that are not written here have their defaults: `fsgan params` lists them all.
 # Render it with: fsgan render {name}
@@ -33,10 +35,10 @@ def load_shot(path: Path | str) -> Shot:
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text_file(path, MAX_SHOT_BYTES)
     except FileNotFoundError:
         raise ShotError(f"there is no shot file {path}") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise ShotError(f"cannot read the shot file {path}: {error}") from error
     try:
         shot = parse_shot(text)
@@ -58,8 +60,8 @@ def parse_shot(text: str) -> Shot:
     'plate.####.exr'
     """
     try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        data = parse_toml(text)
+    except ValueError as error:
         raise ShotError(f"this is not TOML: {error}") from error
     return Shot.from_dict(data)
 

@@ -64,6 +64,12 @@ def parse_toml(text: str) -> Mapping[str, Any]:
     return data
 
 
+def check_count(count: int, most: int, things: str) -> None:
+    """Raises ValueError if there are more than `most` things."""
+    if count > most:
+        raise ValueError(f"{count} {things} are more than the {most} that this program reads")
+
+
 def _check_depth(text: str) -> None:
     if _measure_depth(text) > MAX_DEPTH and _measure_depth(_QUOTED.sub("", text)) > MAX_DEPTH:
         raise ValueError(f"it is nested too deeply, more than {MAX_DEPTH} levels")

@@ -30,6 +30,7 @@ from typing import Any, ClassVar, Iterator, Mapping, Type, TypeVar, Union
 
 from fsgan_core.contract import errors
 from fsgan_core.contract.errors import FsganError, ProtocolError
+from fsgan_core.contract.plain_data import parse_json
 
 PROTOCOL_VERSION = 1
 INTERNAL_ERROR = "InternalError"  # ErrorEvent.error for a fault in our own code
@@ -586,8 +587,8 @@ def _parse_message(line: bytes, kind: str, known: Mapping[str, Any]) -> Protocol
     number = NO_REQUEST
     try:
         try:
-            data = json.loads(line.decode("utf-8"))
-        except (UnicodeDecodeError, ValueError, RecursionError) as error:
+            data = parse_json(line)
+        except ValueError as error:
             raise ProtocolError(f"this line is not JSON: {_shorten_repr(line)} ({error})") from None
         if not isinstance(data, dict):
             raise ProtocolError(f"this line is not a JSON object: {_shorten_repr(line)}")

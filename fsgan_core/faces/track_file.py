@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from fsgan_core.contract.errors import TrackError
+from fsgan_core.contract.plain_data import check_count, parse_json
 from fsgan_core.faces.landmarkers.landmarks_wflw import WFLW_COUNT
 from fsgan_core.faces.mesh_pose import fit_mesh_to_landmarks
 from fsgan_core.faces.track import (
@@ -45,10 +47,18 @@ from fsgan_core.faces.track_meshes import (
 )
 from fsgan_core.runtime.arrays import AnyArray
 from fsgan_core.runtime.atomic import write_atomically
+from fsgan_core.runtime.text_files import read_text_file
 
 TRACK_FORMAT = "fsgan-track"
 _WEIGHTS_KEYS = ("role", "name", "sha256", "licence")
-_MAX_RUN = 10_000_000  # frames; a longer run is a mistake
+_MAX_FRAMES = 1_000_000  # of a clip: eleven hours at 24 frames a second
+_MAX_NUMBER = 1e7  # pixels, degrees, stops: all are far smaller
+_MAX_SIDE = 1_000_000  # pixels of a plate's side
+_MAX_PEOPLE = 1000
+_MIN_ASPECT = 0.01  # of pixels, and its inverse
+_MAX_FRAME_DIGITS = 12
+_MIN_FACE = 1e-3  # pixels from the leftmost to the rightmost landmark, and from the highest to the lowest
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def save_track(path: Path | str, track: Track) -> None:
@@ -84,19 +94,23 @@ def load_track(path: Path | str) -> Track:
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text_file(path)
+    except (OSError, ValueError) as error:
         raise TrackError(f"cannot read the track {path}: {error}") from error
     try:
-        data = json.loads(text)
+        data = parse_json(text)
     except json.JSONDecodeError as error:
         raise TrackError(f"{path} is not a track: line {error.lineno}, column {error.colno}: {error.msg}") from error
+    except ValueError as error:
+        raise TrackError(f"{path} is not a track: {error}") from error
     meshes = None
     if isinstance(data, Mapping) and "meshes" in data:
         try:
             file, digest = str(data["meshes"]["file"]), str(data["meshes"]["digest"])
         except (KeyError, TypeError) as error:
             raise TrackError(f"{path} is broken in the head: meshes takes a file and a digest") from error
+        if "\0" in file or Path(file).name != file:
+            raise TrackError(f"{path} is broken in the head: {file!r} is not the name of a file beside it")
         meshes = load_meshes(path.parent / file, digest)
     return parse_track(data, str(path), meshes)
 
@@ -142,22 +156,23 @@ def parse_track(data: Any, name: str = "the track", meshes: TrackMeshes | None =
         )
     where = "the head"
     try:
+        check_count(len(data["people"]), _MAX_PEOPLE, "people")
         people = []
         for index, entry in enumerate(data["people"]):
             where = f"person {index}"
-            people.append(_parse_person(index, entry, _parse_number(data["pixel_aspect"]), meshes))
+            people.append(_parse_person(index, entry, _parse_aspect(data["pixel_aspect"]), meshes))
         where = "the head"
         track = Track(
             clip=str(data["clip"]),
-            frames=tuple(int(frame) for frame in _expand_frames(data["frames"])),
-            width=int(data["width"]),
-            height=int(data["height"]),
-            pixel_aspect=_parse_number(data["pixel_aspect"]),
+            frames=tuple(_expand_frames(data["frames"])),
+            width=_parse_integer(data["width"], "width", 1, _MAX_SIDE),
+            height=_parse_integer(data["height"], "height", 1, _MAX_SIDE),
+            pixel_aspect=_parse_aspect(data["pixel_aspect"]),
             exposure=_parse_number(data["exposure"]),
             people=tuple(people),
             detector=str(data["detector"]),
             landmarker=str(data["landmarks"]),
-            gap=int(data["gap"]),
+            gap=_parse_integer(data["gap"], "gap", 0, _MAX_FRAMES),
             smooth=_parse_number(data["smooth"]),
             related=bool(data["related"]),
             pose=_check_choice(data.get("pose", POSE_METHODS[0]), POSE_METHODS, "pose"),
@@ -165,10 +180,13 @@ def parse_track(data: Any, name: str = "the track", meshes: TrackMeshes | None =
                 UsedWeights(**{key: str(entry[key]) for key in _WEIGHTS_KEYS}) for entry in data.get("weights", ())
             ),
         )
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        where = "its measured faces"
+        if data.get("digest") != _compute_digest(_extract_body(data)):
+            track = rebuild_faces(track)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError) as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise TrackError(f"{name} is broken in {where}: {what}") from error
-    return track if data.get("digest") == _compute_digest(_extract_body(data)) else rebuild_faces(track)
+    return track
 
 
 def _make_body(track: Track) -> dict[str, Any]:
@@ -257,7 +275,7 @@ def _parse_person(index: int, data: Mapping[str, Any], aspect: float, meshes: Tr
     overrides = {}
     for frame, entry in data.get("overrides", {}).items():
         placed = {
-            int(key): (_parse_number(point[0]), _parse_number(point[1]))
+            _parse_frame(key): (_parse_number(point[0]), _parse_number(point[1]))
             for key, point in entry.get("landmarks", {}).items()
         }
         if any(not 0 <= key < 68 for key in placed):
@@ -269,7 +287,7 @@ def _parse_person(index: int, data: Mapping[str, Any], aspect: float, meshes: Tr
             }
         except ValueError as error:
             raise ValueError(f"override of frame {frame}: {error}") from error
-        overrides[int(frame)] = FaceOverride(
+        overrides[_parse_frame(frame)] = FaceOverride(
             placed, bool(entry.get("hidden", False)), bool(entry.get("ignored", False)), offset
         )
     descriptor = np.array([_parse_number(value) for value in data["descriptor"]])
@@ -305,8 +323,9 @@ def _parse_faces(table: Mapping[str, Any]) -> dict[int, Face]:
             angles = tuple(_parse_number(value) for value in data["euler"])
             if len(box) != 4 or len(angles) != 3:
                 raise ValueError("box takes 4 numbers and euler 3")
-            faces[int(key)] = Face(
-                int(key),
+            frame = _parse_frame(key)
+            faces[frame] = Face(
+                frame,
                 box,
                 _parse_points(data["landmarks"], 2),
                 angles,
@@ -317,15 +336,19 @@ def _parse_faces(table: Mapping[str, Any]) -> dict[int, Face]:
             )
         except KeyError as error:
             raise ValueError(f"frame {key}: {error} is missing") from error
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, ArithmeticError) as error:
             raise ValueError(f"frame {key}: {error}") from error
     return dict(sorted(faces.items()))
 
 
 def _parse_points(values: Any, columns: int, count: int = 68) -> AnyArray:
     points = np.array(values, np.float64)
-    if points.shape != (count, columns) or not np.isfinite(points).all():
+    if points.shape != (count, columns):
         raise ValueError(f"{count} points of {columns} numbers are needed, not {points.shape}")
+    if not (np.abs(points) <= _MAX_NUMBER).all():
+        raise ValueError(f"a point has a number that is not within {_MAX_NUMBER:g}")
+    if np.ptp(points, axis=0).min() < _MIN_FACE:
+        raise ValueError("all points lie on one point or line, so they are no face")
     return points
 
 
@@ -337,9 +360,30 @@ def _check_choice(value: Any, known: Sequence[str], what: str) -> str:
 
 def _parse_number(value: Any) -> float:
     number = float(value)
-    if not math.isfinite(number):
-        raise ValueError(f"{value!r} is not a finite number")
+    if not math.isfinite(number) or abs(number) > _MAX_NUMBER:
+        raise ValueError(f"{value!r} is not a finite number within {_MAX_NUMBER:g}")
     return number
+
+
+def _parse_aspect(value: Any) -> float:
+    aspect = _parse_number(value)
+    if not _MIN_ASPECT <= aspect <= 1 / _MIN_ASPECT:
+        raise ValueError(f"pixel_aspect is {aspect:g}, not {_MIN_ASPECT:g} to {1 / _MIN_ASPECT:g}")
+    return aspect
+
+
+def _parse_integer(value: Any, name: str, low: int, high: int) -> int:
+    number = _parse_number(value)
+    if not low <= number <= high:
+        raise ValueError(f"{name} is {number:g}, not {low} to {high}")
+    return int(number)
+
+
+def _parse_frame(key: str) -> int:
+    """Reads a frame number that is the key of a table."""
+    if len(key) > _MAX_FRAME_DIGITS:
+        raise ValueError("a frame's number is too long")
+    return int(key)
 
 
 def _list_rows(points: AnyArray) -> list[list[float]]:
@@ -347,7 +391,9 @@ def _list_rows(points: AnyArray) -> list[list[float]]:
 
 
 def _format_json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(", ", ": "))
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(", ", ": "))
+    # Bytes of a file name that are not UTF-8: as JSON's own escapes.
+    return _LONE_SURROGATE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def _compress_frames(frames: tuple[int, ...]) -> list[Any]:
@@ -364,8 +410,9 @@ def _compress_frames(frames: tuple[int, ...]) -> list[Any]:
 def _expand_frames(runs: Any) -> list[int]:
     frames: list[int] = []
     for first, last in runs:
-        if not isinstance(first, int) or not isinstance(last, int) or last < first or last - first > _MAX_RUN:
+        if not isinstance(first, int) or not isinstance(last, int) or last < first:
             raise ValueError(f"frames: {first!r} to {last!r} is not a run of frames")
+        check_count(len(frames) + last - first + 1, _MAX_FRAMES, "frames")
         frames.extend(range(first, last + 1))
     if any(b <= a for a, b in pairwise(frames)):
         raise ValueError("frames must ascend")

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import re
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -23,6 +26,7 @@ from fsgan_core.runtime.arrays import AnyArray, Mesh
 from fsgan_core.runtime.atomic import write_atomically
 
 _KINDS = ("measured", "faces")
+_MAX_ARCHIVE_BYTES = 4 << 30  # of all meshes, unpacked: some 700,000 faces
 _HEAD_BYTES = 65536  # of a track file, that hold the archive's name
 
 
@@ -84,15 +88,45 @@ def load_meshes(path: Path, digest: str) -> TrackMeshes:
     """
     advice = "copy it there with the track, or analyse the clip again"
     try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        if not path.is_file():
+            raise FileNotFoundError(path)
+        with path.open("rb") as stream:
+            _check_archive(stream)
+            with np.load(stream, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
     except FileNotFoundError as error:
         raise TrackError(f"the meshes of the track are missing: {path}; {advice}") from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         raise TrackError(f"cannot read the meshes of the track, {path}: {error}; {advice}") from error
     if _compute_digest(arrays) != digest:
         raise TrackError(f"{path} does not hold the meshes of this track; {advice}")
+    for name, array in arrays.items():
+        if name.endswith("_meshes") and not (
+            array.shape[1:] == (VERTEX_COUNT, 3) and array.dtype == np.float32 and np.isfinite(array).all()
+        ):
+            raise TrackError(f"{path} is broken: {name} does not hold meshes; {advice}")
     return TrackMeshes(arrays, digest)
+
+
+def _check_archive(stream: BinaryIO) -> None:
+    """Checks, before anything is unpacked, that the arrays have the shapes of meshes and the sizes that they declare.
+
+    Raises:
+        ValueError: They do not, or they are too large.
+    """
+    with zipfile.ZipFile(stream) as archive:
+        entries = archive.infolist()
+        if sum(entry.file_size for entry in entries) > _MAX_ARCHIVE_BYTES:
+            raise ValueError(f"it declares more than {_MAX_ARCHIVE_BYTES >> 30} GiB")
+        for entry in entries:
+            with archive.open(entry) as file:
+                version = np.lib.format.read_magic(file)
+                if version != (1, 0):
+                    raise ValueError(f"an array of version {version}")
+                shape, _, kind = np.lib.format.read_array_header_1_0(file)
+                if kind.hasobject or len(shape) > 3 or math.prod(shape) * kind.itemsize > entry.file_size:
+                    raise ValueError(f"{entry.filename} is not an array of its size")
+    stream.seek(0)
 
 
 def find_archive(track_path: Path) -> Path | None:

@@ -15,6 +15,7 @@ from fsgan_core.farm.nuke_script import ScriptNode
 from fsgan_core.farm.shot_paths import collect_paths
 from fsgan_core.farm.template import (
     FarmOptions,
+    check_literal,
     make_action,
     make_chunk_space,
     make_session_environment,
@@ -78,7 +79,7 @@ def make_shot_steps(
                     "--licence",
                     options.finetune_licence,
                     "--start",
-                    "" if "reenact.network" in finetune_paths else start_weights,
+                    "" if "reenact.network" in finetune_paths else check_literal(start_weights),
                     paths=finetune_paths,
                 ),
                 options,

@@ -7,15 +7,14 @@ Then `fsgan` analyses and renders. Last, Nuke executes the Writes and finds ever
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from fsgan_core.contract.errors import FsganError, InputError
-from fsgan_core.contract.shot import Clip
+from fsgan_core.contract.errors import InputError
 from fsgan_core.farm.bundle import FarmBundle
 from fsgan_core.farm.job_steps import make_script_steps
-from fsgan_core.farm.nuke_script import NukeScript, ScriptNode, load_script
+from fsgan_core.farm.nuke_assets import find_assets
+from fsgan_core.farm.nuke_script import NukeScript, ScriptNode, is_node_name, load_script
 from fsgan_core.farm.template import (
     FarmOptions,
     check_value_length,
@@ -25,12 +24,10 @@ from fsgan_core.farm.template import (
     make_template,
     to_openjd_range,
 )
-from fsgan_core.plates.sequence import open_clip, parse_frames
+from fsgan_core.plates.sequence import parse_frames
 from fsgan_core.runtime.user_paths import expand_home
 
 __all__ = ["make_script_bundle"]
-
-log = logging.getLogger(__name__)
 
 RESULTS_VARIABLE = "FSGAN_RESULTS"  # "rendered": nodes show the existing files and do not ask a worker about them
 
@@ -114,18 +111,20 @@ def make_script_bundle(
         [make_environment()],
     )
     template["jobEnvironments"][0]["variables"][RESULTS_VARIABLE] = "rendered"
+    found = find_assets(script, path, chosen_writes)
     assets = {
         "assetReferences": {
             "inputs": {
-                "filenames": [str(path), *_list_read_files(script, path.parent)],
-                "directories": list(options.weight_folders),
+                "filenames": [str(path), *found.files],
+                "directories": [*options.weight_folders, *found.input_folders],
             },
-            "outputs": {"directories": [str(path.parent / "fsgan" / path.stem), str(folder)]},
+            "outputs": {"directories": [str(path.parent / "fsgan" / path.stem), str(folder), *found.output_folders]},
             "referencedPaths": [],
         }
     }
     node_names = sorted({node.name for nodes in fsgan_nodes.values() for node in nodes})
-    notes = (f"nodes: {', '.join(node_names)}", f"Writes: {', '.join(ranges)}")
+    remarks = [f"warning: {remark}" for remark in (*_describe_grouped_writes(script), *found.remarks)]
+    notes = (f"nodes: {', '.join(node_names)}", f"Writes: {', '.join(ranges)}", *remarks)
     task_count = -(-len(node_frames) // options.chunk)
     return FarmBundle(template, values, assets, None, task_count, {"prepare.py": PREPARE_SCRIPT}, notes)
 
@@ -141,26 +140,24 @@ def _choose_writes(script: NukeScript, names: Sequence[str]) -> list[ScriptNode]
             )
         writes = [node for node in writes if node.name in names]
     if not writes:
-        raise InputError("the script has no Write at its top that is switched on")
+        remarks = "; ".join(_describe_grouped_writes(script))
+        raise InputError(f"the script has no Write at its top that is switched on{'; ' if remarks else ''}{remarks}")
+    for write in writes:
+        if not is_node_name(write.name):
+            raise InputError(f"the Write '{write.name}' has a name that Nuke does not allow; rename it")
     return writes
+
+
+def _describe_grouped_writes(script: NukeScript) -> list[str]:
+    names = [write.name for write in script.list_grouped_writes()]
+    if not names:
+        return []
+    return [
+        f"Writes inside groups are not part of the job: {', '.join(names)}; put a Write at the top of the script "
+        "for what they write"
+    ]
 
 
 def _list_write_frames(script: NukeScript, write: ScriptNode) -> tuple[int, ...]:
     first_frame, last_frame = script.find_write_range(write)
     return parse_frames(f"{first_frame}-{max(first_frame, last_frame)}")
-
-
-def _list_read_files(script: NukeScript, folder: Path) -> list[str]:
-    """Lists the files of the Reads. Names that only Nuke can evaluate, and files that are missing, are left out."""
-    paths: list[str] = []
-    for node in script.nodes.values():
-        name = node.knobs.get("file", "")
-        if node.node_class != "Read" or not name or "[" in name or "$" in name:
-            continue
-        try:
-            with open_clip(Clip(str(folder / name))) as clip:
-                numbers = clip.frames[:1] if clip.kind == "movie" else clip.frames
-                paths += [str(clip.get_frame_path(number).absolute()) for number in numbers]
-        except FsganError as error:
-            log.warning("%s: %s", node.name, error)
-    return list(dict.fromkeys(paths))

@@ -8,17 +8,33 @@ evaluates such values when the job runs, and says what the nodes must render (fa
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from fsgan_core.contract.errors import InputError
+from fsgan_core.runtime.text_files import read_text_file
 
-__all__ = ["NukeScript", "ScriptNode", "load_script", "parse_script", "split_commands", "split_list"]
+__all__ = [
+    "NukeScript",
+    "ScriptNode",
+    "is_node_name",
+    "load_script",
+    "parse_script",
+    "split_commands",
+    "split_list",
+]
 
 FSGAN_PREFIX = "FSGAN_"
-GROUP_CLASSES = ("Group", "LiveGroup", "Precomp")
+GROUP_CLASSES = ("Group", "LiveGroup", "VariableGroup")  # always closed by `end_group`
+# Classes and forms that are closed by `end_group` in the files of some versions of Nuke only.
+OPTIONAL_GROUP_CLASSES = ("Precomp",)
+WRITE_CLASS = "Write"
+MAX_NUMBER_DIGITS = 9  # of a frame or a place in the stack; longer numbers are faults
+# What Nuke allows as a node's name. It becomes part of a job template, where other letters have a meaning.
+_NODE_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 MAX_SCRIPT_BYTES = 256 << 20  # bytes of a script
+MAX_NAME_LENGTH = 1024  # characters of a full name
 ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v"}
 
 
@@ -30,7 +46,7 @@ class ScriptNode:
         node_class: Its class, such as "Read".
         name: Full name; inside a group, "Group1.Read1".
         knobs: Values as text, by the knob's name.
-        inputs: Full names of the nodes above, without those inside a group.
+        inputs: Full names of the nodes above, without those inside a group; "" for an input without a node.
     """
 
     node_class: str
@@ -49,7 +65,13 @@ class ScriptNode:
 
     def get_integer(self, knob: str) -> int | None:
         """Returns a whole number; None if there is none, or only Nuke can evaluate it."""
-        return int(self.knobs[knob]) if re.fullmatch(r"-?\d+", self.knobs.get(knob, "")) else None
+        text = self.knobs.get(knob, "")
+        return int(text) if re.fullmatch(rf"-?\d{{1,{MAX_NUMBER_DIGITS}}}", text, re.ASCII) else None
+
+    @property
+    def is_disabled(self) -> bool:
+        """Whether the node is switched off, so that Nuke passes its first input through."""
+        return self.is_on("disable")
 
 
 @dataclass(frozen=True)
@@ -61,27 +83,55 @@ class NukeScript:
 
     def list_writes(self) -> list[ScriptNode]:
         """Lists the enabled Writes outside groups, in the order in which Nuke executes them."""
-        writes = [
-            node
-            for node in self.nodes.values()
-            if node.node_class == "Write"
-            and "." not in node.name
-            and not node.is_on("disable")
-            and not node.is_on("reading")
-        ]
+        writes = [node for node in self._list_active_writes() if "." not in node.name]
         return sorted(writes, key=lambda node: node.get_integer("render_order") or 1)
 
+    def list_grouped_writes(self) -> list[ScriptNode]:
+        """Lists the enabled Writes inside groups that are switched on, such as a pipeline's own Write nodes."""
+        return [
+            node
+            for node in self._list_active_writes()
+            if "." in node.name and not any(group.is_disabled for group in self._list_owners(node))
+        ]
+
+    def _list_active_writes(self) -> list[ScriptNode]:
+        return [
+            node
+            for node in self.nodes.values()
+            if node.node_class == WRITE_CLASS and not node.is_disabled and not node.is_on("reading")
+        ]
+
+    def _list_owners(self, node: ScriptNode) -> list[ScriptNode]:
+        """Lists the groups that hold a node."""
+        parts = node.name.split(".")
+        names = [".".join(parts[:count]) for count in range(1, len(parts))]
+        return [self.nodes[name] for name in names if name in self.nodes]
+
     def list_upstream(self, name: str) -> list[ScriptNode]:
-        """Lists a node and all nodes that its picture may depend on, with the contents of groups."""
+        """Lists a node and all nodes that its picture may depend on, with the contents of groups.
+
+        Of a node that is switched off, only the first input counts, and the node itself is left out.
+        """
+        members: dict[str, list[str]] = {}  # names of the nodes directly inside each group
+        for node_name in self.nodes:
+            group, dot, _ = node_name.rpartition(".")
+            if dot:
+                members.setdefault(group, []).append(node_name)
         upstream: dict[str, ScriptNode] = {}
+        visited: set[str] = set()
         stack = [name]
         while stack:
             node_name = stack.pop()
-            if node_name in upstream or node_name not in self.nodes:
+            if node_name in visited or node_name not in self.nodes:
                 continue
-            upstream[node_name] = self.nodes[node_name]
-            stack += self.nodes[node_name].inputs
-            stack += [inner_name for inner_name in self.nodes if inner_name.startswith(node_name + ".")]
+            visited.add(node_name)
+            node = self.nodes[node_name]
+            if node.is_disabled and node_name != name:
+                stack += node.inputs[:1]
+                continue
+            upstream[node_name] = node
+            stack += node.inputs
+            stack += members.get(node_name, ())
         return list(upstream.values())
 
     def find_write_range(self, write: ScriptNode) -> tuple[int, int]:
@@ -100,7 +150,8 @@ class NukeScript:
             number = node.get_integer(knob) if knob in node.knobs else default
             if number is None:
                 raise InputError(
-                    f"{node.name or 'the script'}: {knob} is {node.knobs[knob]}, which only Nuke can say; give --frames"
+                    f"{node.name or 'the script'}: {knob} is {node.knobs[knob][:80]}, which only Nuke can say; "
+                    "give --frames"
                 )
             limits.append(number)
         return limits[0], limits[1]
@@ -113,9 +164,7 @@ def load_script(path: Path) -> NukeScript:
         InputError: The file cannot be read, or is not a Nuke script.
     """
     try:
-        if path.stat().st_size > MAX_SCRIPT_BYTES:
-            raise InputError(f"{path} is too large for a script")
-        text = path.read_text(encoding="utf-8", errors="replace")
+        text = read_text_file(path, MAX_SCRIPT_BYTES, errors="replace")
     except OSError as error:
         raise InputError(f"the script {path} cannot be read: {error.strerror or error}") from error
     try:
@@ -135,7 +184,12 @@ def parse_script(text: str) -> NukeScript:
     stacks: list[list[str]] = [[]]  # node names, the newest last; one stack per open group
     groups: list[str] = []  # full names of the open groups
     variables: dict[str, str] = {}
-    for words in split_commands(text):
+    masters: dict[str, str] = {}  # identifier of a cloned node -> name of its first clone
+    commands = list(split_commands(text))
+    has_optional_groups = _count_group_ends(commands) > sum(
+        _find_node_class(words) in GROUP_CLASSES for words in commands
+    )
+    for words in commands:
         kind, body = words[0], words[1:]
         stack = stacks[-1]
         if kind == "set" and len(body) == 2:
@@ -149,19 +203,21 @@ def parse_script(text: str) -> NukeScript:
             continue
         elif kind == "Root":
             root = ScriptNode("Root", "", _parse_knobs(body[-1]))
-        elif re.fullmatch(r"[A-Za-z_][\w.]*", kind) and (kind != "clone" or len(body) == 2):
-            knobs, original = _parse_knobs(body[-1]), None
-            if kind == "clone":
-                original = nodes.get(variables.get(body[0].lstrip("$"), ""))
-                kind, knobs = (
-                    (original.node_class, {**original.knobs, **knobs}) if original is not None else ("clone", knobs)
-                )
-            name = ".".join([*groups[-1:], knobs.get("name", kind)])[-1024:]
+        elif re.fullmatch(r"[A-Za-z_][\w.]*", kind) and (kind != "clone" or len(body) in (2, 3)):
+            knobs, master = _parse_knobs(body[-1]), ""
+            if kind == "clone" and len(body) == 3:
+                kind, master = body[1], body[0]
+            elif kind == "clone":
+                original = nodes.get(variables.get(body[0].lstrip("$"), "") or masters.get(body[0], ""))
+                if original is not None:
+                    kind, knobs = original.node_class, {**original.knobs, **knobs}
+            name = ".".join([*groups[-1:], knobs.get("name", kind)])[-MAX_NAME_LENGTH:]
             name = name if name not in nodes else f"{name}#{len(nodes)}"
-            count = _count_inputs(knobs.get("inputs", "1"))
-            inputs = [stack.pop() if stack else "" for _ in range(count)]
-            nodes[name] = ScriptNode(kind, name, knobs, tuple(input_name for input_name in inputs if input_name))
-            if kind in GROUP_CLASSES:
+            masters.setdefault(master, name)
+            count = min(_count_inputs(knobs.get("inputs", "1")), len(stack))
+            nodes[name] = ScriptNode(kind, name, knobs, _pop_inputs(stack, count))
+            opens_group = _find_node_class(words)
+            if opens_group in GROUP_CLASSES or (opens_group in OPTIONAL_GROUP_CLASSES and has_optional_groups):
                 groups.append(name)
                 stacks.append([])
             elif kind not in ("Viewer", "BackdropNode", "StickyNote"):
@@ -171,16 +227,39 @@ def parse_script(text: str) -> NukeScript:
     return NukeScript(root, nodes)
 
 
+def _find_node_class(words: Sequence[str]) -> str:
+    """Finds the class of the node that a command makes; "" for a clone of an earlier node, which brings no contents."""
+    if words[0] != "clone":
+        return words[0]
+    return words[2] if len(words) == 4 else ""
+
+
+def _pop_inputs(stack: list[str], count: int) -> tuple[str, ...]:
+    names = [stack.pop() for _ in range(count)]
+    while names and not names[-1]:
+        names.pop()
+    return tuple(names)
+
+
+def _count_group_ends(commands: Sequence[Sequence[str]]) -> int:
+    return sum(words[0] == "end_group" for words in commands)
+
+
+def is_node_name(name: str) -> bool:
+    """Whether Nuke allows a text as a node's full name."""
+    return bool(_NODE_NAME.fullmatch(name))
+
+
 def _resolve_stack(stack: list[str], text: str) -> str:
     """Finds the node that `[stack N]` means; "" for anything else, such as `0`."""
-    match = re.fullmatch(r"\[stack (\d+)\]", text)
+    match = re.fullmatch(rf"\[stack (\d{{1,{MAX_NUMBER_DIGITS}}})\]", text, re.ASCII)
     depth = int(match[1]) if match else len(stack)
     return stack[-1 - depth] if depth < len(stack) else ""
 
 
 def _count_inputs(text: str) -> int:
     """Reads "2+1": two inputs and a mask."""
-    return sum(int(part) for part in text.split("+")) if re.fullmatch(r"\d{1,4}(\+\d{1,4})*", text) else 1
+    return sum(int(part) for part in text.split("+")) if re.fullmatch(r"\d{1,4}(\+\d{1,4}){0,9}", text, re.ASCII) else 1
 
 
 def _parse_knobs(body: str) -> dict[str, str]:
@@ -221,8 +300,8 @@ def split_commands(text: str) -> Iterator[list[str]]:
                 yield words
             words = []
             position += 1
-        elif letter.isspace():
-            position += 1
+        elif match := _SPACE_PATTERN.match(text, position):
+            position = match.end()
         elif text.startswith("\\\n", position):
             position += 2
         elif letter == "#" and not words:
@@ -237,6 +316,7 @@ def split_commands(text: str) -> Iterator[list[str]]:
         yield words
 
 
+_SPACE_PATTERN = re.compile(r"[^\S\n]+")
 _BLANK_PATTERN = re.compile(r"\s*")
 _PLAIN_PATTERNS = {
     (False, False): re.compile(r"[^\\\[\s;]+"),

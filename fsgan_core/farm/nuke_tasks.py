@@ -12,6 +12,7 @@ from typing import Any
 from fsgan_core.clips.tracks import MAX_WHOLE_CLIP, OVERLAP_FRAMES
 from fsgan_core.contract import protocol
 from fsgan_core.contract.errors import InputError, MachineError, PlateError
+from fsgan_core.contract.plain_data import parse_json
 from fsgan_core.contract.shot import Clip, Shot
 from fsgan_core.contract.stage_graph import list_running_stages
 from fsgan_core.farm.bundle import TRACKS_FOLDER, describe_engines
@@ -31,6 +32,7 @@ from fsgan_core.runtime.events import (
     ignore_event,
     never_cancelled,
 )
+from fsgan_core.runtime.text_files import read_text_file
 from fsgan_core.stages.drive import resolve_drive_stages
 
 __all__ = ["FarmNodeJob", "analyse_nodes", "load_node_jobs", "render_nodes"]
@@ -61,7 +63,7 @@ def load_node_jobs(path: Path) -> list[FarmNodeJob]:
         InputError: The file is missing, broken or of another version, or a shot in it is wrong.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = parse_json(read_text_file(path))
         if data["version"] != NODES_VERSION:
             raise InputError(f"{path} has version {data['version']}; this program reads {NODES_VERSION}")
         requests = [
@@ -70,7 +72,7 @@ def load_node_jobs(path: Path) -> list[FarmNodeJob]:
         ]
     except FileNotFoundError:
         raise InputError(f"there is no {path}; the job's step Prepare writes it") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path} cannot be read: {error}") from error
     return [
         FarmNodeJob(
@@ -180,7 +182,7 @@ def describe_node_engines(job: FarmNodeJob, device: str) -> str:
 def _check_node_engines(jobs: Sequence[FarmNodeJob], work: Path, device: str) -> None:
     """Raises MachineError if the installation here differs from that of the machine that analysed."""
     try:
-        expected = dict(json.loads((work / EXPECTED_FILE).read_text(encoding="utf-8")))
+        expected = dict(parse_json(read_text_file(work / EXPECTED_FILE)))
     except (OSError, ValueError, TypeError) as error:
         raise InputError(
             f"{work / EXPECTED_FILE} cannot be read ({error}); the job's step Analyse writes it"

@@ -16,6 +16,7 @@ from fsgan_core.clips.inputs import open_inputs
 from fsgan_core.clips.tracks import write_track
 from fsgan_core.contract.errors import InputError, MachineError, PlateError
 from fsgan_core.contract.layers import META_KEY
+from fsgan_core.contract.plain_data import parse_json
 from fsgan_core.contract.shot import Clip, Shot
 from fsgan_core.faces.track_file import load_track
 from fsgan_core.farm.bundle import SIDECARS_FOLDER, choose_analysed_frames, describe_job_engines
@@ -37,6 +38,7 @@ from fsgan_core.runtime.events import (
     never_cancelled,
 )
 from fsgan_core.runtime.process_memory import measure_peak_bytes
+from fsgan_core.runtime.text_files import read_text_file
 from fsgan_core.runtime.user_paths import expand_home
 
 __all__ = [
@@ -138,7 +140,7 @@ def read_unread_frames(shot: Shot) -> Mapping[int, str]:
     if path is None or not path.is_file():
         return {}
     try:
-        return {int(frame): str(reason) for frame, reason in json.loads(path.read_text(encoding="utf-8")).items()}
+        return {int(frame): str(reason) for frame, reason in parse_json(read_text_file(path)).items()}
     except (OSError, ValueError, AttributeError) as error:
         raise InputError(f"{path} cannot be read ({error}); analyse the target again") from error
 
@@ -281,7 +283,7 @@ def _restore_older_times(path: Path, frames: list[dict[str, Any]]) -> list[dict[
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = parse_json(read_text_file(path))
     except (OSError, ValueError):
         return {}
     return data if isinstance(data, dict) else {}

@@ -6,6 +6,7 @@ All of it is plain data in the form of Open Job Description.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from fsgan_core.plates.sequence import format_frames
 __all__ = [
     "DEFAULT_CHUNK",
     "FarmOptions",
+    "check_literal",
     "check_value_length",
     "from_openjd_range",
     "make_action",
@@ -49,6 +51,9 @@ TASK_VARIABLES = {
 SESSION_FOLDER = "{{Session.WorkingDirectory}}/fsgan_session"
 SESSION_TIMEOUT = 120  # seconds to start or end the session's process
 
+
+_EXPRESSION = re.compile(r"\{\{([A-Za-z0-9_.]+)\}\}")
+_OTHER_EXPRESSIONS = ("Session.WorkingDirectory", "Task.Param.Frames", "Task.Param.Source")
 
 # These variables choose the arithmetic of libraries for a kind of processor, which decides the last bits. If a studio
 # sets one, so that machines of several generations agree, the job sets it, too.
@@ -145,7 +150,11 @@ def make_template(
         parameters: Declarations by name.
         steps: The steps, in order.
         environments: Environments of every session.
+
+    Raises:
+        InputError: A name that came from outside has "{{", which begins an expression and cannot be escaped.
     """
+    _check_expressions([steps, environments], parameters)
     return {
         "specificationVersion": "jobtemplate-2023-09",
         "extensions": ["TASK_CHUNKING"],
@@ -154,6 +163,33 @@ def make_template(
         "jobEnvironments": list(environments),
         "steps": list(steps),
     }
+
+
+def _check_expressions(value: Any, parameters: Mapping[str, Any]) -> None:
+    """Raises InputError if a text has "{{" that does not begin an expression of ours."""
+    if isinstance(value, str):
+        names = _EXPRESSION.findall(value)
+        known = all(name.partition("Param.")[2] in parameters or name in _OTHER_EXPRESSIONS for name in names)
+        if not known:
+            raise InputError(f"'{value}' is not an expression of this job")
+        check_literal(_EXPRESSION.sub("", value))
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            _check_expressions(item, parameters)
+    elif isinstance(value, Sequence):
+        for item in value:
+            _check_expressions(item, parameters)
+
+
+def check_literal(text: str) -> str:
+    """Returns a text from outside that becomes part of a template.
+
+    Raises:
+        InputError: It has "{{", which begins an expression and cannot be escaped.
+    """
+    if "{{" in text:
+        raise InputError(f"'{text}' has '{{{{', which has a meaning in a job; rename what has this name")
+    return text
 
 
 def make_step(

@@ -32,7 +32,10 @@ log = logging.getLogger(__name__)
 _FRAME_TOKEN = re.compile(r"(?P<hashes>#+)|(?P<ats>@+)|%(?P<printf>0?\d*)d|\$F(?P<houdini>\d*)")
 _STATED_FRAMES = 10  # that are tried for what the clip says about its colour
 # plate.1001.exr alone is frame 1001; IMG_1234.jpg is a still.
-_FRAME_NUMBER = re.compile(r"\.(\d{3,})$")
+_FRAME_NUMBER = re.compile(r"\.(\d{3,10})$")
+MAX_PADDING = 10  # digits that a pattern may ask for
+MAX_FRAMES = 1_000_000  # frames of a range: eleven hours at 24 frames a second
+MAX_FRAME_NUMBER = 2**31 - 1  # as in Nuke and in EXR's metadata
 
 
 class FrameSequence:
@@ -208,14 +211,28 @@ def parse_frames(text: str) -> tuple[int, ...]:
     """
     try:
         # fileseq silently ignores padding characters and empty text.
-        if not re.fullmatch(r"[-\d,xy:.\s]*\d[-\d,xy:.\s]*", text):
+        if not re.fullmatch(r"[-\d,xy:.\s]*\d[-\d,xy:.\s]*", text, re.ASCII):
             raise ValueError(text)
+        _check_range_size(text)
         frames = fileseq.FrameSet(re.sub(r"\s", "", text))
     except (fileseq.FileSeqException, ValueError) as error:
         raise FrameRangeError(f"'{text}' is not a frame range; write it like 1001-1048x2,1060") from error
     if any(int(frame) != frame for frame in frames):
         raise FrameRangeError(f"'{text}' has fractions of frames; write whole ones, like 1001-1048x2,1060")
     return tuple(sorted({int(frame) for frame in frames}))
+
+
+def _check_range_size(text: str) -> None:
+    """Raises FrameRangeError if a range has too many frames or too large numbers, before it is expanded."""
+    count = 0
+    for part in text.split(","):
+        numbers = [int(digits[:20]) for digits in re.findall(r"\d+", part)]
+        if any(number > MAX_FRAME_NUMBER for number in numbers):
+            raise FrameRangeError(f"'{text[:80]}' has a frame number above {MAX_FRAME_NUMBER}")
+        ends = re.match(r"\s*(-?\d+)\s*-\s*(-?\d+)", part)
+        count += 1 + (abs(int(ends[2]) - int(ends[1])) if ends else 0)
+        if count > MAX_FRAMES:
+            raise FrameRangeError(f"'{text[:80]}' has more than {MAX_FRAMES} frames")
 
 
 def format_frames(frames: SequenceOf[int], limit: int = 200) -> str:
@@ -318,9 +335,14 @@ def _is_same_file(path: Path, other: Path) -> bool:
 
 
 def _count_digits(token: re.Match[str]) -> int:
+    """Counts the digits that a frame's token asks for. Raises InputError if they are too many."""
     if token.group("hashes") or token.group("ats"):
-        return len(token.group(0))
-    return int(token.group("printf") or token.group("houdini") or 1)
+        digits = len(token.group(0))
+    else:
+        digits = int((token.group("printf") or token.group("houdini") or "1")[:20])
+    if digits > MAX_PADDING:
+        raise InputError(f"{token.group(0)[:20]} asks for more than {MAX_PADDING} digits; a frame's number has fewer")
+    return digits
 
 
 def _build_name_regex(name: str, any_padding: bool = False) -> str:

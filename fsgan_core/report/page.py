@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fsgan_core.contract.safe_text import escape_line
 from fsgan_core.contract.shot import Shot
 from fsgan_core.evaluation.evaluate import Evaluation
 from fsgan_core.evaluation.metrics import METRICS
@@ -15,6 +17,8 @@ from fsgan_core.plates.sequence import format_frames
 from fsgan_core.runtime.atomic import write_atomically
 from fsgan_core.runtime.events import FAILED, KEPT, PASSED, RENDERED, RenderResult
 from fsgan_core.runtime.user_paths import resolve_links
+
+_MARKDOWN_SIGNS = re.compile(r"[\[\]|`]")
 
 __all__ = ["ReportPage", "format_html", "format_markdown", "make_render_page", "write_page"]
 
@@ -142,12 +146,12 @@ def _make_time_section(result: RenderResult, further: dict[str, float]) -> PageS
 
 def format_markdown(page: ReportPage, folder: Path | None = None) -> str:
     """Formats a page as Markdown; pictures are named relative to `folder`, where the page will be."""
-    out = [f"# {page.title}", ""]
+    out = [f"# {_escape_markdown(page.title)}", ""]
     for section in page.sections:
         out += [f"## {section.heading}", ""]
-        out += [f"- {line}" for line in section.lines] + ([""] if section.lines else [])
+        out += [f"- {_escape_markdown(line)}" for line in section.lines] + ([""] if section.lines else [])
         if section.rows:
-            head, *rows = [[cell.replace("|", "\\|") for cell in row] for row in section.rows]
+            head, *rows = [[_escape_markdown(cell) for cell in row] for row in section.rows]
             out += [
                 _format_markdown_row(head),
                 _format_markdown_row(["---"] * len(head)),
@@ -155,15 +159,16 @@ def format_markdown(page: ReportPage, folder: Path | None = None) -> str:
                 "",
             ]
     for label, path in page.pictures:
-        out += [f"## {label}", "", f"![{label}](<{_make_relative(path, folder)}>)", ""]
+        label = _escape_markdown(label)
+        out += [f"## {label}", "", f"![{label}](<{_quote_address(path, folder)}>)", ""]
     for label, path in page.movies:
-        out += [f"[{label}](<{_make_relative(path, folder)}>)", ""]
+        out += [f"[{_escape_markdown(label)}](<{_quote_address(path, folder)}>)", ""]
     return "\n".join(out)
 
 
 def format_html(page: ReportPage, folder: Path | None = None) -> str:
     """Formats a page as one HTML file without scripts; pictures are named relative to `folder`."""
-    text = html.escape
+    text = _escape_html
     body = [f"<h1>{text(page.title)}</h1>"]
     for section in page.sections:
         body.append(f"<h2>{text(section.heading)}</h2>")
@@ -211,12 +216,25 @@ td {{ border-top: 1px solid #e7e5e4; }} img {{ max-width: 100%; }}
 """
 
 
+def _escape_html(text: str, quote: bool = True) -> str:
+    return html.escape(escape_line(text), quote)
+
+
 def _format_html_row(cells: Sequence[str], tag: str) -> str:
-    return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+    return "<tr>" + "".join(f"<{tag}>{_escape_html(cell)}</{tag}>" for cell in cells) + "</tr>"
 
 
 def _format_markdown_row(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cells) + " |"
+
+
+def _escape_markdown(text: str) -> str:
+    """Writes text so that it is shown as it is: one line, and neither HTML nor a link nor a table's border."""
+    return _MARKDOWN_SIGNS.sub(r"\\\g<0>", escape_line(text).replace("&", "&amp;").replace("<", "&lt;"))
+
+
+def _quote_address(path: Path, folder: Path | None) -> str:
+    return escape_line(_make_relative(path, folder)).replace("<", "%3C").replace(">", "%3E")
 
 
 def _make_relative(path: Path, folder: Path | None) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from fsgan_core.clips.inputs import open_input
 from fsgan_core.contract.errors import InputError
+from fsgan_core.contract.plain_data import parse_json
 from fsgan_core.contract.shot import Clip, Shot
 from fsgan_core.plates.colour import open_config
 from fsgan_core.report.contact_sheet import (
@@ -22,6 +23,7 @@ from fsgan_core.report.contact_sheet import (
 from fsgan_core.report.page import make_render_page, write_page
 from fsgan_core.runtime.atomic import make_folder, write_atomically
 from fsgan_core.runtime.events import FAILED, Event, EventListener, RenderResult, ignore_event
+from fsgan_core.runtime.text_files import read_text_file
 
 __all__ = ["read_frame_seconds", "write_report"]
 
@@ -90,7 +92,7 @@ def read_frame_seconds(path: Path) -> dict[int, float]:
     """
     path = path / RESULT_FILE if path.is_dir() else path
     try:
-        frames = json.loads(path.read_text(encoding="utf-8"))["frames"]
+        frames = parse_json(read_text_file(path))["frames"]
         return {int(one["frame"]): float(sum(one["seconds"].values())) for one in frames if one.get("seconds")}
     except OSError as error:
         raise InputError(

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 from fsgan_core.contract.errors import FsganError, InputError
+from fsgan_core.contract.plain_data import parse_toml
 from fsgan_core.contract.stage_graph import NETWORK_STAGES
+from fsgan_core.runtime.text_files import read_text_file
 from fsgan_core.training.data.augment import AugmentSettings
 from fsgan_core.training.losses import LossWeights
 from fsgan_core.training.recipe import MAX_RATE, MIN_RATE, PRECISIONS
 
 __all__ = ["PRESETS", "TrainingPhase", "TrainingPlan", "get_preset_path", "load_plan"]
 
+MAX_PLAN_BYTES = 1 << 20
 PRESETS = ("published", "small")
 T = TypeVar("T")
 
@@ -162,13 +164,13 @@ def load_plan(path: Path, network: str, changes: Mapping[str, str] | None = None
         InputError: The file cannot be read, a setting is wrong, or the plan is for another network.
     """
     try:
-        data = tomllib.loads(path.read_text("utf-8"))
+        data = dict(parse_toml(read_text_file(path, MAX_PLAN_BYTES)))
         for name, text in (changes or {}).items():
             _apply_change(data, name, text)
         plan = _build_plan(data)
     except OSError as error:
         raise InputError(f"the plan {path} cannot be read: {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise InputError(f"the plan {path} is not valid TOML: {error}") from error
     except FsganError as error:
         raise InputError(f"the plan {path}: {error}") from error
@@ -179,8 +181,8 @@ def load_plan(path: Path, network: str, changes: Mapping[str, str] | None = None
 
 def _apply_change(data: dict[str, Any], name: str, text: str) -> None:
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        value = parse_toml(f"value = {text}")["value"]
+    except ValueError:
         value = text
     table, _, key = name.rpartition(".")
     if table == "phases":

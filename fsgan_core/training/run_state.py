@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fsgan_core.contract.plain_data import parse_json
 from fsgan_core.runtime.atomic import write_atomically
 
 __all__ = ["STATE_FILE", "TrainingState", "capture_tensors", "load_state", "restore_tensors", "save_state"]
@@ -125,7 +126,7 @@ def load_state(path: Path, key: str) -> TrainingState | None:
             if head.get("format") != STATE_FORMAT or head.get("key") != key:
                 return None
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        return TrainingState(int(head["step"]), tensors.pop("losses"), tensors, json.loads(head["facts"]))
+        return TrainingState(int(head["step"]), tensors.pop("losses"), tensors, parse_json(head["facts"]))
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         log.warning("%s is not usable; the run starts again: %s", path, error)
         return None

@@ -6,12 +6,14 @@ import json
 import os
 import shlex
 import subprocess
+import uuid
 from typing import Any, Dict, List, Sequence
 
 import nuke
 
 from fsgan_core.contract import protocol
 from fsgan_core.contract.errors import FsganError, InputError
+from fsgan_core.contract.safe_text import escape_line
 from fsgan_nuke import graph, node_render, paths, stereo
 from fsgan_nuke.client import get_shared_client
 from fsgan_nuke.host import show_message
@@ -51,7 +53,9 @@ def prepare(arguments: Sequence[str]) -> None:
             [name for name in options.get("writes", "").split(",") if name],
         )
     except FsganError as error:
-        print(f"openjd_fail: {' '.join(str(error).split())}", flush=True)  # read by the farm; Nuke prints the traceback
+        print(
+            f"openjd_fail: {escape_line(' '.join(str(error).split()))}", flush=True
+        )  # read by the farm; Nuke prints the traceback
         raise
 
 
@@ -85,7 +89,7 @@ def write_nodes(file: str, frames: str, writes: Sequence[str]) -> List[str]:
             node_render.write_inputs(node, job)
         data.append({"node": name, "shot": job.shot, "stage": job.stage, "upstream": job.upstream})
     os.makedirs(os.path.dirname(os.path.abspath(file)), exist_ok=True)
-    beside = f"{file}.{os.getpid()}.tmp"
+    beside = f"{file}.{os.getpid()}.{uuid.uuid4().hex}.tmp"
     with open(beside, "w", encoding="utf-8") as stream:
         json.dump({"version": NODES_VERSION, "nodes": data}, stream, indent=1)
     os.replace(beside, file)

@@ -131,6 +131,11 @@ def iterate_render_nodes(node: Any) -> Iterator[Any]:
             if input_node is not None:
                 yield from visit_node(input_node)
             return
+        if _is_disabled(visited_node):  # Nuke passes the first input through
+            input_node = visited_node.input(0) if visited_node.inputs() else None
+            if input_node is not None:
+                yield from visit_node(input_node)
+            return
         if get_node_class(visited_node) == "FSGAN_Swap":
             last = find_inner_node(visited_node, "Blend")
             if last is not None:
@@ -140,11 +145,7 @@ def iterate_render_nodes(node: Any) -> Iterator[Any]:
             input_node = visited_node.input(number)
             if input_node is not None:
                 yield from visit_node(input_node)
-        if (
-            is_fsgan_node(visited_node)
-            and get_node_class(visited_node) != "FSGAN_Analyse"
-            and not _is_disabled(visited_node)
-        ):
+        if is_fsgan_node(visited_node) and get_node_class(visited_node) != "FSGAN_Analyse":
             yield visited_node
 
     yield from visit_node(node)

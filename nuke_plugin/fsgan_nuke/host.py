@@ -9,6 +9,8 @@ from typing import Any, Callable, Iterator, TypeVar
 
 import nuke
 
+from fsgan_core.contract.safe_text import escape_lines, escape_tags
+
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
@@ -62,22 +64,27 @@ def call_later(function: Callable[..., Any], *arguments: Any) -> None:
 def show_message(text: str) -> None:
     """Shows a message to the artist; without a GUI, prints it to the terminal."""
     if nuke.GUI:
-        call_later(nuke.message, text)
+        call_later(nuke.message, escape_tags(text))
     else:
-        nuke.tprint(text)
+        print_line(text)
+
+
+def print_line(text: str) -> None:
+    """Prints a message to Nuke's terminal. Text from files cannot begin a line of its own or control the terminal."""
+    nuke.tprint(escape_lines(text))
 
 
 def show_text(title: str, text: str) -> None:
     """Shows a longer text in a window that does not block Nuke; without Qt, as a message."""
     if not nuke.GUI:
-        nuke.tprint(text)
+        print_line(text)
         return
 
     def open_text_window() -> None:
         try:
             from fsgan_nuke import text_window
         except ImportError:
-            nuke.message(text)
+            nuke.message(escape_tags(text))
         else:
             text_window.show_text_window(title, text)
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import uuid
 from typing import Any, Iterable, Sequence
 
 import nuke
 
 from fsgan_core.contract.errors import CancelledError, OutputError
+from fsgan_core.contract.plain_data import parse_json
 from fsgan_nuke import graph, stereo
 from fsgan_nuke.host import use_full_size
 from fsgan_nuke.node_job import InputBranch
@@ -149,7 +151,7 @@ def _get_record_path(branch: InputBranch) -> str:
 def _read_record(path: str) -> dict[str, str]:
     try:
         with open(path, encoding="utf-8") as file:
-            data = json.load(file)
+            data = parse_json(file.read())
     except (OSError, ValueError):
         return {}
     return data if isinstance(data, dict) else {}
@@ -157,7 +159,7 @@ def _read_record(path: str) -> dict[str, str]:
 
 def _write_record(path: str, record: dict[str, str]) -> None:
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    beside = f"{path}.{os.getpid()}.tmp"
+    beside = f"{path}.{os.getpid()}.{uuid.uuid4().hex}.tmp"
     with open(beside, "w", encoding="utf-8") as file:
         json.dump(record, file)
     os.replace(beside, path)

@@ -21,7 +21,7 @@ from fsgan_core.contract.errors import CancelledError, FsganError, InputError
 from fsgan_nuke import graph, input_writes, paths, status, stereo
 from fsgan_nuke.analysis import fill_curves, make_analysis_job
 from fsgan_nuke.client import get_shared_client
-from fsgan_nuke.host import call_later, call_on_main, show_message
+from fsgan_nuke.host import call_later, call_on_main, print_line, show_message
 from fsgan_nuke.node_job import NodeJob, get_frames_text, make_node_job, parse_frame_numbers
 from fsgan_nuke.request import PendingRequest
 
@@ -299,7 +299,7 @@ def _run_job(render: NodeRender, job: NodeJob, meter: Any) -> dict[str, Any]:
         if isinstance(event, protocol.FrameEvent) and event.state == "failed":
             failed.append(f"frame {event.frame}: {event.message}")
         if meter is None and isinstance(event, protocol.FrameEvent):
-            nuke.tprint(f"{job.title}: frame {event.frame} {event.state} {event.message}".rstrip())
+            print_line(f"{job.title}: frame {event.frame} {event.state} {event.message}".rstrip())
         elif meter is not None and isinstance(event, protocol.LogEvent) and event.level in ("warning", "error"):
             meter.setMessage(f"{job.title}: {event.message}")
         elif meter is not None and isinstance(event, (protocol.ProgressEvent, protocol.FrameEvent)):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import uuid
 from typing import Any, Mapping, Sequence
 
 from fsgan_core.contract.landmarks import FACE_OFFSETS, FaceOffset
@@ -122,7 +123,7 @@ def _write_if_changed(path: str, text: str) -> None:
     except (OSError, ValueError):
         pass
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    beside = f"{path}.{os.getpid()}.tmp"
+    beside = f"{path}.{os.getpid()}.{uuid.uuid4().hex}.tmp"
     with open(beside, "w", encoding="utf-8") as file:
         file.write(text)
     os.replace(beside, path)

@@ -131,7 +131,7 @@ def _read_settings(file: Path) -> Dict[str, Any]:
         data = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         log.warning("%s is not read: %s", file, error)
         return {}
     if not isinstance(data, dict):

@@ -9,11 +9,13 @@ import json
 import math
 import os
 import statistics
+import uuid
 from dataclasses import dataclass
 from typing import Any, Mapping, Optional, Sequence
 
 from fsgan_core.contract.errors import TrackError
 from fsgan_core.contract.landmarks import FACE_OUTLINE, LANDMARK_COUNT, LANDMARK_REGIONS, TRACKABLE_LANDMARKS
+from fsgan_core.contract.plain_data import parse_json
 
 POINT_KNOBS = {f"p{index:02d}": index for index in range(LANDMARK_COUNT)}  # knobs of a Points node -> landmark
 MIN_MOVE = 0.05  # pixels; a point that moved less counts as not edited
@@ -306,7 +308,7 @@ def save_edits(track: FaceTrack, moved: Mapping[int, Mapping[int, Any]]) -> None
     for frame, points in moved.items():
         landmarks = overrides.setdefault(str(frame), {}).setdefault("landmarks", {})
         landmarks.update({str(index): point for index, point in points.items()})
-    temporary_path = f"{track.path}.{os.getpid()}.tmp"
+    temporary_path = f"{track.path}.{os.getpid()}.{uuid.uuid4().hex}.tmp"
     with open(temporary_path, "w", encoding="utf-8") as file:
         json.dump(data, file)
     os.replace(temporary_path, track.path)
@@ -316,7 +318,7 @@ def read_track_data(path: str) -> dict[str, Any]:
     """Reads a track file. Raises TrackError if it does not exist or is not a track."""
     try:
         with open(path, encoding="utf-8") as file:
-            data = json.load(file)
+            data = parse_json(file.read())
     except OSError as error:
         raise TrackError(f"{path} cannot be read ({error.strerror}); press Analyse first") from error
     except ValueError as error:

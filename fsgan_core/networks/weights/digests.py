@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 
 from fsgan_core.contract.errors import OutputError, WeightsError
+from fsgan_core.contract.plain_data import parse_json
 from fsgan_core.runtime.atomic import write_atomically
 from fsgan_core.runtime.cache import get_cache_folder
 from fsgan_core.runtime.memory import register_cache
@@ -68,7 +69,7 @@ def _find_store() -> Path:
 
 def _read_store() -> dict[str, tuple[tuple[int, ...], str]]:
     try:
-        found = json.loads(_find_store().read_text("utf-8"))
+        found = parse_json(_find_store().read_text("utf-8"))
         return {path: (tuple(state), str(digest)) for path, (state, digest) in found.items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}

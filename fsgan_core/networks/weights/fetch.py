@@ -24,6 +24,7 @@ from urllib.parse import urljoin, urlsplit
 import requests
 
 from fsgan_core.contract.errors import MachineError, OutputError, WeightsError
+from fsgan_core.contract.plain_data import parse_json
 from fsgan_core.networks.weights.catalogue import WEIGHTS_SUFFIX, WeightsInfo
 from fsgan_core.networks.weights.digests import digest_weights_file, read_recorded_digest
 from fsgan_core.networks.weights.download_page import DownloadPage
@@ -201,7 +202,7 @@ class _PartialFile:
     def read_facts(self) -> dict[str, Any]:
         """Reads the note; empty if there is none."""
         with suppress(OSError, ValueError):
-            found = json.loads(self.note.read_text("utf-8"))
+            found = parse_json(self.note.read_text("utf-8"))
             if isinstance(found, dict):
                 return found
         return {}

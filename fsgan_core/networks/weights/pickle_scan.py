@@ -26,7 +26,10 @@ __all__ = ["LEFTOVER_NAMES", "Leftover", "check_pickled"]
 FILE_LIMIT = 4 << 30
 # Bytes. Pickles of the published files have some 100 kB; the numbers are stored outside of them.
 PICKLE_LIMIT = 32 << 20
+MAX_DIMENSIONS = 32  # of a tensor
+MAX_ARGUMENTS = 16  # of a call; those of torch.save have at most 7
 RECORD_LIMIT = 100_000  # files in the zip archive
+MAX_ENTRIES = 1_000_000  # that are given to ordered dicts as arguments
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # torch.save's first pickle, before torch 1.6
 LEGACY_PICKLES = 5
 
@@ -88,6 +91,8 @@ class _DeclaredTensor:
         if not all(isinstance(number, int) for number in (self.offset, *self.shape, *self.stride)):
             return False
         if len(self.shape) != len(self.stride) or min((self.offset, *self.shape, *self.stride)) < 0:
+            return False
+        if max((self.offset, *self.shape, *self.stride)) > FILE_LIMIT:
             return False
         if math.prod(self.shape) == 0:
             return True
@@ -158,23 +163,65 @@ class _PickleWalker(pickle._Unpickler):
         for place in range(0, len(items), 2):
             self._set_item(items[place], items[place + 1])
 
-    dispatch.update({pickle.BUILD[0]: load_build, pickle.SETITEM[0]: load_setitem, pickle.SETITEMS[0]: load_setitems})
+    def load_reduce(self) -> None:
+        """Calls a stand-in."""
+        arguments, function = self.stack.pop(), self.stack[-1]
+        self._check_arguments(arguments)
+        self.stack[-1] = function(*arguments)
+
+    def load_newobj(self) -> None:
+        """Makes a stand-in."""
+        arguments, made_class = self.stack.pop(), self.stack[-1]
+        self._check_arguments(arguments)
+        self.stack[-1] = made_class(*arguments)
+
+    dispatch.update(
+        {
+            pickle.BUILD[0]: load_build,
+            pickle.SETITEM[0]: load_setitem,
+            pickle.SETITEMS[0]: load_setitems,
+            pickle.REDUCE[0]: load_reduce,
+            pickle.NEWOBJ[0]: load_newobj,
+        }
+    )
+
+    @staticmethod
+    def _check_arguments(arguments: Any) -> None:
+        # A pickle can name one long tuple many times; every call would copy it.
+        if not isinstance(arguments, tuple) or len(arguments) > MAX_ARGUMENTS:
+            raise ValueError("a call with too many arguments")
+
+    def _make_mapping(self, items: Any = (), *rest: Any) -> Any:
+        """Makes an ordered dict. Python 2 wrote its entries as an argument, Python 3 sets them one by one."""
+        if rest or not isinstance(items, (list, tuple)):
+            raise ValueError("an ordered dict that is not made of entries")
+        self._argument_entries += len(items)
+        if self._argument_entries > MAX_ENTRIES:
+            raise ValueError("too many entries")
+        mapping = _MappingStandIn()
+        for item in items:
+            if not isinstance(item, (list, tuple)) or len(item) != 2:
+                raise ValueError("an entry that is not a name and a value")
+            _check_key(item[0])
+            mapping[item[0]] = item[1]
+        return mapping
 
     def _set_item(self, key: Any, value: Any) -> None:
-        # The hash of deeply shared nested tuples takes forever, so tuples are not allowed as keys.
-        if not isinstance(key, (str, bytes, int)) or not isinstance(self.stack[-1], dict):
-            raise ValueError("an entry whose name is not text")
+        if not isinstance(self.stack[-1], dict):
+            raise ValueError("an entry of something that has none")
+        _check_key(key)
         self.stack[-1][key] = value
 
     def __init__(self, stream: BinaryIO) -> None:
         super().__init__(stream, encoding="latin-1")
         self.storages: dict[str, _DeclaredStorage] = {}
         self.tensors: list[_DeclaredTensor] = []
+        self._argument_entries = 0
 
     def find_class(self, module: str, name: str) -> Any:
         """Returns the stand-in for a name that the pickle asks for. Raises _RefusedNameError for any other name."""
         known: dict[str, Callable[..., Any]] = {
-            "collections.OrderedDict": _MappingStandIn,
+            "collections.OrderedDict": self._make_mapping,
             "torch._utils._rebuild_tensor": self._declare_tensor,
             "torch._utils._rebuild_tensor_v2": self._declare_tensor,
             "torch._utils._rebuild_parameter": _return_first,
@@ -211,6 +258,8 @@ class _PickleWalker(pickle._Unpickler):
     def _declare_tensor(
         self, storage: _DeclaredStorage, offset: int, shape: tuple[int, ...], stride: tuple[int, ...], *_rest: Any
     ) -> _DeclaredTensor:
+        if not all(isinstance(sides, (tuple, list)) and len(sides) <= MAX_DIMENSIONS for sides in (shape, stride)):
+            raise ValueError("a tensor of too many dimensions")
         tensor = _DeclaredTensor(storage, offset, tuple(shape), tuple(stride))
         if not tensor.is_within_storage():
             raise ValueError(f"a tensor of shape {tensor.shape} reaches beyond its storage")
@@ -223,6 +272,12 @@ class _MappingStandIn(dict[Any, Any]):
 
     def __setstate__(self, state: Any) -> None:
         pass
+
+
+def _check_key(key: Any) -> None:
+    # The hash of deeply shared nested tuples takes forever, so tuples are not allowed as keys.
+    if not isinstance(key, (str, bytes, int)):
+        raise ValueError("an entry whose name is not text")
 
 
 class _RefusedNameError(Exception):

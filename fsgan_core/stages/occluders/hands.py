@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from fsgan_core.contract.layers import MATTE_FACE, MATTE_OCCLUSION
+from fsgan_core.contract.plain_data import parse_json
 from fsgan_core.faces.geometry import fit_similarity
 from fsgan_core.faces.hands import (
     BONES,
@@ -324,7 +325,7 @@ def _compute_certainty(presence: float) -> float:
 
 
 def _read_hands(measured: Plate) -> list[HandMatte]:
-    listed = json.loads(str(measured.metadata.get(META_HANDS, "[]")))
+    listed = parse_json(str(measured.metadata.get(META_HANDS, "[]")))
     return [
         HandMatte(np.array(points), presence, measured.get_matte(name))
         for (presence, points), name in zip(listed, HAND_CHANNELS, strict=False)

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from fsgan_core.contract.errors import InputError
+from fsgan_core.contract.plain_data import parse_json
 from fsgan_core.runtime.arrays import AnyArray, Names
 from fsgan_core.runtime.atomic import write_atomically
 from fsgan_core.training.data.face_crops import FaceLayout, FaceSet
@@ -115,7 +116,7 @@ def read_prepared_clip(path: Path) -> PreparedClip | None:
         return None
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
-            return _parse_prepared_clip(json.loads(str(data["head"])))
+            return _parse_prepared_clip(parse_json(str(data["head"])))
     except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
         log.warning("%s is not usable: %s", path, error)
         return None
@@ -135,7 +136,7 @@ def load_dataset(folder: Path) -> FaceDataset:
     for path in paths:
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
-                subjects.append(_parse_prepared_clip(json.loads(str(data["head"]))))
+                subjects.append(_parse_prepared_clip(parse_json(str(data["head"]))))
                 for name in clip_arrays:
                     if name in data or name != MATTES_KEY:
                         clip_arrays[name].append(data[name])
