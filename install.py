@@ -145,6 +145,11 @@ class CheckoutPaths:
         return self.venv / "fsgan-install.json"
 
     @property
+    def discarded(self) -> Path:
+        """An old .venv that is being removed."""
+        return self.root / ".venv.discarded"
+
+    @property
     def marker(self) -> Path:
         """There while an install is under way."""
         return self.venv / "fsgan-install.unfinished"
@@ -226,6 +231,10 @@ def parse_arguments(arguments: "list[str] | None") -> argparse.Namespace:
 
 
 def run_install(options: argparse.Namespace, places: CheckoutPaths) -> int:
+    if options.uninstall and options.dry_run:
+        for number, step in enumerate(list_uninstall_steps(options, places), 1):
+            print_line(f"  {number}. {step}")
+        return EXIT_OK
     if options.uninstall:
         change_nuke(options, places)
         return EXIT_OK
@@ -369,13 +378,20 @@ def describe_plan(plan: InstallPlan, options: argparse.Namespace, places: Checko
 def install_venv(plan: InstallPlan, places: CheckoutPaths, torch_index: str = "", held: "tuple[int, ...]" = ()) -> None:
     """Raises Trouble; leaves the marker then, so that the next run starts over."""
     started = time.monotonic()
+    if os.path.lexists(places.discarded):  # an earlier install was interrupted while it removed this
+        remove_folder(places.discarded)
     try:
         if plan.is_fresh and os.path.lexists(places.venv):
-            remove_venv(places.venv)
+            # In one step: if the removal is interrupted, no half of a .venv is left that looks like something else.
+            places.venv.rename(places.discarded)
         places.venv.mkdir(exist_ok=True)
         places.marker.write_text("An install is under way or was interrupted; install.py makes this folder anew.\n")
     except OSError as error:
-        raise InstallError(EXIT_MACHINE, f"{places.venv} cannot be made: {error}") from error
+        raise InstallError(
+            EXIT_MACHINE, f"{places.venv} cannot be made: {error}. Close programs that use it, and run this again."
+        ) from error
+    if os.path.lexists(places.discarded):
+        remove_folder(places.discarded)
     if plan.is_fresh:
         print_line("Making .venv ...")
         made = subprocess.run(
@@ -411,16 +427,16 @@ def install_venv(plan: InstallPlan, places: CheckoutPaths, torch_index: str = ""
     print_line(f"Installed in {format_duration(seconds)}.")
 
 
-def remove_venv(venv: Path) -> None:
+def remove_folder(folder: Path) -> None:
     try:
-        if venv.is_symlink():
-            venv.unlink()
+        if folder.is_symlink():
+            folder.unlink()
         else:
-            shutil.rmtree(venv)
+            shutil.rmtree(folder)
     except OSError as error:
         raise InstallError(
             EXIT_MACHINE,
-            f"{venv} cannot be removed ({error}). Close programs that use it, remove it, and run this again.",
+            f"{folder} cannot be removed ({error}). Close programs that use it, remove it, and run this again.",
         ) from error
 
 
@@ -551,6 +567,21 @@ def change_nuke(options: argparse.Namespace, places: CheckoutPaths) -> None:
             )
     except FsganError as error:
         raise InstallError(error.exit_code, str(error)) from error
+
+
+def list_uninstall_steps(options: argparse.Namespace, places: CheckoutPaths) -> "list[str]":
+    """What --uninstall would do."""
+    nuke_install = import_nuke_install()
+    folder, plugin = nuke_install.find_nuke_folder(options.nuke or ""), places.root / "nuke_plugin"
+    preferences = nuke_install.find_settings_file(plugin)
+    steps = [
+        f"take the nodes out of {places.shorten_path(folder / 'init.py')}, if they are in it",
+        f"take the worker's Python out of the preferences, {places.shorten_path(preferences)}",
+    ]
+    copied = nuke_install.find_plugin_copies()
+    if copied.is_dir():
+        steps.append(f"remove {places.shorten_path(copied)}")
+    return steps
 
 
 def make_environment() -> "dict[str, str]":

@@ -32,6 +32,7 @@ __all__ = [
     "deploy_plugin",
     "find_nuke_folder",
     "find_plugin",
+    "find_plugin_copies",
     "find_settings_file",
     "install_plugin",
     "uninstall_plugin",
@@ -130,7 +131,7 @@ def install_plugin(
     if plugin is None:
         plugin = find_plugin()
         if plugin.is_relative_to(PACKAGE):
-            plugin = deploy_plugin(_find_data_folder() / "nuke" / __version__)
+            plugin = deploy_plugin(find_plugin_copies() / __version__)
             say(f"{plugin.parent}: the plugin is copied.")
     if not (plugin / "init.py").is_file():
         raise InputError(f"{plugin} has no init.py; clone the project again")
@@ -168,7 +169,7 @@ def uninstall_plugin(folder: Path, *, plugin: Path | None = None, say: Callable[
             settings.write_settings(kept, file)
         elif file.exists():
             file.unlink()
-        copied = _find_data_folder() / "nuke"
+        copied = find_plugin_copies()
         if copied.is_dir():
             shutil.rmtree(str(copied))
             say(f"{copied}: removed.")
@@ -276,6 +277,11 @@ def find_settings_file(plugin: Path) -> Path:
     """Returns the plugin's preferences file of this user. It need not exist."""
     file: Path = _load_settings_module(plugin).get_settings_file()
     return file
+
+
+def find_plugin_copies() -> Path:
+    """Returns the folder of the plugin's copies, which an installed wheel makes. It need not exist."""
+    return _find_data_folder() / "nuke"
 
 
 def _load_settings_module(plugin: Path) -> ModuleType:

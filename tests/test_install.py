@@ -207,6 +207,23 @@ class TestDryRun:
         assert install.main(["--dry-run"], checkout) == install.EXIT_OK
         assert "1. remove .venv (its Python does not run)" in capsys.readouterr().out
 
+    def test_uninstall_deletes_nothing(
+        self, install: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        settings, copies = tmp_path / "nuke.json", tmp_path / "data" / "fsgan" / "nuke" / "1.0"
+        settings.write_text('{"python": "x"}')
+        copies.mkdir(parents=True)
+        monkeypatch.setenv("FSGAN_SETTINGS", str(settings))
+        monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+        nuke_folder = tmp_path / "home" / ".nuke"
+        nuke_folder.mkdir(parents=True)
+        (nuke_folder / "init.py").write_bytes(b"# >>> fsgan >>>\nx\n# <<< fsgan <<<\n")
+        before = {path: path.read_bytes() if path.is_file() else b"" for path in tmp_path.rglob("*")}
+        assert install.main(["--uninstall", "--dry-run", "--nuke", str(nuke_folder)], ROOT) == install.EXIT_OK
+        assert {path: path.read_bytes() if path.is_file() else b"" for path in tmp_path.rglob("*")} == before
+        said = capsys.readouterr().out
+        assert str(nuke_folder / "init.py") in said and str(settings) in said and str(copies.parent) in said
+
     def test_nothing_to_do(self, install: ModuleType, checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
         fake_venv(checkout)
         stamp(install, checkout)
@@ -247,6 +264,32 @@ class TestInstall:
         commands.clear()
         assert install.main([], checkout) == install.EXIT_OK
         assert commands == []
+
+    def test_an_interrupted_removal_is_no_dead_end(
+        self, install: ModuleType, checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """The old .venv is being deleted, and Ctrl-C comes after the first files; the next run goes on."""
+        fake_venv(checkout, python="exit 1")
+
+        def interrupted(folder: Path) -> None:
+            (Path(folder) / "pyvenv.cfg").unlink()
+            raise KeyboardInterrupt
+
+        real = install.shutil.rmtree
+        monkeypatch.setattr(install.shutil, "rmtree", interrupted)
+        assert install.main([], checkout) == install.EXIT_INTERRUPTED
+        state, _ = install.inspect_venv(install.CheckoutPaths(checkout))
+        assert state in ("none", "broken"), "never 'foreign', which only a person can mend"
+
+        def works(command: list[str], places: object, held: object) -> None:
+            install.CheckoutPaths(checkout).fsgan.write_text("")
+
+        monkeypatch.setattr(install.shutil, "rmtree", real)
+        monkeypatch.setattr(install, "check_libraries", lambda places: None)
+        monkeypatch.setattr(install, "run_pip", works)
+        assert install.main([], checkout) == install.EXIT_OK
+        assert install.inspect_venv(install.CheckoutPaths(checkout))[0] == "whole"
+        assert not (checkout / ".venv.discarded").exists()
 
     def test_interrupt(
         self, install: ModuleType, checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

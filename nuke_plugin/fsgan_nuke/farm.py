@@ -53,9 +53,8 @@ def prepare(arguments: Sequence[str]) -> None:
             [name for name in options.get("writes", "").split(",") if name],
         )
     except FsganError as error:
-        print(
-            f"openjd_fail: {escape_line(' '.join(str(error).split()))}", flush=True
-        )  # read by the farm; Nuke prints the traceback
+        # Read by the farm; Nuke prints the traceback.
+        print(f"openjd_fail: {escape_line(' '.join(str(error).split()))}", flush=True)
         raise
 
 
