@@ -162,7 +162,7 @@ _COLOURS = {
     "knob": "#b8b8b8",
     "button": "#585858",
 }
-_WIDTH, _LINE, _LABEL, _PAD = 540, 26, 190, 10
+_WIDTH, _LINE, _LABEL, _PAD = 620, 26, 190, 10
 
 
 def draw_panel(node: Node, path: Path | str, *, scale: int = 2, columns: int = 3) -> None:
