@@ -27,7 +27,7 @@ LINEAR_CHROMATICITIES = {
     "lin_rec2020_scene": (0.708, 0.292, 0.17, 0.797, 0.131, 0.046, 0.3127, 0.329),
     "lin_adobergb_scene": (0.64, 0.33, 0.21, 0.71, 0.15, 0.06, 0.3127, 0.329),
 }
-_MATRIX_TOLERANCE = 2e-3  # chromaticities in files are rounded to three or four digits
+_MATRIX_TOLERANCE = 5e-3  # chromaticities in files are rounded to three or four digits
 
 
 def suggest_spaces(config: ocio.Config, wanted: str) -> str:

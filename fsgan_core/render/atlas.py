@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Mapping, Sequence
@@ -71,7 +72,11 @@ class SourceAtlas:
     @cached_property
     def digest(self) -> str:
         """What the atlas depends on, the painted file included; needs no pixels of the atlas."""
-        return compute_digest(self._computed_key, compute_file_digest(self._inputs.stages.reenact.atlas))
+        inputs, painted = self._inputs, self._inputs.stages.reenact.atlas
+        colour = ""
+        with contextlib.suppress(PlateError):  # a missing file is an error when it is read
+            colour = inputs.config.compute_digest(open_input(painted, inputs.config).space) if painted else ""
+        return compute_digest(self._computed_key, compute_file_digest(painted), colour)
 
     def get(self) -> Atlas:
         """Returns the atlas; where an artist has changed it, `painted` says so.
