@@ -50,6 +50,7 @@ MATTE_SOFT = "matte.soft"
 META_PREFIX = "fsgan/"
 META_KEY = "fsgan/key"
 META_PARTS = "fsgan/key-parts"  # short digests of the parts of the key by name; a status compares them
+META_CHECKSUM = "fsgan/checksum"  # size and digest of the file that has it; never copied to another file
 META_SYNTHETIC = "fsgan/synthetic"
 META_SOURCE = "fsgan/source"
 META_DRIVER = "fsgan/driver"  # the performer whose expression the plate's own actor has

@@ -9,6 +9,7 @@ it is cached under their digest, in memory and optionally in a folder.
 from __future__ import annotations
 
 import hashlib
+import io
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -41,6 +42,7 @@ from fsgan_core.faces.mesh_pose import fit_mesh_pose
 from fsgan_core.faces.pose import compute_face_box
 from fsgan_core.runtime.arrays import AnyArray, Descriptor, Image8, Mesh, Points68, Vector
 from fsgan_core.runtime.atomic import write_atomically
+from fsgan_core.runtime.cache import seal_bytes, unseal_bytes
 
 log = logging.getLogger(__name__)
 
@@ -342,7 +344,7 @@ def _compute_measurement_key(kind: str, pixels: AnyArray, numbers: Sequence[floa
 def _load_values(path: Path) -> Vector | None:
     """The cached values; None if there are none or they cannot be read."""
     try:
-        values = np.load(path, allow_pickle=False)
+        values = np.load(io.BytesIO(unseal_bytes(path.read_bytes())), allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
     return values if values.shape in ((0,), (_VALUE_COUNT,)) else None
@@ -351,8 +353,10 @@ def _load_values(path: Path) -> Vector | None:
 def _save_values(path: Path, values: Vector) -> bool:
     """Whether the values could be cached. If the cache is not writable, measuring goes on without it."""
     try:
-        with write_atomically(path) as temporary, temporary.open("wb") as stream:
-            np.save(stream, values.astype("<f8"))
+        content = io.BytesIO()
+        np.save(content, values.astype("<f8"))
+        with write_atomically(path) as temporary:
+            temporary.write_bytes(seal_bytes(content.getvalue()))
     except OutputError as error:
         log.warning("measurements are not cached: %s", error)
         return False

@@ -7,6 +7,7 @@ Layout: openexr.com, "OpenEXR File Layout".
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,8 @@ LONG_NAMES_FLAG = 0x400
 _MULTIPART_FLAG = 0x1000
 _SHORT_NAME_LENGTH = 31
 PLACEHOLDER_NAME = "~"
+_CHUNK_LINES = (1, 1, 1, 16, 32, 16, 32, 32, 32, 256)
+"""Lines of a chunk by the number of the compression: none, rle, zips, zip, piz, pxr24, b44, b44a, dwaa, dwab."""
 
 ExrAttributes = Mapping[str, tuple[str, bytes]]
 """Attribute name -> (type, bytes)."""
@@ -75,25 +78,76 @@ def encode_text(value: str) -> bytes:
     return value.encode("utf-8", "surrogateescape") + b"\0"
 
 
+def find_value(path: Path, name: str) -> tuple[int, bytes] | None:
+    """Finds an attribute: where its value begins in the file, and the value; None if no part has it.
+
+    Raises:
+        PlateError: The header is broken.
+    """
+    for part in _parse_attributes(path):
+        for found, kind, value, begin in part:
+            if found == name:
+                return begin + len(encode_text(found)) + len(encode_text(kind)) + struct.calcsize("<i"), value
+    return None
+
+
+def read_chunk_ends(path: Path) -> tuple[int, int]:
+    """Reads the chunk table of a flat file of scanlines.
+
+    Returns:
+        The smallest position of a chunk that the table lists, less the end of the table; and the end of the last chunk.
+
+    Raises:
+        PlateError: The header or the table is broken.
+    """
+    try:
+        with path.open("rb") as file:
+            reader = _HeaderReader(file.read(1 << 16), file.read)
+            parts = _read_parts(reader, path)
+            count = sum(_count_chunks(part) for part in parts)
+            offsets = struct.unpack(f"<{count}Q", reader.read_bytes(8 * count))
+            form = "<iii" if len(parts) > 1 else "<ii"  # number of the part, first line, bytes
+            file.seek(max(offsets))
+            *_, size = struct.unpack(form, file.read(struct.calcsize(form)))
+    except (EOFError, struct.error, ValueError, LookupError, OverflowError, MemoryError) as error:
+        raise PlateError(f"{path} has a broken chunk table; copy or render it again") from error
+    except OSError as error:
+        raise PlateError(f"{path} cannot be read: {error.strerror or error}") from error
+    return min(offsets) - reader.position, max(offsets) + struct.calcsize(form) + size
+
+
+def _count_chunks(part: list[tuple[str, str, bytes, int]]) -> int:
+    values = {name: value for name, _, value, _ in part}
+    if "chunkCount" in values:
+        return int(struct.unpack("<i", values["chunkCount"])[0])
+    _, top, _, bottom = struct.unpack("<4i", values["dataWindow"])
+    count: int = math.ceil((bottom - top + 1) / _CHUNK_LINES[values["compression"][0]])
+    return count
+
+
 def _parse_attributes(path: Path) -> list[list[tuple[str, str, bytes, int]]]:
     """Lists (name, type, value, position in the file) of all attributes, by part."""
     try:
         with path.open("rb") as file:
-            reader = _HeaderReader(file.read(1 << 16), file.read)
-            if reader.read_bytes(4) != EXR_MAGIC:
-                raise PlateError(f"{path} is not an EXR")
-            flags = reader.read_number()
-            parts: list[list[tuple[str, str, bytes, int]]] = []
-            while True:
-                part = _read_part(reader)
-                if part:
-                    parts.append(part)
-                if not part or not flags & _MULTIPART_FLAG:
-                    return parts
+            return _read_parts(_HeaderReader(file.read(1 << 16), file.read), path)
     except (EOFError, struct.error) as error:
         raise PlateError(f"{path} has a broken header; copy or render it again") from error
     except OSError as error:
         raise PlateError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _read_parts(reader: _HeaderReader, path: Path) -> list[list[tuple[str, str, bytes, int]]]:
+    """Reads the headers of all parts; then `reader` is at the chunk table."""
+    if reader.read_bytes(4) != EXR_MAGIC:
+        raise PlateError(f"{path} is not an EXR")
+    flags = reader.read_number()
+    parts: list[list[tuple[str, str, bytes, int]]] = []
+    while True:
+        part = _read_part(reader)
+        if part:
+            parts.append(part)
+        if not part or not flags & _MULTIPART_FLAG:
+            return parts
 
 
 def _read_part(reader: _HeaderReader) -> list[tuple[str, str, bytes, int]]:

@@ -13,7 +13,9 @@ import numpy as np
 import OpenImageIO as oiio
 
 from fsgan_core.contract.errors import OutputError, PlateError
+from fsgan_core.contract.layers import META_CHECKSUM
 from fsgan_core.contract.params import COMPRESSIONS, DEPTHS
+from fsgan_core.plates.exr_checksum import BLANK_CHECKSUM, write_checksum
 from fsgan_core.plates.exr_header import ExrAttributes, add_placeholder, read_attributes, replace_placeholders
 from fsgan_core.plates.image_file import take_oiio_error
 from fsgan_core.plates.metadata import OIIO_ATTRIBUTES, PART_NAME, pack_metadata, unpack_metadata
@@ -154,6 +156,7 @@ def _write_parts(
             output.close()
     try:
         replace_placeholders(temporary, [part.attributes for part in parts])
+        write_checksum(temporary)
     except PlateError as error:
         raise OutputError(f"cannot write {final}: {_explain_failure(final)}") from error
 
@@ -175,7 +178,8 @@ def _make_plate_part(
     spec.x, spec.y = data.x, data.y
     spec.full_x, spec.full_y = display.x, display.y
     spec.full_width, spec.full_height = display.width, display.height
-    return _OutputPart(spec, _complete_spec(spec, plate.metadata, plate.pixel_aspect, compression), source)
+    own = {META_CHECKSUM: ("string", BLANK_CHECKSUM)}
+    return _OutputPart(spec, _complete_spec(spec, plate.metadata, plate.pixel_aspect, compression, own), source)
 
 
 def _make_copied_part(part: PartRef, plate: Plate, opened: contextlib.ExitStack) -> _OutputPart:
@@ -200,9 +204,15 @@ def _make_copied_part(part: PartRef, plate: Plate, opened: contextlib.ExitStack)
     return _OutputPart(spec, attributes, source)
 
 
-def _complete_spec(spec: oiio.ImageSpec, metadata: Mapping[str, Any], aspect: float, compression: str) -> ExrAttributes:
-    """Completes the header `spec`; returns the attributes that will replace its placeholder."""
-    attributes, stand_in = add_placeholder(pack_metadata(metadata))
+def _complete_spec(
+    spec: oiio.ImageSpec,
+    metadata: Mapping[str, Any],
+    aspect: float,
+    compression: str,
+    own: ExrAttributes | None = None,
+) -> ExrAttributes:
+    """Completes the header `spec`; returns the attributes, with those of `own`, that will replace its placeholder."""
+    attributes, stand_in = add_placeholder({**pack_metadata(metadata), **(own or {})})
     if stand_in is not None:
         spec.attribute(*stand_in)
     for name, kind in OIIO_ATTRIBUTES.items():

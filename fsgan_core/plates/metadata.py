@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import OpenImageIO as oiio
 
+from fsgan_core.contract.layers import META_CHECKSUM
 from fsgan_core.plates.exr_header import PLACEHOLDER_NAME, ExrAttributes
 from fsgan_core.plates.plate import TypedValue
 from fsgan_core.plates.stated_colour import CHROMATICITIES, DPX_TRANSFER, ICC_PROFILE, INTEROP_ID, LOG_TRANSFERS
@@ -70,6 +71,7 @@ FILE_ATTRIBUTES = frozenset(
         # A promise about compression, types and channels that a changed frame breaks.
         "acesImageContainerFlag",
         PLACEHOLDER_NAME,
+        META_CHECKSUM,
     }
 )
 # Written through OpenImageIO, which always adds these to a header.

@@ -14,6 +14,7 @@ from typing import Any
 from fsgan_core.contract.errors import FsganError, PlateError
 from fsgan_core.contract.layers import META_KEY, META_PARTS
 from fsgan_core.contract.protocol import FRAME_DONE, FRAME_MISSING, FRAME_STALE
+from fsgan_core.plates.exr_checksum import find_obvious_damage
 from fsgan_core.plates.image_reader import read_header
 from fsgan_core.plates.sequence import format_frames, format_output_path
 from fsgan_core.render.pipeline import RenderJob
@@ -111,7 +112,11 @@ def _read_header_cached(path: str, *_state: int) -> Mapping[str, Any]:
         metadata = read_header(Path(path)).metadata
     except FsganError:
         return {"damaged": True}
-    return {"damaged": False, "key": metadata.get(META_KEY), "parts": str(metadata.get(META_PARTS, ""))}
+    return {
+        "damaged": bool(find_obvious_damage(Path(path))),
+        "key": metadata.get(META_KEY),
+        "parts": str(metadata.get(META_PARTS, "")),
+    }
 
 
 register_cache(_read_header_cached.cache_clear)

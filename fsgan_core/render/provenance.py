@@ -10,6 +10,7 @@ from typing import Any
 from fsgan_core.contract import layers
 from fsgan_core.contract.errors import FsganError
 from fsgan_core.contract.version import __version__
+from fsgan_core.plates.exr_checksum import find_damage
 from fsgan_core.plates.image_reader import read_header
 from fsgan_core.render.context import RenderContext
 from fsgan_core.render.engines import ResolvedEngine
@@ -121,7 +122,7 @@ def _join_lists(input_metadata: Sequence[Mapping[str, Any]], name: str, new_part
 
 
 def read_finished_metadata(path: Path, key: str) -> Mapping[str, Any] | None:
-    """Reads the metadata of a finished frame from its header.
+    """Reads the metadata of a finished frame. If the key is right, the whole file is checked.
 
     Args:
         path: File of the frame.
@@ -137,4 +138,10 @@ def read_finished_metadata(path: Path, key: str) -> Mapping[str, Any] | None:
     except FsganError as error:
         log.info("%s is rendered again: %s", path, error)
         return None
-    return metadata if metadata.get(layers.META_KEY) == key else None
+    if metadata.get(layers.META_KEY) != key:
+        return None
+    damage = find_damage(path)
+    if damage:
+        log.warning("%s is rendered again: %s", path, damage)
+        return None
+    return metadata

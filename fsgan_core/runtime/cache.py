@@ -25,7 +25,7 @@ import numpy as np
 from cachetools import LRUCache, cached
 
 from fsgan_core.contract.errors import FsganError, OutputError
-from fsgan_core.runtime.atomic import make_folder
+from fsgan_core.runtime.atomic import make_folder, write_atomically
 from fsgan_core.runtime.locks import hold_file_lock
 from fsgan_core.runtime.memory import register_cache
 from fsgan_core.runtime.syntax import parse_syntax
@@ -38,6 +38,8 @@ __all__ = [
     "compute_digest",
     "get_cache_folder",
     "load_or_compute",
+    "seal_bytes",
+    "unseal_bytes",
     "use_cache_only",
 ]
 
@@ -45,6 +47,7 @@ log = logging.getLogger(__name__)
 
 CACHE_VARIABLE = "FSGAN_CACHE"
 DIGEST_BYTES = 16
+SUM_SUFFIX = ".sum"  # of the file that holds the checksum of a cached file
 CODE_ROOT = Path(__file__).resolve().parent.parent
 
 _is_cache_only: ContextVar[bool] = ContextVar("is_cache_only", default=False)
@@ -197,6 +200,7 @@ def load_or_compute(
 ) -> T:
     """Loads a file of the cache; if it is missing or broken, computes its value and saves it first.
 
+    A checksum of the whole file is kept beside it, so that a file with a changed byte counts as broken.
     The result always comes from `load`, so that a first run and a later one return the same value. If several processes
     on one machine need the same file, one computes it and the others wait. Processes on different machines may compute
     it twice, which does no harm. If the cache is not writable, log a warning and compute anyway.
@@ -223,6 +227,7 @@ def load_or_compute(
         try:
             make_folder(path.parent)
             save(path, value)
+            _write_sum(path)
             return load(path)
         except OutputError as error:
             log.warning("the result is not kept in the cache: %s", error)
@@ -232,13 +237,53 @@ def load_or_compute(
 
 
 def _try_load(path: Path, load: Callable[[Path], T]) -> T | None:
+    """Loads a file if it is there and every byte is as it was written."""
     if not path.is_file():
         return None
     try:
+        recorded = _make_sum_path(path).read_text(encoding="ascii", errors="replace").strip()
+    except OSError:
+        return None  # it is being written, or its writer was killed
+    try:
+        if _compute_sum(path) != recorded:
+            raise ValueError("its content is not what was written")
         return load(path)
     except (FsganError, OSError, ValueError) as error:
         log.warning("the cached file %s cannot be used and is made again: %s", path, error)
         return None
+
+
+def _make_sum_path(path: Path) -> Path:
+    return path.with_name(f"{path.name}{SUM_SUFFIX}")
+
+
+def _compute_sum(path: Path) -> str:
+    return hashlib.blake2b(path.read_bytes(), digest_size=DIGEST_BYTES).hexdigest()
+
+
+def _write_sum(path: Path) -> None:
+    with write_atomically(_make_sum_path(path)) as temporary:
+        temporary.write_text(f"{_compute_sum(path)}\n", encoding="ascii")
+
+
+def seal_bytes(content: bytes) -> bytes:
+    """Appends a digest to the content of a small file, for `unseal_bytes`."""
+    return content + hashlib.blake2b(content, digest_size=DIGEST_BYTES).digest()
+
+
+def unseal_bytes(sealed: bytes) -> bytes:
+    """Removes the digest that `seal_bytes` appended.
+
+    Raises:
+        ValueError: A byte is not as it was written.
+
+    >>> unseal_bytes(seal_bytes(b"content"))
+    b'content'
+    """
+    content = sealed[:-DIGEST_BYTES]
+    if seal_bytes(content) != sealed:
+        raise ValueError("the content is not what was written")
+    return content
 
 
 class _BoundedCache(LRUCache[K, T]):

@@ -17,6 +17,7 @@ import pytest
 
 from fsgan_core.contract.errors import OutputError, TrackError
 from fsgan_core.contract.layers import META_KEY
+from fsgan_core.plates.exr_checksum import find_damage, find_obvious_damage
 from fsgan_core.plates.exr_writer import write_exr
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.render.provenance import read_finished_metadata
@@ -28,6 +29,8 @@ from fsgan_core.runtime.cache import (
     compute_digest,
     get_cache_folder,
     load_or_compute,
+    seal_bytes,
+    unseal_bytes,
     use_cache_only,
 )
 from fsgan_core.runtime.memory import clear_caches
@@ -173,6 +176,26 @@ class TestFinished:
         assert read_finished_metadata(tmp_path / "b.exr", "abc") is None
         assert read_finished_metadata(tmp_path, "abc") is None
 
+    def test_any_damage_is_noticed(self, tmp_path: Path, plate: Plate, caplog: pytest.LogCaptureFixture) -> None:
+        """Cut short, zeroed in the middle, another pixel, another entry of the metadata, another size."""
+        path = tmp_path / "a.exr"
+        write_exr(path, plate)
+        whole = path.read_bytes()
+        assert find_damage(path) == find_obvious_damage(path) == ""
+        middle = len(whole) - 20
+        for content in (
+            whole[:-1],
+            whole + b"x",
+            whole[:middle] + bytes(4) + whole[middle + 4 :],
+            whole[:-1] + b"\xff",
+        ):
+            path.write_bytes(content)
+            assert find_damage(path)
+            assert read_finished_metadata(path, "abc") is None
+        path.write_bytes(whole)
+        assert read_finished_metadata(path, "abc") is not None
+        assert "rendered again" in caplog.text
+
     def test_broken_file(self, tmp_path: Path, plate: Plate) -> None:
         write_exr(tmp_path / "a.exr", plate)
         for content in (b"", b"v/1\x01 and no more", b"text"):
@@ -208,6 +231,29 @@ class TestKeptFile:
         assert load_or_compute(tmp_path / "x", lambda: "NEW", save, load) == "new"
         assert (tmp_path / "x").read_text() == "NEW"
 
+    @pytest.mark.parametrize("byte", [0, 2, 4])
+    def test_a_changed_byte_is_noticed(self, tmp_path: Path, byte: int, caplog: pytest.LogCaptureFixture) -> None:
+        path = tmp_path / "x"
+        load_or_compute(path, lambda: "VALUE", save, load)
+        content = bytearray(path.read_bytes())
+        content[byte] ^= 1
+        path.write_bytes(content)
+        assert load_or_compute(path, lambda: "VALUE", save, load) == "value"
+        assert path.read_bytes() == b"VALUE" and "not what was written" in caplog.text
+
+    def test_a_file_without_its_checksum_is_made_again(self, tmp_path: Path) -> None:
+        """As if its writer had been killed."""
+        path = tmp_path / "x"
+        path.write_text("HALF")
+        assert load_or_compute(path, lambda: "VALUE", save, load) == "value"
+
+    def test_sealed_bytes(self) -> None:
+        sealed = seal_bytes(b"numbers")
+        assert unseal_bytes(sealed) == b"numbers"
+        for wrong in (b"", sealed[:-1], b"Numbers" + sealed[7:], sealed[:-1] + b"x"):
+            with pytest.raises(ValueError, match="not what was written"):
+                unseal_bytes(wrong)
+
     def test_who_comes_second_waits(self, tmp_path: Path) -> None:
         """Two processes want the same file; the first is slow. One of them makes it."""
         code = (
@@ -226,7 +272,7 @@ class TestKeptFile:
         ]
         assert [process.communicate()[0].strip() for process in both] == ["value", "value"]
         assert len(list(tmp_path.glob("made.*"))) == 1
-        assert [path.name for path in (tmp_path / "cache").iterdir()] == ["x.json"]
+        assert [path.name for path in sorted((tmp_path / "cache").iterdir())] == ["x.json", "x.json.sum"]
 
     def test_never_two_at_once_when_each_fails(self, tmp_path: Path) -> None:
         """Whoever waits when a holder fails takes its place alone."""

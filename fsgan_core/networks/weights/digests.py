@@ -13,7 +13,7 @@ from pathlib import Path
 from fsgan_core.contract.errors import OutputError, WeightsError
 from fsgan_core.contract.plain_data import parse_json
 from fsgan_core.runtime.atomic import write_atomically
-from fsgan_core.runtime.cache import get_cache_folder
+from fsgan_core.runtime.cache import get_cache_folder, seal_bytes, unseal_bytes
 from fsgan_core.runtime.memory import register_cache
 
 __all__ = ["digest_weights_file", "make_record_path", "read_recorded_digest", "record_digest"]
@@ -64,12 +64,12 @@ def _read_file_state(path: Path) -> tuple[int, ...]:
 
 
 def _find_store() -> Path:
-    return get_cache_folder() / "weights.json"
+    return get_cache_folder() / "weights.digests"
 
 
 def _read_store() -> dict[str, tuple[tuple[int, ...], str]]:
     try:
-        found = parse_json(_find_store().read_text("utf-8"))
+        found = parse_json(unseal_bytes(_find_store().read_bytes()).decode())
         return {path: (tuple(state), str(digest)) for path, (state, digest) in found.items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
@@ -82,7 +82,7 @@ def _write_store() -> None:
         text = json.dumps(kept, indent=1)
         try:
             with write_atomically(_find_store()) as temporary:
-                temporary.write_text(text, "utf-8")
+                temporary.write_bytes(seal_bytes(text.encode()))
         except OutputError as error:
             log.debug("digests are not kept: %s", error)
 

@@ -323,7 +323,7 @@ class TestDigest:
     ) -> None:
         put(own_folders)
         (tmp_path / "cache").mkdir(exist_ok=True)
-        (tmp_path / "cache" / "weights.json").write_text(text)
+        (tmp_path / "cache" / "weights.digests").write_text(text)
         monkeypatch.setattr(digests, "_known_digests", {})
         assert len(list_installed_weights()) == 1
 
