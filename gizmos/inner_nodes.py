@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+PICTURE_INPUTS = ("target", "source", "driver", "holdout")
+
 
 def format_node(kind: str, inputs: int | None = None, **knobs: str) -> str:
     """The line of an inner node."""
@@ -30,7 +32,8 @@ def make_input_lines(inputs: Sequence[str]) -> list[str]:
             lines.append(
                 format_node(
                     "Write",
-                    channels="all",
+                    # Of these inputs only the picture is used; the others have mattes and coordinates in layers.
+                    channels="rgba" if name in PICTURE_INPUTS else "all",
                     file_type="exr",
                     datatype='"32 bit float"',
                     raw="true",
@@ -52,7 +55,7 @@ def make_input_lines(inputs: Sequence[str]) -> list[str]:
         origlast="{{parent.last}}",
         before="black",
         after="black",
-        on_error="{{parent.missing_results}}",
+        on_error="{{1-(parent.missing_results==1)}}",  # error, or black
         raw="true",
         name="Result",
         xpos="-200",
@@ -117,9 +120,13 @@ def make_mix_lines(inputs: Sequence[str], picture: str) -> tuple[str, ...]:
 
 
 def _make_output_lines(ypos: str) -> tuple[str, ...]:
-    """Ends a body: the top of the stack if something is rendered, else the item below it."""
+    """Ends a body: the top of the stack if this frame is rendered, else the item below it, which is the target.
+
+    With `missing frames` at error or black, a frame that is missing between rendered ones comes from the Read instead.
+    """
+    which = "{{parent.ready==0||parent.missing_results==0&&parent.rendered==0}}"
     return (
-        format_node("Switch", 2, which="{{parent.ready==0}}", name="Shown", xpos="0", ypos=str(int(ypos) + 400)),
+        format_node("Switch", 2, which=which, name="Shown", xpos="0", ypos=str(int(ypos) + 400)),
         format_node("Output", name="Output1", xpos="0", ypos=str(int(ypos) + 480)),
     )
 

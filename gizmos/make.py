@@ -25,9 +25,11 @@ from fsgan_nuke.knobs import (  # noqa: E402
 )
 from inner_nodes import format_node, make_final_body, make_mix_lines, make_passing_body, make_stage_body  # noqa: E402
 from panel_knobs import (  # noqa: E402
+    FILES_NAME_KNOB,
     MIXING_KNOBS,
     RELOAD_KNOB,
     STEREO_VIEWS_KNOB,
+    VERSION_KNOB,
     add_atlas_button,
     format_user_knob,
     make_button,
@@ -103,6 +105,8 @@ def make_analyse() -> Gizmo:
         make_tab("tracks_tab", "Tracks"),
         NukeKnob("track", FILE, "track file", "JSON file of the track. Empty keeps it beside the script."),
         STEREO_VIEWS_KNOB,
+        VERSION_KNOB,
+        FILES_NAME_KNOB,
         make_button(
             "to_tracker", "Tracker", "to_tracker", "Makes a Tracker node with the face's landmarks.", "+STARTLINE"
         ),
@@ -267,7 +271,7 @@ def make_swap() -> Gizmo:
     for inner in ("Reenact", "Mask", "Inpaint", "Blend"):
         links += [
             NukeKnob(f"{inner.lower()}_{name}", LINK, "", text=f"{inner}.{name}", flags=("+INVISIBLE",))
-            for name in ("result", "ready", "first", "last", *(("file",) if inner != "Blend" else ()))
+            for name in (*SHOWN_KNOBS, *(("file",) if inner != "Blend" else ()))
         ]
     body = [
         line
@@ -356,7 +360,8 @@ INPAINT_GIZMO = make_stage(
     "Fills the parts of the face that the matte covers and the reenacted face does not show. Connect the source to "
     "use its other views.",
 )
-SWAP_OUTPUT_KNOBS = ("file", "stereo_views", "missing_results", "compression", "depth", "layers", "report")
+SHOWN_KNOBS = ("files_name", "result", "ready", "rendered", "first", "last")
+SWAP_OUTPUT_KNOBS = ("file", "versioned", "stereo_views", "missing_results", "compression", "depth", "layers", "report")
 LINKED_KNOBS = {
     inner: {knob.name for knob in make_stage_knobs(inner.lower(), exclude=("mix",))}
     for inner in ("Reenact", "Mask", "Inpaint", "Blend")

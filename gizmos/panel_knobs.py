@@ -241,6 +241,38 @@ def make_report_knobs() -> list[NukeKnob]:
 RELOAD_KNOB = make_button("reload", "Reload", "reload", "Reads the frames again and checks which are up to date.")
 
 
+VERSION_KNOB = NukeKnob(
+    "versioned",
+    BOOL,
+    "new files for each version",
+    "On: each version of the script (shot_v001, shot_v002) has its own frames. Off: a new version goes on with the "
+    "frames that are there, and renders only what has changed.",
+    "false",
+    flags=("+STARTLINE",),
+)
+
+FILES_NAME_KNOB = NukeKnob("files_name", STRING, "", "", flags=("+INVISIBLE",))
+FILES_KNOBS = (
+    FILES_NAME_KNOB,
+    NukeKnob(
+        "files_size",
+        TEXT,
+        "files",
+        "Number and size of the files in this node's folder, when last counted.",
+        text="not counted yet",
+        flags=("+STARTLINE", "+DO_NOT_WRITE"),
+    ),
+    make_button(
+        "clear_files",
+        "Clear files",
+        "clear_files",
+        "Deletes this node's folder beside the script: frames, inputs, tracks. Files under a path that you set in "
+        "'file' are kept.",
+        "-STARTLINE",
+    ),
+)
+
+
 def make_output_knobs(*more: NukeKnob) -> list[NukeKnob]:
     """The Output tab."""
     return [
@@ -249,21 +281,24 @@ def make_output_knobs(*more: NukeKnob) -> list[NukeKnob]:
             "file",
             FILE,
             "file",
-            "Where frames are written, as name.####.exr. Empty uses a folder beside the script, named after this node.",
+            "Where frames are written, as name.####.exr. Empty uses this node's own folder beside the script.",
         ),
+        VERSION_KNOB,
         STEREO_VIEWS_KNOB,
         NukeKnob(
             "missing_results",
             ENUM,
             "missing frames",
-            "What to show for frames that are not rendered yet.",
-            items=("error", "black", "checkerboard", "nearest frame"),
-            value="black",
+            "What to show for frames that are not rendered: the target, an error, or black.",
+            items=("target", "error", "black"),
+            value="target",
         ),
         *more,
         NukeKnob("result", FILE, "shown", "The frames that this node shows. Set by a render.", flags=("+DISABLED",)),
         RELOAD_KNOB,
+        *FILES_KNOBS,
         NukeKnob("ready", INT, "", "", "0", flags=("+INVISIBLE",)),
+        NukeKnob("rendered", INT, "", "", "1", flags=("+INVISIBLE",)),
         NukeKnob("first", INT, "", "", "1", flags=("+INVISIBLE",)),
         NukeKnob("last", INT, "", "", "1", flags=("+INVISIBLE",)),
     ]

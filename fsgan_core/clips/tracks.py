@@ -216,6 +216,19 @@ def analyse_clip(
     return track
 
 
+def _load_previous_track(path: Path) -> Track | None:
+    """Loads the track that is at a path, if any; moves it aside if it is damaged."""
+    if not path.exists():
+        return None
+    try:
+        return load_track(path)
+    except TrackError as error:
+        aside = path.with_name(f"{path.name}.damaged")
+        path.replace(aside)
+        log.warning("%s. It was moved to %s, and the clip is analysed anew without its corrections.", error, aside)
+        return None
+
+
 def write_track(
     clip: Clip,
     output: Path,
@@ -227,6 +240,8 @@ def write_track(
     on_event: EventListener = ignore_event,
 ) -> dict[str, Any]:
     """Analyses a clip and writes its track file; manual corrections in a track that is already there are kept.
+
+    A damaged track is moved aside, with a warning: its name gets the suffix .damaged.
 
     Args:
         clip: The clip.
@@ -244,7 +259,6 @@ def write_track(
         InputError: The output is not called .json.
         PlateError: No frame can be read.
         FrameRangeError: The frames are not in the clip.
-        TrackError: The file that is there is not a track.
         OutputError: The file cannot be written.
     """
     inputs = open_inputs((), clip, stages, device=device)
@@ -252,7 +266,7 @@ def write_track(
     if output.suffix.lower() != ".json":
         raise InputError(f"the track {output} must have the suffix .json")
     selected = select_frames(frames, clip_input.sequence.frames, "skip")
-    previous = load_track(output) if output.exists() else None
+    previous = _load_previous_track(output)
     with limit_algebra_threads():
         track = analyse_clip(clip_input, selected, inputs, on_event, of_target=of_target, previous=previous)
     save_track(output, track)

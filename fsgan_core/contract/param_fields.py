@@ -37,6 +37,7 @@ class ParamField:
         multiple: A whole number must be a multiple of this; 0 allows all.
         group: Parameters of one group stand together on a panel. Only the fsgan engine reads the group "network".
         when: Another parameter of the stage, then its values with which this parameter is used; empty is always.
+        is_file: Whether a text is the path of a file.
     """
 
     name: str
@@ -53,6 +54,7 @@ class ParamField:
     multiple: int = 0
     group: str = ""
     when: tuple[str, ...] = ()
+    is_file: bool = False
 
 
 def declare_number(
@@ -128,6 +130,11 @@ def declare_choice(
 def declare_text(default: str, label: str, help: str, *, group: str = "", when: tuple[str, ...] = ()) -> Any:
     """Declares a text."""
     return _declare_field("text", default, label, help, group=group, when=when)
+
+
+def declare_file(label: str, help: str, *, group: str = "", when: tuple[str, ...] = ()) -> Any:
+    """Declares the path of a file, empty by default."""
+    return _declare_field("text", "", label, help, group=group, when=when, is_file=True)
 
 
 def declare_text_list(label: str, help: str, *, group: str = "", when: tuple[str, ...] = ()) -> Any:

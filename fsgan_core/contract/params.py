@@ -15,6 +15,7 @@ from fsgan_core.contract.licences import LICENCE_LIMITS
 from fsgan_core.contract.param_fields import (
     Params,
     declare_choice,
+    declare_file,
     declare_integer,
     declare_number,
     declare_point,
@@ -86,8 +87,8 @@ class AnalyseParams(Params):
     person_point: tuple[float, float] | None = declare_point(
         "point", "A point near the face. Used if person is point.", unit="px", when=("person", "point")
     )
-    person_reference: str = declare_text(
-        "", "reference", "Image file that shows the person. Used if person is reference.", when=("person", "reference")
+    person_reference: str = declare_file(
+        "reference", "Image file that shows the person. Used if person is reference.", when=("person", "reference")
     )
     smooth: float = declare_number(
         1.0,
@@ -117,7 +118,7 @@ class AnalyseParams(Params):
     )
     minimum_confidence: float = declare_number(
         0.15,
-        "confidence",
+        "minimum confidence",
         "Detections with a lower confidence are ignored. Lower it if the face is not found; raise it if something "
         "else is taken for a face.",
         minimum=0.0,
@@ -173,8 +174,7 @@ class ReenactParams(Params):
     likeness_nose: float = _declare_likeness("nose")
     likeness_mouth: float = _declare_likeness("mouth")
     likeness_brows: float = _declare_likeness("brows")
-    atlas: str = declare_text(
-        "",
+    atlas: str = declare_file(
         "atlas",
         "Painted atlas of the source (EXR, written by `fsgan atlas` or Bake atlas). What you paint on it replaces the "
         "source's skin in every frame. Empty uses the atlas as it is computed.",

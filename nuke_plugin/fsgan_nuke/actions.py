@@ -9,15 +9,15 @@ import logging
 import os
 import webbrowser
 from pathlib import Path
-from typing import Any, Callable, Mapping
+from typing import Any, Callable, Mapping, Sequence
 
 import nuke
 
 from fsgan_core.contract import protocol
-from fsgan_core.contract.errors import FsganError, InputError
+from fsgan_core.contract.errors import FsganError, InputError, OutputError
 from fsgan_nuke import atlas_baking, exports, graph, node_render, paths, status, stereo, view_window, weights_menu
 from fsgan_nuke.client import get_shared_client
-from fsgan_nuke.host import show_message, show_text
+from fsgan_nuke.host import keep_undo, show_message, show_text
 from fsgan_nuke.request import PendingRequest
 from fsgan_nuke.settings import load_settings
 
@@ -28,7 +28,9 @@ def run_action(action: str) -> None:
     """Runs an action on the current node and shows errors on that node."""
     node = nuke.thisNode()
     try:
-        ACTIONS[action](node)
+        # Inside a gizmo's button the current group is the gizmo; the artist works in the group that holds it.
+        with graph.find_owner(node) or nuke.root():
+            ACTIONS[action](node)
     except FsganError as error:
         status.show_status(node, status.make_error_status(error))
         log.debug("%s of %s", action, node.fullName(), exc_info=error)
@@ -66,8 +68,62 @@ def cancel(node: Any) -> None:
 def reload(node: Any) -> None:
     """Reads the node's frames again and refreshes its status."""
     for render_node in graph.list_swap_render_nodes(node) if graph.get_node_class(node) == "FSGAN_Swap" else [node]:
-        node_render.show_result(render_node)
+        if not paths.needs_saved_script(render_node):
+            node_render.show_result(render_node)
         node_render.refresh_status(render_node)
+    show_files_size(node)
+
+
+def clear_files(node: Any) -> None:
+    """Deletes the files of a node (of a swap: of each stage) after a question, and shows what is left.
+
+    Raises:
+        InputError: The node is being rendered, or the script was never saved.
+        OutputError: A file cannot be deleted.
+    """
+    if node_render.find_active_render(node) is not None:
+        raise InputError(f"{node.name()} is being rendered; cancel that render first")
+    owners = graph.list_inner_nodes(node)
+    count, size = _measure_all(owners)
+    if count and nuke.GUI and not nuke.ask(f"Delete {count} files ({_format_size(size)}) of {node.name()}?"):
+        return
+    for owner in owners:
+        try:
+            paths.delete_files(owner)
+        except OSError as error:
+            raise OutputError(f"{error.filename or paths.get_node_folder(owner)}: {error.strerror}") from error
+        if "result" in owner.knobs() and not paths.read_named_path(owner, "file"):
+            node_render.clear_result(owner)
+        node_render.refresh_status(owner)
+    show_files_size(node)
+
+
+def show_files_size(node: Any) -> None:
+    """Shows how many files a node has and their size."""
+    try:
+        count, size = _measure_all(graph.list_inner_nodes(node))
+        text = f"{count} files, {_format_size(size)}"
+    except FsganError as error:
+        text = status.clean_text(str(error))
+    with keep_undo():
+        node["files_size"].setValue(text)
+
+
+def _measure_all(nodes: Sequence[Any]) -> tuple[int, int]:
+    measured = [paths.measure_files(node) for node in nodes]
+    return sum(count for count, _ in measured), sum(size for _, size in measured)
+
+
+def _format_size(size: int) -> str:
+    """Formats a number of bytes.
+
+    >>> _format_size(1_500_000)
+    '1.5 MB'
+    """
+    for unit, factor in (("GB", 1e9), ("MB", 1e6)):
+        if size >= factor:
+            return f"{size / factor:.1f} {unit}"
+    return f"{size / 1e3:.0f} kB"
 
 
 def analyse(node: Any) -> None:
@@ -137,6 +193,7 @@ ACTIONS: Mapping[str, Callable[[Any], None]] = {
         render_here,
         cancel,
         reload,
+        clear_files,
         analyse,
         view_map,
         atlas_baking.bake_atlas,

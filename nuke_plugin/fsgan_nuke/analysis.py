@@ -10,6 +10,7 @@ from fsgan_core.contract.errors import InputError, TrackError
 from fsgan_core.contract.stage_graph import NODES
 from fsgan_nuke import graph, paths, stereo, tracks
 from fsgan_nuke.colour import read_project_colour
+from fsgan_nuke.host import keep_undo
 from fsgan_nuke.node_job import InputBranch, NodeJob, make_clip, read_knobs
 
 
@@ -67,16 +68,19 @@ def fill_curves(node: Any, view: str) -> None:
         if "has no person" not in str(error):
             raise
         curves = None
-    for name in ("centre", "face_size", "yaw", "pitch", "roll", "confidence"):
-        knob = node[name]
-        if split:
-            knob.splitView(view)
-        knob.clearAnimated(-1, view)
-        if curves is not None:
-            for index, part in enumerate(curves[name]):
-                knob.setAnimated(index, view)
-                curve = knob.animation(index, view)
-                curve.addKey([nuke.AnimationKey(frame, value) for frame, value in part.items()])
+    # Nuke's signatures of these methods differ between kinds of knobs; a view is named only where there are several.
+    in_view = {"view": view} if stereo.has_several_views() else {}
+    with keep_undo():
+        for name in ("centre", "face_size", "yaw", "pitch", "roll", "confidence"):
+            knob = node[name]
+            if split:
+                knob.splitView(view)
+            knob.clearAnimated(**in_view)
+            if curves is not None:
+                for index, part in enumerate(curves[name]):
+                    knob.setAnimated(index=index, **in_view)
+                    curve = knob.animation(index, **in_view)
+                    curve.addKey([nuke.AnimationKey(frame, value) for frame, value in part.items()])
 
 
 def _is_source_only(node: Any) -> bool:

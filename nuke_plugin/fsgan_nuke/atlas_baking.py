@@ -9,7 +9,7 @@ import nuke
 
 from fsgan_core.contract import protocol
 from fsgan_core.contract.errors import CancelledError, FsganError
-from fsgan_nuke import exports, node_render, paths, status, stereo
+from fsgan_nuke import exports, graph, node_render, paths, status, stereo
 from fsgan_nuke.client import get_shared_client
 from fsgan_nuke.host import call_later
 from fsgan_nuke.node_job import make_node_job
@@ -27,7 +27,6 @@ def bake_atlas(node: Any) -> None:
         FsganError: Without a GUI, the worker could not write it.
     """
     reenact_node = find_reenact_node(node)
-    name = str(node.fullName())
     requests = []
     for view in stereo.list_node_views(reenact_node):
         job = make_node_job(reenact_node, view=view)
@@ -36,7 +35,7 @@ def bake_atlas(node: Any) -> None:
         requests.append(
             get_shared_client().request(
                 protocol.AtlasRequest(shot=job.shot, output=output),
-                on_end=functools.partial(call_later, _show_atlas, name, view, output),
+                on_end=functools.partial(call_later, _show_atlas, node, view, output),
             )
         )
     status.show_status(node, status.Status(status.RENDERING, "baking the atlas"))
@@ -45,10 +44,9 @@ def bake_atlas(node: Any) -> None:
             request.wait()
 
 
-def _show_atlas(name: str, view: str, output: str, request: PendingRequest) -> None:
+def _show_atlas(node: Any, view: str, output: str, request: PendingRequest) -> None:
     """Shows the atlas in a Read node beside the node. On the main thread."""
-    node = nuke.toNode(name)
-    if node is None or isinstance(request.error, CancelledError):
+    if not graph.exists(node) or isinstance(request.error, CancelledError):
         return
     if request.error is not None:
         status.show_status(node, status.make_error_status(FsganError(f"Bake atlas: {request.error}")))

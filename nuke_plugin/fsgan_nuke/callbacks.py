@@ -24,8 +24,11 @@ IGNORED_KNOBS = (
     "status",
     "status_line",
     "about",
+    "files_name",
+    "files_size",
     "result",
     "ready",
+    "rendered",
     "first",
     "last",
     "xpos",
@@ -55,17 +58,22 @@ def install_callbacks() -> None:
 
 
 def on_created() -> None:
-    """Clears the shown frames of a new, loaded or pasted node if they belong to another node.
+    """Names the files of a new, loaded or pasted node, and clears the shown frames if they belong to another node.
 
     That happens to a copy, and to a node from another shot's script. Nothing is rendered here.
     """
     node = nuke.thisNode()
+    if graph.find_node(str(node.fullName())) != node:
+        return  # inside a gizmo that is not in the script yet; the gizmo's own call follows
     for inner_node in graph.list_inner_nodes(node):
+        if nuke.GUI:  # a farm's session cannot save a new name; there the node's own name is used
+            paths.give_files_name(inner_node)
         node_render.forget_status(inner_node)
         shown_pattern = str(inner_node["result"].value() or "") if "result" in inner_node.knobs() else ""
         if shown_pattern and not paths.can_show(inner_node, shown_pattern):
-            inner_node["result"].setValue("")
-            inner_node["ready"].setValue(0)
+            node_render.clear_result(inner_node)
+        elif shown_pattern and nuke.GUI:
+            node_render.show_result(inner_node)  # a farm may have rendered more
 
 
 # Rendering on a farm.
@@ -219,7 +227,7 @@ def _refresh_changed() -> None:
     names = list(_changed_nodes)
     _changed_nodes.clear()
     for name in names:
-        node = nuke.toNode(name)
+        node = graph.find_node(name)
         if node is None:
             continue
         node_render.refresh_status(node)

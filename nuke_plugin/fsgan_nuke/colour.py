@@ -14,6 +14,8 @@ from fsgan_core.contract.errors import ColourError
 # curves; pictures in those spaces go through an internal Write, as linear.
 NATIVE_SPACES = {"linear": "lin_rec709_srgb", "sRGB": "srgb_tx"}
 
+NUKE_CONFIG_PREFIX = "fn-nuke_"  # of the configs that come with Nuke; behind it stands the name of OCIO's own config
+
 
 @dataclass(frozen=True)
 class ProjectColour:
@@ -56,8 +58,9 @@ def read_project_colour() -> ProjectColour:
     )
     if path:
         return ProjectColour(path, working_space, management)
-    if name.startswith(("cg-config-", "studio-config-")):
-        return ProjectColour(f"ocio://{name}", working_space, management)
+    builtin = name[len(NUKE_CONFIG_PREFIX) :] if name.startswith(NUKE_CONFIG_PREFIX) else name
+    if builtin.startswith(("cg-config-", "studio-config-")):
+        return ProjectColour(f"ocio://{builtin}", working_space, management)
     raise ColourError(
         f"the script uses the OCIO config {name}, but its file is unknown. Set the environment variable "
         "OCIO to the file, or choose it as a custom config in the Project Settings."
@@ -103,5 +106,5 @@ def _strip_menu_text(name: str) -> str:
 def _read_config_path(root: Any, knob: str) -> str:
     if knob not in root.knobs():
         return ""
-    path = str(root[knob].value() or "")
+    path = str(root[knob].getEvaluatedValue() or "")  # the path may hold Tcl and variables
     return path if path and os.path.isfile(path) else ""

@@ -8,6 +8,7 @@ import nuke
 
 from fsgan_core.contract.errors import InputError
 from fsgan_nuke import analysis, graph, status, stereo, tracks
+from fsgan_nuke.host import one_undo_step
 
 VIEW_MARK = "fsgan_view"  # knob of a node that was made from a track: the track's view
 
@@ -123,15 +124,9 @@ def make_node(node: Any, kind: str, knobs: str, name: str, view: str) -> Any:
         lines += ["addUserKnob {20 FSGAN}", f'addUserKnob {{1 {VIEW_MARK} l "" +INVISIBLE}}', f"{VIEW_MARK} {view}"]
         name = f"{name}_{view}"
     group = graph.find_owner(node) or nuke.root()
-    nuke.Undo.begin(f"FSGAN: {kind}")
-    try:
-        with group:
-            existing_names = {candidate.name() for candidate in nuke.allNodes(kind, group)}
-            nuke.scriptReadText("\n".join([f"{kind} {{", *lines, "}", ""]))
-            new_node = next(
-                candidate for candidate in nuke.allNodes(kind, group) if candidate.name() not in existing_names
-            )
-            new_node.setName(name)
-    finally:
-        nuke.Undo.end()
+    with one_undo_step(f"FSGAN: {kind}"), group:
+        existing_names = {candidate.name() for candidate in nuke.allNodes(kind, group)}
+        nuke.scriptReadText("\n".join([f"{kind} {{", *lines, "}", ""]))
+        new_node = next(candidate for candidate in nuke.allNodes(kind, group) if candidate.name() not in existing_names)
+        new_node.setName(name)
     return new_node

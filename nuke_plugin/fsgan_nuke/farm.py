@@ -74,7 +74,7 @@ def write_nodes(file: str, frames: str, writes: Sequence[str]) -> List[str]:
     """
     nodes: Dict[str, Any] = {}
     for name in writes:
-        write = nuke.toNode(name)
+        write = graph.find_node(name)
         if write is None:
             raise InputError(f"the script has no Write {name}")
         for node in graph.iterate_render_nodes(write):

@@ -43,13 +43,29 @@ def is_fsgan_node(node: Any) -> bool:
 
 def find_inner_node(node: Any, name: str) -> Any:
     """Returns a node inside one of ours by its name, or None."""
-    return nuke.toNode(f"{node.fullName()}.{name}")
+    return node.node(name)
+
+
+def find_node(full_name: str) -> Any:
+    """Returns a node by its full name, or None.
+
+    A bare name would be looked up in the current group first, where an inner node may have the same name.
+    """
+    return nuke.toNode(f"root.{full_name}")
+
+
+def exists(node: Any) -> bool:
+    """Whether a node has not been deleted; Nuke raises ValueError for every use of a deleted node."""
+    try:
+        return node.fullName() is not None
+    except ValueError:
+        return False
 
 
 def find_owner(node: Any) -> Optional[Any]:
     """Returns the group or gizmo that contains the node, or None at the top level."""
     owner_name = str(node.fullName()).rpartition(".")[0]
-    return nuke.toNode(owner_name) if owner_name else None
+    return find_node(owner_name) if owner_name else None
 
 
 def find_connected(node: Any, name: str, view: str = "") -> Optional[Any]:
@@ -192,14 +208,14 @@ def get_render_node(node: Any) -> Any:
     return last
 
 
+def list_all_nodes() -> list[Any]:
+    """Lists all FSGAN nodes of the script, also inside groups."""
+    return [node for node in nuke.allNodes(group=nuke.root(), recurseGroups=True) if is_fsgan_node(node)]
+
+
 def list_render_nodes() -> list[Any]:
     """Lists all FSGAN nodes of the script that render, also inside groups."""
-    all_nodes = nuke.allNodes(group=nuke.root(), recurseGroups=True)
-    return [
-        node
-        for node in all_nodes
-        if is_fsgan_node(node) and get_node_class(node) not in ("FSGAN_Analyse", "FSGAN_Swap")
-    ]
+    return [node for node in list_all_nodes() if get_node_class(node) not in ("FSGAN_Analyse", "FSGAN_Swap")]
 
 
 def list_upstream_nodes(node: Any) -> list[Any]:

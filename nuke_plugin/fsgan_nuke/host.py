@@ -29,6 +29,33 @@ def use_full_size() -> Iterator[None]:
             proxy.setValue(True)
 
 
+@contextmanager
+def keep_undo() -> Iterator[None]:
+    """Keeps derived state (status, results, menus) out of the undo list and of the script's modified mark.
+
+    On the main thread. An artist's Ctrl+Z must undo what the artist did, not what the plugin shows.
+    """
+    root = nuke.root()
+    was_modified = bool(root.modified())
+    nuke.Undo.disable()
+    try:
+        yield
+    finally:
+        nuke.Undo.enable()
+        if not was_modified:
+            root.setModified(False)
+
+
+@contextmanager
+def one_undo_step(name: str) -> Iterator[None]:
+    """Makes all changes in the block one step of the undo list. On the main thread."""
+    nuke.Undo.begin(name)
+    try:
+        yield
+    finally:
+        nuke.Undo.end()
+
+
 def call_on_main(function: Callable[..., T], *arguments: Any) -> T:
     """Calls a function on the main thread, and returns its value or raises its exception.
 

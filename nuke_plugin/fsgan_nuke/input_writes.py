@@ -6,14 +6,14 @@ import hashlib
 import json
 import os
 import uuid
-from typing import Any, Iterable, Sequence
+from typing import Any, Iterable, Mapping, Sequence
 
 import nuke
 
 from fsgan_core.contract.errors import CancelledError, OutputError
 from fsgan_core.contract.plain_data import parse_json
 from fsgan_nuke import graph, stereo
-from fsgan_nuke.host import use_full_size
+from fsgan_nuke.host import keep_undo, use_full_size
 from fsgan_nuke.node_job import InputBranch
 
 # Knobs that only change how a node looks in the graph.
@@ -40,6 +40,9 @@ APPEARANCE_KNOBS = (
 )
 
 
+BATCH_FRAMES = 5  # between two moments in which the artist can cancel, and the viewer is served
+
+
 def write_branch(node: Any, branch: InputBranch, frames: Sequence[int]) -> list[int]:
     """Writes those of `frames` that are missing or have changed. On the main thread.
 
@@ -51,26 +54,34 @@ def write_branch(node: Any, branch: InputBranch, frames: Sequence[int]) -> list[
         OutputError: Nuke's render failed; the message quotes Nuke.
     """
     digests = find_frames_to_write(branch, frames)
-    if not digests:
-        return []
-    stale = list(digests)
+    for first, last in group_batches(digests):
+        write_frames(node, branch, {frame: digests[frame] for frame in range(first, last + 1)})
+    return list(digests)
+
+
+def write_frames(node: Any, branch: InputBranch, digests: Mapping[int, str]) -> None:
+    """Writes consecutive frames of a branch and records their digests. On the main thread.
+
+    Raises:
+        CancelledError: The artist cancelled Nuke's render.
+        OutputError: Nuke's render failed; the message quotes Nuke.
+    """
     write = graph.find_inner_node(node, f"Write_{branch.name}")
-    write["file"].setValue(branch.pattern)
-    write["disable"].setValue(False)
     try:
-        with use_full_size():
-            for first, last in group_runs(stale):
-                nuke.execute(write, first, last, 1, [branch.view])
+        with keep_undo(), use_full_size():
+            write["file"].setValue(branch.pattern)
+            write["disable"].setValue(False)
+            try:
+                nuke.execute(write, min(digests), max(digests), 1, [branch.view])
+            finally:
+                write["disable"].setValue(True)
     except RuntimeError as error:
         if str(error).startswith("Cancelled"):
             raise CancelledError("cancelled") from error
         raise OutputError(f"{node.name()}: the input '{branch.name}' could not be written: {error}") from error
-    finally:
-        write["disable"].setValue(True)
     record = _read_record(_get_record_path(branch))
-    record.update({str(frame): digests[frame] for frame in stale})
+    record.update({str(frame): digest for frame, digest in digests.items()})
     _write_record(_get_record_path(branch), record)
-    return stale
 
 
 def find_frames_to_write(branch: InputBranch, frames: Sequence[int]) -> dict[int, str]:
@@ -137,6 +148,15 @@ def group_runs(frames: Iterable[int]) -> list[tuple[int, int]]:
         else:
             runs.append((frame, frame))
     return runs
+
+
+def group_batches(frames: Iterable[int]) -> list[tuple[int, int]]:
+    """Groups frames into ranges (first, last) without gaps, of at most BATCH_FRAMES frames."""
+    return [
+        (start, min(start + BATCH_FRAMES - 1, last))
+        for first, last in group_runs(frames)
+        for start in range(first, last + 1, BATCH_FRAMES)
+    ]
 
 
 def _compute_digest(*parts: Any) -> str:

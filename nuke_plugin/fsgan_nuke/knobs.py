@@ -124,7 +124,7 @@ def _make_knobs(param_field: ParamField, prefix: str) -> list[NukeKnob]:
     label = f"{param_field.label} ({param_field.unit})" if param_field.unit else param_field.label
     main_knob = NukeKnob(
         name,
-        _KNOB_CODES[param_field.kind],
+        FILE if param_field.is_file else _KNOB_CODES[param_field.kind],
         label,
         param_field.help,
         _format_default(param_field),

@@ -13,7 +13,7 @@ from fsgan_core.contract.errors import FsganError
 from fsgan_core.contract.stage_graph import NODES
 from fsgan_nuke import actions, farm, groups, settings, weights_menu
 from fsgan_nuke.client import get_shared_client
-from fsgan_nuke.host import show_message
+from fsgan_nuke.host import one_undo_step, show_message
 from fsgan_nuke.request import PendingRequest
 
 STAGE_NODES = ("Analyse", "Reenact", "Mask", "Inpaint", "Blend")
@@ -58,8 +58,9 @@ def convert_selected() -> None:
     if not selected_nodes:
         show_message("Select the FSGAN nodes to convert to groups.")
         return
-    for node in selected_nodes:
-        groups.convert_to_group(node)
+    with one_undo_step("FSGAN: convert to groups"):
+        for node in selected_nodes:
+            groups.convert_to_group(node)
 
 
 def edit_preferences() -> None:

@@ -233,9 +233,7 @@ def make_clip(
         return None
     clip = _make_file_clip(input_node, view, colour)
     if clip is None:
-        branch = InputBranch(name, input_node, paths.get_input_pattern(node, name), name != "holdout", view)
-        branches.append(branch)
-        clip = {"path": branch.path, "colorspace": colour.working_space}
+        clip = {"colorspace": colour.working_space}
     analyse_node = graph.find_analyse_node(input_node, view)
     if analyse_node is not None:
         track = offsets.write_offset_track(analyse_node[0], paths.get_track_path(*analyse_node), analyse_node[1])
@@ -244,6 +242,13 @@ def make_clip(
         person = _read_person(*analyse_node)
         if person:
             clip["person"] = person
+    if "path" not in clip:
+        # A target with a track is not analysed again; a source or driver is used whole in any case.
+        is_analysed = name == "target" and "track" in clip
+        needs_whole_clip = name != "holdout" and not is_analysed
+        branch = InputBranch(name, input_node, paths.get_input_pattern(node, name), needs_whole_clip, view)
+        branches.append(branch)
+        clip["path"] = branch.path
     return clip
 
 

@@ -21,8 +21,8 @@ from fsgan_core.contract.errors import CancelledError, FsganError, InputError
 from fsgan_nuke import graph, input_writes, paths, status, stereo
 from fsgan_nuke.analysis import fill_curves, make_analysis_job
 from fsgan_nuke.client import get_shared_client
-from fsgan_nuke.host import call_later, call_on_main, print_line, show_message
-from fsgan_nuke.node_job import NodeJob, get_frames_text, make_node_job, parse_frame_numbers
+from fsgan_nuke.host import call_later, call_on_main, keep_undo, print_line
+from fsgan_nuke.node_job import InputBranch, NodeJob, get_frames_text, make_node_job, parse_frame_numbers
 from fsgan_nuke.request import PendingRequest
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ class NodeRender:
     """One render, as started by the artist.
 
     Attributes:
-        nodes: Full names of the nodes, in the order of rendering.
+        nodes: The nodes, in the order of rendering. They are held as objects, so that they can be renamed meanwhile.
         frames: Frame range; "" for that of each node's knob.
         views: Each node is rendered in these views.
         report: Whether nodes with `report` on write a report.
@@ -45,7 +45,7 @@ class NodeRender:
         thread: The thread of the render, with a GUI.
     """
 
-    nodes: list[str]
+    nodes: list[Any]
     frames: str
     views: tuple[str, ...]
     report: bool = False
@@ -70,10 +70,9 @@ class NodeRender:
             raise self.error
 
 
-_active_renders: dict[str, NodeRender] = {}
-_shown_statuses: dict[
-    str, status.Status
-] = {}  # by full name, of nodes inside a swap: the swap shows what they say together
+_active_renders: list[NodeRender] = []
+# By the name of their files, of nodes inside a swap: the swap shows what they say together.
+_shown_statuses: dict[str, status.Status] = {}
 
 
 def start_render(node: Any, frames: str = "", include_upstream: bool = True, views: Sequence[str] = ()) -> NodeRender:
@@ -102,7 +101,7 @@ def start_render(node: Any, frames: str = "", include_upstream: bool = True, vie
         raise InputError(f"{node.name()} renders nothing; is it disabled?")
     return _begin_render(
         NodeRender(
-            [str(render_node.fullName()) for render_node in nodes],
+            nodes,
             frames or get_frames_text(graph.get_render_node(node)),
             tuple(views) or stereo.list_node_views(node),
             report=not frames,
@@ -112,16 +111,16 @@ def start_render(node: Any, frames: str = "", include_upstream: bool = True, vie
 
 def start_analysis(node: Any) -> NodeRender:
     """Starts the analysis of the clip above an FSGAN_Analyse; otherwise as `start_render`."""
-    return _begin_render(NodeRender([str(node.fullName())], "", stereo.list_node_views(node)))
+    return _begin_render(NodeRender([node], "", stereo.list_node_views(node)))
 
 
 def _begin_render(render: NodeRender) -> NodeRender:
-    busy = [name for name in render.nodes if name in _active_renders]
+    busy = [node for node in render.nodes if find_active_render(node) is not None]
     if busy:
-        raise InputError(f"{busy[0]} is being rendered already; cancel that render first")
-    _active_renders.update(dict.fromkeys(render.nodes, render))
-    for name in render.nodes:
-        _shown_statuses.pop(name, None)
+        raise InputError(f"{busy[0].fullName()} is being rendered already; cancel that render first")
+    _active_renders.append(render)
+    for node in render.nodes:
+        forget_status(node)
     if nuke.GUI:
         render.thread = threading.Thread(target=_run_render, args=(render,), name="fsgan render", daemon=True)
         render.thread.start()
@@ -133,12 +132,12 @@ def _begin_render(render: NodeRender) -> NodeRender:
 
 def find_active_render(node: Any) -> Optional[NodeRender]:
     """Finds the running render of a node, or of a node inside it."""
-    name = str(node.fullName())
     return next(
         (
             active_render
-            for active_name, active_render in _active_renders.items()
-            if active_name == name or active_name.startswith(name + ".")
+            for active_render in _active_renders
+            for active_node in active_render.nodes
+            if graph.exists(active_node) and (active_node == node or graph.find_owner(active_node) == node)
         ),
         None,
     )
@@ -154,7 +153,7 @@ def cancel_render(node: Any) -> bool:
 
 def cancel_all_renders() -> None:
     """Cancels all renders; called when the script is closed."""
-    for render in list(_active_renders.values()):
+    for render in list(_active_renders):
         render.cancel()
 
 
@@ -165,15 +164,17 @@ def refresh_status(node: Any) -> None:
     """
     if find_active_render(node) is not None:
         return
+    if graph.get_node_class(node) != "FSGAN_Swap" and paths.needs_saved_script(node):
+        _show_status(node, status.Status(status.NOT_RENDERED, "not rendered; save the script first"))
+        return
     if graph.get_node_class(node) == "FSGAN_Analyse":
-        _show_status(str(node.fullName()), _get_analysis_status(node))
+        _show_status(node, _get_analysis_status(node))
         return
     try:
         if graph.get_node_class(node) == "FSGAN_Swap":
             for render_node in graph.list_swap_render_nodes(node):
                 refresh_status(render_node)
             return
-        name = str(node.fullName())
         jobs = [make_node_job(node, view=view) for view in stereo.list_node_views(node)]
     except (FsganError, OSError) as error:
         status.show_status(node, status.make_error_status(error))
@@ -184,7 +185,7 @@ def refresh_status(node: Any) -> None:
         view_statuses[view] = _make_answer_status(request)
         if len(view_statuses) == len(jobs):
             call_later(
-                _show_status, name, status.combine_view_statuses({job.view: view_statuses[job.view] for job in jobs})
+                _show_status, node, status.combine_view_statuses({job.view: view_statuses[job.view] for job in jobs})
             )
 
     for job in jobs:
@@ -221,39 +222,34 @@ def _get_analysis_status(node: Any) -> status.Status:
 def _run_render(render: NodeRender) -> None:
     """Renders the nodes of a render, one after the other."""
     meter = nuke.ProgressTask("FSGAN") if nuke.GUI else None
-    name = ""
+    node = None
     try:
-        for name, view in ((name, view) for name in render.nodes for view in render.views):
+        for node, view in ((node, view) for node in render.nodes for view in render.views):
             if render.cancel_event.is_set():
                 raise CancelledError("cancelled")
-            job = call_on_main(_prepare_job, name, view, render)
-            result = _run_job(render, job, meter)
-            call_on_main(_finish_job, name, job, result)
+            job = call_on_main(_prepare_job, node, view, render)
+            _write_inputs_in_batches(render, node, job, meter)
+            result = _run_job(render, node, job, meter)
+            call_on_main(_finish_job, node, job, result)
     except CancelledError as error:
         error.__traceback__ = None  # it would keep Nuke's progress bar open
         render.error = None if nuke.GUI else error
     except BaseException as error:
-        log.debug("%s", name, exc_info=error)
+        log.debug("render", exc_info=error)
         error.__traceback__ = None
         render.error = error
     finally:
-        for node_name in render.nodes:
-            if _active_renders.get(node_name) is render:
-                del _active_renders[node_name]
+        _active_renders.remove(render)
         meter = None  # this closes Nuke's progress bar
     if render.error is not None:
-        call_later(_show_status, name, status.make_error_status(render.error))
-        if nuke.GUI:
-            show_message(f"{name}: {render.error}")
+        call_later(_show_status, node, status.make_error_status(render.error))
     if nuke.GUI:
-        call_later(
-            _refresh_named_nodes, [node_name for node_name in render.nodes if render.error is None or node_name != name]
-        )
+        call_later(_refresh_nodes, [other for other in render.nodes if render.error is None or other is not node])
 
 
-def _prepare_job(name: str, view: str, render: NodeRender) -> NodeJob:
-    """Makes the job and writes its inputs. On the main thread."""
-    node = _find_node(name)
+def _prepare_job(node: Any, view: str, render: NodeRender) -> NodeJob:
+    """Makes the job. On the main thread. Raises InputError if the node was deleted."""
+    _check_exists(node)
     job = (
         make_analysis_job(node, view)
         if graph.get_node_class(node) == "FSGAN_Analyse"
@@ -261,20 +257,48 @@ def _prepare_job(name: str, view: str, render: NodeRender) -> NodeJob:
     )
     if render.report and "report" in node.knobs() and node["report"].value():
         job = replace(job, report=paths.get_report_folder(node, view))
-    _show_status(name, status.make_rendering_status(0, 0, "writing inputs" if job.branches else "starting"))
-    write_inputs(node, job)
+    _show_status(node, status.make_rendering_status(0, 0, "writing inputs" if job.branches else "starting"))
     return job
+
+
+def _write_inputs_in_batches(render: NodeRender, node: Any, job: NodeJob, meter: Any) -> None:
+    """Writes the inputs that only Nuke can render, a few frames at a time, so that the artist can cancel.
+
+    Not on the main thread with a GUI. Raises CancelledError and OutputError.
+    """
+    for branch in job.branches:
+        frames = call_on_main(list_branch_frames, job, branch)
+        digests = call_on_main(input_writes.find_frames_to_write, branch, frames)
+        for done, (first, last) in enumerate(input_writes.group_batches(digests)):
+            if meter is not None and meter.isCancelled():
+                render.cancel()
+            if render.cancel_event.is_set():
+                raise CancelledError("cancelled")
+            done_frames = done * input_writes.BATCH_FRAMES
+            text = f"writing input '{branch.name}' {min(done_frames, len(digests))}/{len(digests)}"
+            if meter is not None:
+                meter.setMessage(f"{job.title}: {text}")
+                meter.setProgress(min(100, 100 * done_frames // len(digests)))
+            call_later(_show_status, node, status.Status(status.RENDERING, text))
+            call_on_main(
+                input_writes.write_frames, node, branch, {frame: digests[frame] for frame in range(first, last + 1)}
+            )
 
 
 def write_inputs(node: Any, job: NodeJob) -> None:
     """Writes the inputs that only Nuke can render. On the main thread, and not during a render of Nuke itself."""
-    job_frames = parse_frame_numbers(str(job.shot.get("frames", "")))
     for branch in job.branches:
-        clip_frames = range(int(branch.node.firstFrame()), int(branch.node.lastFrame()) + 1)
-        input_writes.write_branch(node, branch, list(clip_frames if branch.needs_whole_clip else job_frames))
+        input_writes.write_branch(node, branch, list_branch_frames(job, branch))
 
 
-def _run_job(render: NodeRender, job: NodeJob, meter: Any) -> dict[str, Any]:
+def list_branch_frames(job: NodeJob, branch: InputBranch) -> list[int]:
+    """Lists the frames of an input that a job needs: those that it renders, or the whole clip. On the main thread."""
+    if branch.needs_whole_clip:
+        return list(range(int(branch.node.firstFrame()), int(branch.node.lastFrame()) + 1))
+    return parse_frame_numbers(str(job.shot.get("frames", "")))
+
+
+def _run_job(render: NodeRender, node: Any, job: NodeJob, meter: Any) -> dict[str, Any]:
     """Sends the job to the worker, follows it, and returns the answer. Not on the main thread with a GUI.
 
     Raises FsganError.
@@ -309,13 +333,13 @@ def _run_job(render: NodeRender, job: NodeJob, meter: Any) -> dict[str, Any]:
             node_status = status.make_rendering_status(event.done, event.total, getattr(event, "step", ""))
             meter.setMessage(f"{job.title}: {node_status.line}")
             meter.setProgress(min(100, int(100 * event.done / event.total)) if event.total else 0)
-            call_later(_show_status, job.node, node_status)
+            call_later(_show_status, node, node_status)
     return {**render.request.wait(), "failure_texts": failed}
 
 
-def _finish_job(name: str, job: NodeJob, result: dict[str, Any]) -> None:
+def _finish_job(node: Any, job: NodeJob, result: dict[str, Any]) -> None:
     """Shows the result on the node. On the main thread. Raises FsganError for failed frames."""
-    node = _find_node(name)
+    _check_exists(node)
     if job.analysis_side is not None:
         fill_curves(node, job.view)
         return
@@ -325,7 +349,7 @@ def _finish_job(name: str, job: NodeJob, result: dict[str, Any]) -> None:
             f"frame {entry['frame']}: {entry['message']}" for entry in result["failed"]
         ]
         raise FsganError(f"{len(result['failed'])} frames failed; {failure_texts[0]}\n" + "\n".join(failure_texts[1:]))
-    _show_status(name, status.Status(status.UP_TO_DATE, "up to date"))
+    _show_status(node, status.Status(status.UP_TO_DATE, "up to date"))
 
 
 def show_result(node: Any) -> None:
@@ -334,12 +358,35 @@ def show_result(node: Any) -> None:
     frames = sorted({frame for view in stereo.list_views() for frame in _list_frames(stereo.fill_view(output, view))})
     if not frames:
         return
-    for knob, value in (("result", output), ("first", frames[0]), ("last", frames[-1]), ("ready", 1)):
-        if node[knob].value() != value:
-            node[knob].setValue(value)
+    first, last = frames[0], frames[-1]
+    target = graph.find_connected(node, "target")
+    if target is not None:  # so that `missing frames` says what to show in all frames of the target
+        first, last = min(first, int(target.firstFrame())), max(last, int(target.lastFrame()))
+    with keep_undo():
+        for knob, value in (("result", output), ("first", first), ("last", last), ("ready", 1)):
+            shown_value = node[knob].value()
+            if (paths.to_hash_pattern(str(shown_value)) if knob == "result" else shown_value) != value:
+                node[knob].setValue(value)
+        _set_rendered_curve(node["rendered"], frames)
     read = graph.find_inner_node(node, "Result")
     if read is not None and "reload" in read.knobs():
         read["reload"].execute()
+
+
+def _set_rendered_curve(knob: Any, frames: Sequence[int]) -> None:
+    """Sets the hidden curve that says in which frames there is a file: 1 or 0, held from key to key."""
+    keys = {frames[0] - 1: 0}
+    for first, last in input_writes.group_runs(frames):
+        keys.update({first: 1, last + 1: 0})
+    curve = " ".join(f"x{frame} {value}" for frame, value in sorted(keys.items()))
+    knob.fromScript(f"{{{{curve K {curve}}}}}")  # as in a script; K holds each value until the next key
+
+
+def clear_result(node: Any) -> None:
+    """Makes the node show its target again, as before its first render."""
+    with keep_undo():
+        node["result"].setValue("")
+        node["ready"].setValue(0)
 
 
 def _list_frames(pattern: str) -> list[int]:
@@ -359,17 +406,16 @@ def _list_frames(pattern: str) -> list[int]:
     return sorted(int(number) for number in digits if number.lstrip("-").isdigit())
 
 
-def _show_status(name: str, node_status: status.Status) -> None:
-    """Shows a status on a node and, if it is inside a swap, on the swap. A missing node is ignored."""
-    node = nuke.toNode(name)
-    if node is None:
+def _show_status(node: Any, node_status: status.Status) -> None:
+    """Shows a status on a node and, if it is inside a swap, on the swap. A deleted node is ignored."""
+    if node is None or not graph.exists(node):
         return
     status.show_status(node, node_status)
     swap = graph.find_swap(node)
     if swap is not None:
-        _shown_statuses[name] = node_status
+        _shown_statuses[paths.get_files_name(node)] = node_status
         statuses = {
-            str(render_node.name()): _shown_statuses.get(str(render_node.fullName()))
+            str(render_node.name()): _shown_statuses.get(paths.get_files_name(render_node))
             for render_node in graph.list_swap_render_nodes(swap)
         }
         known_statuses = {stage: stage_status for stage, stage_status in statuses.items() if stage_status is not None}
@@ -378,19 +424,16 @@ def _show_status(name: str, node_status: status.Status) -> None:
 
 def forget_status(node: Any) -> None:
     """Forgets the status of a node; called for new nodes."""
-    _shown_statuses.pop(str(node.fullName()), None)
+    _shown_statuses.pop(paths.get_files_name(node), None)
 
 
-def _refresh_named_nodes(names: list[str]) -> None:
-    for name in names:
-        node = nuke.toNode(name)
-        if node is not None:
+def _refresh_nodes(nodes: list[Any]) -> None:
+    for node in nodes:
+        if graph.exists(node):
             refresh_status(node)
 
 
-def _find_node(name: str) -> Any:
-    """Finds a node by its full name. Raises InputError if it was deleted or renamed meanwhile."""
-    node = nuke.toNode(name)
-    if node is None:
-        raise InputError(f"{name} is not in the script any more")
-    return node
+def _check_exists(node: Any) -> None:
+    """Raises InputError if the node was deleted meanwhile."""
+    if not graph.exists(node):
+        raise InputError("the node was deleted while it was rendered; its finished frames are kept")

@@ -11,6 +11,7 @@ import os
 import uuid
 from typing import Any, Mapping, Sequence
 
+from fsgan_core.contract.errors import TrackError
 from fsgan_core.contract.landmarks import FACE_OFFSETS, FaceOffset
 from fsgan_nuke import paths, tracks
 
@@ -33,17 +34,22 @@ def write_offset_track(node: Any, path: str, view: str) -> str:
         The track file that nodes below must use: the one with offsets, else `path`; "" if there is no track yet.
 
     Raises:
-        TrackError: The track file is damaged.
+        TrackError: The track file is damaged, or there is none although the node has offsets.
         InputError: The script was never saved.
         OSError: The file cannot be written.
     """
-    try:
-        state = os.stat(path)
-    except OSError:
-        return ""
     used_offsets = [
         offset for offset in FACE_OFFSETS.values() if _is_used(node[OFFSET_PREFIX + offset.name], offset, view)
     ]
+    try:
+        state = os.stat(path)
+    except OSError as error:
+        if used_offsets:
+            labels = ", ".join(f"'{offset.label}'" for offset in used_offsets)
+            raise TrackError(
+                f"{node.name()} has offsets ({labels}), but there is no track to add them to: press Analyse on it first"
+            ) from error
+        return ""
     if not used_offsets:
         return path
     knobs = [node[OFFSET_PREFIX + offset.name] for offset in used_offsets]

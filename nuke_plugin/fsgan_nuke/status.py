@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import html
+import re
 from dataclasses import dataclass, replace
 from typing import Any, Mapping
+
+from fsgan_core.contract.param_fields import iterate_param_fields
+from fsgan_core.contract.params import STAGE_PARAMS
 
 UP_TO_DATE, STALE, RENDERING, FAILED, NOT_RENDERED = "up to date", "stale", "rendering", "error", "nothing rendered"
 STATE_COLOURS = {
@@ -80,21 +84,55 @@ def make_rendering_status(done: int, total: int, step: str = "") -> Status:
 
 def make_error_status(error: BaseException) -> Status:
     """Makes the status of a failed render."""
-    text = str(error) or type(error).__name__
+    text = use_knob_words(str(error) or type(error).__name__)
     line = text.splitlines()[0]
     return Status(FAILED, line if len(line) <= MAX_LINE_LENGTH else line[: MAX_LINE_LENGTH - 3] + "...", text)
 
 
+def use_knob_words(text: str) -> str:
+    """Replaces parameters and flags in a message of the worker by the labels that the artist sees.
+
+    >>> use_knob_words("set output.compression to zip, or --frames to 1-5")
+    "set the knob 'compression' to zip, or the knob 'frames' to 1-5"
+    """
+
+    def name_knob(match: re.Match[str]) -> str:
+        stage, _, name = match[0].partition(".")
+        labels = {field.name: field.label for field in iterate_param_fields(STAGE_PARAMS[stage])}
+        return f"the knob '{labels[name]}'" if name in labels else match[0]
+
+    text = re.sub(rf"\b({'|'.join(STAGE_PARAMS)})\.[a-z_]+(?![\w.])", name_knob, text)
+    return re.sub(rf"(?<![\w-])({'|'.join(_FLAG_WORDS)})(?![\w-])", lambda match: _FLAG_WORDS[match[0]], text)
+
+
+# What the command line sets by a flag, an artist sets here.
+_FLAG_WORDS = {
+    "--frames": "the knob 'frames'",
+    "--output": "Output > file",
+    "--source": "the input 'source'",
+    "--target": "the input 'target'",
+    "--driver": "the input 'driver'",
+    "--holdout": "the input 'holdout'",
+    "--source-person": "the person on the source's FSGAN_Analyse",
+    "--target-person": "the person on the target's FSGAN_Analyse",
+    "--driver-person": "the person on the driver's FSGAN_Analyse",
+    "--check": "the button Doctor",
+}
+
+
 def show_status(node: Any, status: Status) -> None:
     """Shows a status on a node. On the main thread."""
+    from fsgan_nuke.host import keep_undo  # the rest of this module is used without nuke
+
     knobs = node.knobs()
     line = clean_text(status.line)
-    if "status_line" in knobs:
-        node["status_line"].setValue(line)
-    if "status" in knobs:
-        colour = STATE_COLOURS[status.state]
-        node["status"].setValue(f'<font color="{colour}">{html.escape(line)}</font>')
-        node["status"].setTooltip(html.escape(clean_text(status.details or status.line)))
+    with keep_undo():
+        if "status_line" in knobs:
+            node["status_line"].setValue(line)
+        if "status" in knobs:
+            colour = STATE_COLOURS[status.state]
+            node["status"].setValue(f'<font color="{colour}">{html.escape(line)}</font>')
+            node["status"].setTooltip(html.escape(clean_text(status.details or status.line)))
 
 
 def clean_text(text: str) -> str:

@@ -12,7 +12,7 @@ from fsgan_core.contract import protocol
 from fsgan_core.contract.errors import CancelledError, FsganError, InputError
 from fsgan_nuke import graph, node_render, status
 from fsgan_nuke.client import get_shared_client
-from fsgan_nuke.host import call_later
+from fsgan_nuke.host import call_later, one_undo_step
 from fsgan_nuke.node_job import make_node_job
 from fsgan_nuke.request import PendingRequest
 
@@ -84,12 +84,9 @@ class ViewMapWindow:
             self.panel.show_message(str(error))
             return
         prefix = "reenact_" if graph.get_node_class(node) == "FSGAN_Swap" else ""
-        nuke.Undo.begin("FSGAN: views")
-        try:
+        with one_undo_step("FSGAN: views"):
             for parameter, text in texts.items():
                 graph.resolve_link(node[prefix + parameter]).setValue(text)
-        finally:
-            nuke.Undo.end()
         node_render.refresh_status(node)
         self.ask()
 
@@ -104,7 +101,7 @@ class ViewMapWindow:
             self.request.cancel()
 
     def _find_node(self) -> Any:
-        node = nuke.toNode(self.name)
+        node = graph.find_node(self.name)
         if node is None:
             raise InputError(f"{self.name} is not in the script any more; close this window")
         return node

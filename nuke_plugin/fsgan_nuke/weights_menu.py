@@ -9,12 +9,10 @@ from __future__ import annotations
 import time
 from typing import Any, Mapping
 
-import nuke
-
 from fsgan_core.contract import protocol
 from fsgan_nuke import graph
 from fsgan_nuke.client import get_shared_client
-from fsgan_nuke.host import call_later
+from fsgan_nuke.host import call_later, keep_undo
 from fsgan_nuke.request import PendingRequest
 
 MENU_SUFFIX, NOTE_SUFFIX = "_menu", "_note"  # follow the name of the knob beside them
@@ -127,13 +125,18 @@ def forget_answers() -> None:
 
 
 def _fill_named_menus(name: str, description: Mapping[str, Any]) -> None:
-    node = nuke.toNode(name)
+    node = graph.find_node(name)
     if node is not None:
         fill_menus(node, description)
 
 
 def fill_menus(node: Any, description: Mapping[str, Any]) -> None:
     """Fills a node's menus and notes from the worker's answer."""
+    with keep_undo():
+        _fill_knobs(node, description)
+
+
+def _fill_knobs(node: Any, description: Mapping[str, Any]) -> None:
     for prefix, role in list_menus(node):
         items, shown_item = list_network_items(
             description, role, str(graph.resolve_link(node[f"{prefix}network"]).value())

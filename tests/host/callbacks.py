@@ -111,11 +111,11 @@ class Callbacks:
         return remove
 
     @contextmanager
-    def within(self, node: Node, knob: Any = None) -> Iterator[None]:
+    def within(self, node: Node, knob: Any = None, inside: bool = False) -> Iterator[None]:
         """thisNode, thisKnob and the group that toNode looks in."""
         group = self.host.group
         self.context.append((node, knob))
-        self.host.group = node._parent or self.host.root
+        self.host.group = node if inside and hasattr(node, "_children") else node._parent or self.host.root
         try:
             yield
         finally:

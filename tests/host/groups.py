@@ -58,7 +58,8 @@ class Group(Node):
         self.end()
 
     def node(self, s: str) -> Node | None:
-        return self._host.find(s, self)
+        found = self._host.find(s, self)
+        return found if found is not None and found in self._descendants() else None
 
     def nodes(self) -> list[Node]:
         return list(self._children)

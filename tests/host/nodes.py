@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.host import native
 from tests.host.api import offered
-from tests.host.knobs import Array_Knob, Knob
+from tests.host.knobs import FLAGS, Array_Knob, Knob
 from tests.host.knobtypes import Enumeration_Knob
 from tests.host.textknobs import File_Knob, Link_Knob, Tab_Knob
 from tests.host.values import Format, FrameRange, Info
@@ -70,6 +70,8 @@ class Node:
         if knob._name == "file_type" and self._node_class in ("Write", "Read"):
             self._file_type_knobs(str(knob.value()))
         self._host.modified = True
+        if not knob.getFlag(FLAGS["NO_UNDO"]) and knob.name() not in ("selected", "xpos", "ypos"):
+            self._host.undo_value(f"{self.fullName()}.{knob.name()}")
         self._host.callbacks.knob_changed(self, knob)
 
     def _file_type_knobs(self, file_type: str) -> None:
@@ -160,6 +162,8 @@ class Node:
         return str(self._knobs["name"]._text())
 
     def fullName(self) -> str:
+        if self._dead:
+            raise ValueError("A PythonObject is not attached to a node")
         above = self._parent
         return self.name() if above is None or above._parent is None else f"{above.fullName()}.{self.name()}"
 

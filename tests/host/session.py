@@ -147,10 +147,14 @@ class Host:
         self.view = names[0]
 
     def find(self, name: str, group: Group | None = None) -> Node | None:
-        """A node by name or dotted path, from `group` (the current one) down, else from the root."""
+        """A node by name or dotted path, from `group` (the current one) down, else from the root.
+
+        A name that begins with `root.` is looked up from the root only.
+        """
         if name == "root":
             return self.root
-        for start in (group or self.group, self.root):
+        starts = (self.root,) if name.startswith("root.") else (group or self.group, self.root)
+        for start in starts:
             here: Node | None = start
             for part in name.removeprefix("root.").split("."):
                 children = here._children if isinstance(here, Group) else []
@@ -314,14 +318,17 @@ class Host:
 
     # Code.
 
-    def run_python(self, code: str, node: Node | None, knob: Any, where: str) -> None:
-        """Code of a knob or a menu item, as Nuke runs it: with `nuke` and what __main__ holds."""
+    def run_python(self, code: str, node: Node | None, knob: Any, where: str, inside: bool = False) -> None:
+        """Code of a knob or a menu item, as Nuke runs it: with `nuke` and what __main__ holds.
+
+        A button of a group or gizmo runs `inside` it: the node itself is the current group.
+        """
         names: dict[str, Any] = {"__name__": "__main__", "nuke": self.module}
         compiled = compile(code, f"<{where}>", "exec")
         if node is None:
             exec(compiled, names)
         else:
-            with self.callbacks.within(node, knob):
+            with self.callbacks.within(node, knob, inside=inside):
                 exec(compiled, names)
 
     def pump(self, timeout: float = 0.0) -> int:
@@ -399,6 +406,11 @@ class Host:
         return self.evaluator.picture(found, frame, view)
 
     # Undo.
+
+    def undo_value(self, name: str) -> None:
+        """A value that was set outside a named step is a step of its own."""
+        if self.gui and not self._undo_open and not self.undo_disabled:
+            self.undo_steps.append(name)
 
     def undo_begin(self, name: str) -> None:
         self._undo_open.append(name)

@@ -153,7 +153,9 @@ class PyScript_Knob(Script_Knob):
 
     def execute(self) -> None:
         if self.enabled():
-            current_host().run_python(self._string, self._node, self, f"button {self.fullyQualifiedName()}")
+            current_host().run_python(
+                self._string, self._node, self, f"button {self.fullyQualifiedName()}", inside=True
+            )
 
 
 @offered()
