@@ -52,3 +52,23 @@ def test_ocio(host: Host, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     root["OCIO_config"].setValue("nuke-default")
     with pytest.raises(ColourError, match="nuke-default"):
         read_project_colour()
+
+
+def test_nukes_own_configs(host: Host, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Their file is used where Nuke tells it, with variables in its path; else OCIO's config of the same name."""
+    from fsgan_nuke.colour import read_project_colour
+
+    monkeypatch.delenv("OCIO", raising=False)
+    root = host.module.root()
+    root["colorManagement"].setValue("OCIO")
+    root["workingSpaceLUT"].setValue("scene_linear")
+    names = root["OCIO_config"]
+    for name in ("cg-config-v1.0.0_aces-v1.3_ocio-v2.1", "studio-config-v2.1.0_aces-v1.3_ocio-v2.3"):
+        names.setValues([*names.values(), f"fn-nuke_{name}"])
+        names.setValue(f"fn-nuke_{name}")
+        assert read_project_colour().config == f"ocio://{name}"
+    config = tmp_path / "fn-nuke_cg.ocio"
+    config.write_text("")
+    monkeypatch.setenv("CONFIGS", tmp_path.as_posix())
+    root["OCIOConfigPath"].setValue("[getenv CONFIGS]/fn-nuke_cg.ocio")
+    assert read_project_colour().config == config.as_posix()
