@@ -76,7 +76,8 @@ FIELD_STEP, FIELD_SIGMA, FIELD_REACH = 0.03, 0.035, 0.15  # of the face
 FAR_SHARE = 1e-3  # weight of samples that are far away: they alone count beyond the face
 BACK_SHARE = 0.05  # weight of triangles that face away
 
-# Pale parts: teeth, the whites of the eyes and glints take on only a part of a difference in tan.
+# Pale parts: teeth and the whites of the eyes take on only a part of a difference in tan.
+PALE_REACH = 4.0  # mm around eyes and mouth, where such parts are
 NEUTRAL_SHARE = 0.4
 SKIN_SATURATION = 1.25  # over the colour's saturation as a share of skin's: from 1 on it takes on all of it
 MIN_SATURATION, SATURATION_FLOOR = 0.05, 0.02
@@ -113,6 +114,8 @@ BEARD_ZONE = ~FEATURES & (_CENTRES[:, 1] > np.interp(np.abs(_CENTRES[:, 0]), *np
 """(852,): triangles of skin where a beard may grow."""
 PLAIN_SKIN = ~FEATURES & ~BEARD_ZONE
 """(852,): triangles of skin that is bare on everybody."""
+PALE_PARTS = _mark_near(LIDS_R + LIDS_L + INNER_LIPS, PALE_REACH)
+"""(852,): triangles near the eyes and the inner mouth."""
 
 
 @dataclass(frozen=True)
@@ -353,8 +356,8 @@ def match_light(
 ) -> Image:
     """Brings a face into the target's light.
 
-    A difference in tan is not light: teeth, the whites of the eyes and glints take on only a part of it, otherwise they
-    turn blue or orange.
+    A difference in tan is not light: teeth and the whites of the eyes take on only a part of it, otherwise they turn
+    blue or orange. Skin takes all of it, even where it shines.
 
     Args:
         new: The new face, in perceptual steps.
@@ -371,12 +374,13 @@ def match_light(
     transfer = compute_transfer(read_skin(own, skin, surface), read_skin(linear, shown, surface), surface, shine)
     if transfer is None:
         return new
-    change = spread_over_picture(transfer.change, surface, new.shape[:2])
+    spread = spread_over_picture(np.column_stack([transfer.change, PALE_PARTS]), surface, new.shape[:2])
+    change, near_openings = spread[..., :3], np.clip(spread[..., 3:], 0, 1)
     tint = transfer.level - transfer.level @ LUMA_WEIGHTS
     tint = np.clip(tint @ SKIN_TINT, -TINT_LIMIT, TINT_LIMIT) * SKIN_TINT
     usual = _compute_saturation(to_perceptual(transfer.skin.astype(np.float32), 0.0))
     pale = np.clip(SKIN_SATURATION * _compute_saturation(new) / max(float(usual), MIN_SATURATION), NEUTRAL_SHARE, 1)
-    change = change - (1 - pale[..., None]) * tint.astype(np.float32)
+    change = change - near_openings * (1 - pale[..., None]) * tint.astype(np.float32)
     return to_perceptual((linear + LIGHT_FLOOR) * np.exp(np.float32(amount) * change) - LIGHT_FLOOR, 0.0)
 
 
