@@ -9,11 +9,12 @@ the matte its size and soft edge.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import cv2
 import numpy as np
 
-from fsgan_core.contract.layers import MATTE_FACE, MATTE_MOUTH, MATTES, META_TEXTURE
+from fsgan_core.contract.layers import MATTE_FACE, MATTE_MOUTH, MATTE_OCCLUSION, MATTES, META_TEXTURE
 from fsgan_core.contract.params import MaskParams
 from fsgan_core.faces.geometry import fit_similarity
 from fsgan_core.faces.mesh import BROW_L, BROW_R, CANONICAL, INNER_LIPS, SKIN_COUNT
@@ -33,7 +34,7 @@ from fsgan_core.stages.image_ops import (
 )
 from fsgan_core.stages.interface import FaceFrame
 from fsgan_core.stages.occluders.beard import draw_beard_zone, measure_beard
-from fsgan_core.stages.occluders.glasses import detect_glasses, find_glasses_frames
+from fsgan_core.stages.occluders.glasses import detect_glasses, find_glasses_frames, find_stems
 from fsgan_core.stages.occluders.hands import (
     add_hands,
     combine_hands,
@@ -55,6 +56,8 @@ GUIDE_RADIUS, MIN_GUIDE_RADIUS, GUIDE_EPSILON = 0.03, 2, 1e-4  # of the face; pi
 
 NEAR_SIGMA, NEAR_LIMIT = 0.03, 0.02  # of the face; blurred outline: beyond it, everything differs from skin
 MOUTH_SOFTNESS = 0.004  # of the face
+
+MATTE_STEMS = "stems"  # channel of a frame measured by itself
 
 # Height on the generic face, mm: middle of the brows, and their upper edge.
 BROW_LINE = float(CANONICAL[[*BROW_R, *BROW_L], 1].mean())
@@ -92,6 +95,7 @@ def measure_mattes(frame: FaceFrame, *, params: MaskParams, strictness: float = 
     # Colours are compared on a small raster of square pixels.
     sight = make_face_raster(display, face, hull, inside, region, aspect)
     glasses = detect_glasses(sight)
+    stems = None if params.keep_glasses else find_stems(sight, glasses, region)
     other, above = find_occluders(sight, 0.0 if params.keep_glasses else glasses, strictness)
     vertices = face.get_mesh(aspect)[:, :2]
     if params.beard == "replace":
@@ -104,14 +108,17 @@ def measure_mattes(frame: FaceFrame, *, params: MaskParams, strictness: float = 
     near = cv2.GaussianBlur(hull, (0, 0), max(1.0, 0.03 * width)) > 0.02  # behind the head, anything is unlike skin
     hair = np.clip(other * above, 0, 1) * inside * near
     occlusion = np.clip(other * (1 - above), 0, 1) * hull
+    if stems is not None:
+        hair, occlusion = hair * (1 - stems), occlusion * (1 - stems)
     if params.keep_glasses and glasses > 0:
         frames = find_glasses_frames(display, face.landmarks, region, width, aspect)
         occlusion = np.maximum(occlusion, np.float32(glasses) * frames * hull)
     matte = hull * (1 - params.refine * hair) * (1 - params.occlusions * occlusion)
     if params.beard == "keep":
         matte = matte * (1 - draw_beard_zone(vertices, region, width))
-    pixels = np.dstack([matte, hair, mouth, occlusion]).astype(np.float32)
-    measured = Plate(pixels, MATTES, region, target.display_window, aspect)
+    mattes = [matte, hair, mouth, occlusion] if stems is None else [matte, hair, mouth, occlusion, stems]
+    channels = MATTES if stems is None else (*MATTES, MATTE_STEMS)
+    measured = Plate(np.dstack(mattes).astype(np.float32), channels, region, target.display_window, aspect)
     if params.hands:
         measured = add_hands(measured, measure_hand_mattes(frame, display, hull), hull, params.occlusions)
     texture = measure_texture(display, measured.get_matte(MATTE_FACE) * (1 - mouth) * inside, width)
@@ -197,8 +204,9 @@ def combine_mattes(frame: FaceFrame, *, neighbours: Sequence[tuple[Face, Plate]]
     Each is carried to where the face is now. They are averaged, nearer frames more; then the matte is grown or shrunk
     and softened.
     """
-    mean = average_mattes(frame, neighbours, params)
-    mattes = dict(zip(MATTES, np.moveaxis(mean, -1, 0), strict=True))
+    names = (*MATTES, MATTE_STEMS)
+    mean = average_mattes(frame, neighbours, params, names)
+    mattes = dict(zip(names, np.moveaxis(mean, -1, 0), strict=True))
     return finish_mask(frame, put_hands_in_front(frame, mattes, neighbours, params), neighbours, params)
 
 
@@ -214,10 +222,21 @@ def put_hands_in_front(
     return cover_by_hands(mattes, hands, hull, params.occlusions)
 
 
-def average_mattes(frame: FaceFrame, neighbours: Sequence[tuple[Face, Plate]], params: MaskParams) -> Image:
+def average_mattes(
+    frame: FaceFrame,
+    neighbours: Sequence[tuple[Face, Plate]],
+    params: MaskParams,
+    names: Sequence[str] | None = None,
+) -> Image:
     """Average what was measured of neighbouring frames, moved to where the face is now; nearer frames count more.
 
     Hands are left out: they do not move with the face (`put_hands_in_front`).
+
+    Args:
+        frame: The frame.
+        neighbours: Face and measured mattes, this frame's among them.
+        params: Settings of the mask stage.
+        names: Channels to average; where a frame has none of that name, it is 0. None takes all channels.
 
     Returns:
         (height, width, channels) on the region.
@@ -227,9 +246,19 @@ def average_mattes(frame: FaceFrame, neighbours: Sequence[tuple[Face, Plate]], p
     weights = 0.0
     for other, measured in neighbours:
         weight = _compute_time_weight(other, face, params.smooth)
-        total = total + np.float32(weight) * _carry_mattes(remove_hands(measured), other, face, region, aspect)
+        own = remove_hands(measured)
+        total = total + np.float32(weight) * _carry_mattes(
+            own if names is None else _select_channels(own, names), other, face, region, aspect
+        )
         weights += weight
     return np.asarray(total / np.float32(max(weights, 1e-6)), np.float32)
+
+
+def _select_channels(plate: Plate, names: Sequence[str]) -> Plate:
+    """The channels of these names; one that the plate lacks is 0."""
+    empty = np.zeros(plate.pixels.shape[:2], np.float32)
+    pixels = [plate.get_matte(name) if name in plate.channels else empty for name in names]
+    return replace(plate, pixels=np.dstack(pixels), channels=tuple(names))
 
 
 def _compute_time_weight(other: Face, face: Face, smooth: int) -> float:
@@ -249,6 +278,8 @@ def finish_mask(
     matte = _grow_and_feather(matte, params.size, params.feather * width, inside.pixel_aspect) * mark_plate_area(
         inside, region
     )
+    if MATTE_STEMS in mattes:  # narrow things beside the face, which a feather would leave half
+        matte = np.maximum(matte, mattes[MATTE_STEMS] * (1 - mattes[MATTE_OCCLUSION]) * mark_plate_area(inside, region))
     if holdout is not None:
         matte = matte * (1 - clip01(holdout))
     texture = average_textures([read_texture(measured) for _, measured in neighbours])

@@ -15,13 +15,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from fsgan_core.contract.landmarks import (
-    BROW_L,
-    BROW_R,
-    EYE_L,
-    EYE_R,
-    MOUTH_OUTER,
-)
+from fsgan_core.contract.landmarks import BROW_L, BROW_R, EYE_L, EYE_R, MOUTH_OUTER
 from fsgan_core.contract.layers import (
     CONFIDENCE,
     MATTE_FACE,
@@ -34,12 +28,14 @@ from fsgan_core.contract.layers import (
     ST_V,
 )
 from fsgan_core.contract.params import MaskParams, ReenactParams
-from fsgan_core.faces.mesh import read_landmarks68
+from fsgan_core.faces.mesh import BROW_L as MESH_BROW_L
+from fsgan_core.faces.mesh import BROW_R as MESH_BROW_R
+from fsgan_core.faces.mesh import LIDS_L, LIDS_R, OUTER_LIPS, read_landmarks68
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.plates.region import compute_region
-from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Mesh, Plane, PointMap, Points3D, Points68, Vector
+from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Mesh, Plane, PointMap, Points, Points3D, Points68, Vector
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.features.eyes import EyePicture, ViewPicture, close_lids, keep_eyes, set_eyes
 from fsgan_core.stages.features.mouth import close_lips, keep_mouth
@@ -85,8 +81,8 @@ def prepare_view(plate: Plate, face: Face, codec: Codec, mask: MaskParams, margi
     occluders = np.maximum(mattes.get_matte(MATTE_HAIR), mattes.get_matte(MATTE_OCCLUSION))
     size = 2 * round(OCCLUDER_EDGE * warp_points.measure_face_width(face.landmarks, plate.pixel_aspect)) + 1
     near = cv2.dilate(occluders, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
-    # The end of a brow is not the edge of hair.
-    occluders = np.maximum(occluders, near * (1 - draw_features(face.landmarks, window)))
+    # The end of a brow is not the edge of hair, but hair may touch it.
+    occluders = np.maximum(occluders, near * (1 - draw_own_features(face.get_mesh(plate.pixel_aspect), window)))
     matte = mattes.get_matte(MATTE_FACE) * (1 - np.clip(2 * occluders, 0, 1)) * mark_plate_area(plate, window)
     return SourceView(
         to_display(plate, window, codec),
@@ -337,15 +333,26 @@ def mark_unstretched(area: Plane, matte: Matte) -> Matte:
     return 1 - smoothstep((enlarged - STRETCH_RANGE[0]) / (STRETCH_RANGE[1] - STRETCH_RANGE[0])).astype(np.float32)
 
 
-def draw_features(goal: Points68, region: Window) -> Matte:
+def draw_features(landmarks: Points68, region: Window) -> Matte:
     """Draw eyes with their brows, and the lips: no other view could continue them."""
+    parts = [landmarks[part] for part in (np.r_[BROW_R, EYE_R], np.r_[BROW_L, EYE_L], np.r_[MOUTH_OUTER])]
+    return _draw_hulls(parts, FEATURE_GROWTH, region)
+
+
+def draw_own_features(mesh: Mesh, region: Window) -> Matte:
+    """Draw eyes, brows and lips without the skin between them."""
+    brows = [mesh[list(brow), :2] for brow in (MESH_BROW_R, MESH_BROW_L)]
+    others = [mesh[list(ring), :2] for ring in (LIDS_R, LIDS_L, OUTER_LIPS)]
+    return np.maximum(_draw_hulls(brows, 1.0, region), _draw_hulls(others, FEATURE_GROWTH, region))
+
+
+def _draw_hulls(parts: Sequence[Points], growth: float, region: Window) -> Matte:
+    """Convex hulls of points, times `growth`, softened by a share of their size."""
     matte = np.zeros((region.height, region.width), np.float32)
-    for part in (np.r_[BROW_R, EYE_R], np.r_[BROW_L, EYE_L], np.r_[MOUTH_OUTER]):
-        hull = np.asarray(cv2.convexHull(goal[part].astype(np.float32))[:, 0])
-        size = float(np.ptp(hull, axis=0).max())
-        matte = np.maximum(
-            matte, draw_polygon(hull.mean(0) + FEATURE_GROWTH * (hull - hull.mean(0)), region, FEATURE_SOFTNESS * size)
-        )
+    for points in parts:
+        hull = np.asarray(cv2.convexHull(points.astype(np.float32))[:, 0])
+        middle, size = hull.mean(0), float(np.ptp(hull, axis=0).max())
+        matte = np.maximum(matte, draw_polygon(middle + growth * (hull - middle), region, FEATURE_SOFTNESS * size))
     return matte
 
 

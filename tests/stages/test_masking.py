@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fsgan_core.contract.landmarks import MOUTH_INNER
-from fsgan_core.contract.layers import MATTES, META_TEXTURE
+from fsgan_core.contract.layers import MATTE_FACE, MATTES, META_TEXTURE
 from fsgan_core.contract.params import MaskParams
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec, ColourConfig
@@ -18,7 +18,7 @@ from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.image_ops import mark_plate_area
 from fsgan_core.stages.interface import FaceFrame
-from fsgan_core.stages.masking import combine_mattes, format_texture, measure_mattes, read_texture
+from fsgan_core.stages.masking import MATTE_STEMS, combine_mattes, format_texture, measure_mattes, read_texture
 from tests.stages.conftest import Still, face_at, plate_at, posed
 
 RAW = MaskParams(feather=0.0)
@@ -429,3 +429,17 @@ class TestDeterminism:
             for again in pool.map(lambda _: collins.mattes(codec), range(3)):
                 assert np.array_equal(first.pixels, again.pixels)
                 assert first.metadata == again.metadata
+
+
+class TestGlassesStems:
+    def test_hinges_belong_to_the_matte(self, hopper: Still, codec: Codec) -> None:
+        """A narrow thing at the edge of the face is replaced as a whole, not feathered away."""
+        measured = measure_mattes(hopper.frame(codec), params=MaskParams())
+        stems = measured.get_matte(MATTE_STEMS)
+        mask = combine_mattes(hopper.frame(codec), neighbours=[(hopper.face, measured)], params=MaskParams())
+        assert (stems > 0.9).sum() > 20
+        assert mask.get_matte(MATTE_FACE)[stems > 0.9].min() > 0.85
+
+    def test_glasses_that_stay_have_none(self, hopper: Still, codec: Codec) -> None:
+        measured = measure_mattes(hopper.frame(codec), params=MaskParams(keep_glasses=True))
+        assert MATTE_STEMS not in measured.channels

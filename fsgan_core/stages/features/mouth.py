@@ -161,65 +161,90 @@ def draw_lips_opening(mesh: Mesh, part: OpeningWindow, aspect: float) -> Matte:
 def close_lips(
     picture: Image,
     places: PointMap,
-    view: Mesh,
+    view: ViewPicture,
     plate: Image,
     target: Mesh,
     goal: Mesh,
     region: Window,
     aspect: float,
-    view_aspect: float = 1.0,
 ) -> Image:
-    """Continues the lips of a warped view over its inner mouth, as far as that lies outside the goal's opening.
+    """Lets the lips of a warped view meet where the goal's do, although the view's mouth is further open.
+
+    One smooth warp cannot bring two edges to one line: it would keep a strip of teeth between them. So each lip is
+    warped by itself, and the two are joined along the line where they meet. That line's darkness is the plate's.
 
     Args:
         picture: The warped view, display-like, on the region.
         places: (height, width, 2) the place in the view's plate that each pixel shows.
-        view: The view's mesh, coordinates of its plate.
-        plate: Display-like picture of the region: the shading of the line where lips meet is its own.
+        view: The view.
+        plate: Display-like picture of the region.
         target: The target's mesh, plate coordinates.
         goal: The mesh of the new face.
         region: The part of the plate that the arrays cover.
         aspect: Width of a pixel over its height.
-        view_aspect: The same of the view.
 
     Returns:
-        The picture; the same array if there is nothing to cover.
+        The picture; the same array if the view's mouth is no further open than the goal's.
     """
     part = _open_window(goal, region, aspect)
-    if part is None:
+    opening = measure_lip_opening(goal, aspect)
+    further = measure_lip_opening(view.mesh, view.pixel_aspect) - opening
+    share = float(smoothstep(np.asarray((further - FURTHER_RANGE[0]) / (FURTHER_RANGE[1] - FURTHER_RANGE[0]))))
+    if part is None or share <= 0:
         return picture
-    view_ring = square_points(view, INNER_LIPS, view_aspect)
-    view_width = measure_ring_width(view_ring)
-    inside = measure_ring_distance(trace_ring(view_ring), places[part.slices] * (view_aspect, 1.0)) / view_width
     ring, outer = (square_points(goal, vertices, aspect) for vertices in (INNER_LIPS, OUTER_LIPS))
     width = measure_ring_width(ring)
     distance = measure_ring_distance(trace_ring(ring), part.places)
-    # A shut mouth of the view has its own line between the lips, which stays.
-    inner = soften_edge(inside, -COVER_MARGIN - COVER_SOFTNESS, -COVER_MARGIN) * float((inside > COVER_MARGIN).any())
-    # Where the two openings agree nothing is covered.
-    further = soften_edge(inside - distance / width, *FURTHER_RANGE)
+    lips = soften_edge(measure_ring_distance(trace_ring(outer), part.places), -LIPS_SOFTNESS * width, 0.0)
     # Shut lips of a mesh lie slightly apart: such a slit shows no teeth.
-    met = 1 - float(smoothstep(np.asarray(measure_lip_opening(goal, aspect) / TALKING_OPENING)))
-    cover = inner * further * (1 - (1 - met) * draw_lips_opening(goal, part, aspect))
-    if not (cover > 0).any():
-        return picture
-    lips = soften_edge(measure_ring_distance(trace_ring(outer), part.places), 0.0, COVER_SOFTNESS * width)
-    known = lips * (1 - inner)
-    if known.sum() < MIN_KNOWN * lips.sum():
-        known = soften_edge(-measure_ring_distance(trace_ring(outer), part.places), 0.0, COVER_SOFTNESS * width)
-    crop = picture[part.slices]
-    skin = continue_skin(crop, known, width, aspect)
+    low, high = SLIT_RANGE
+    met = 1 - float(smoothstep(np.asarray((opening - low) / (high - low))))
+    cover = share * lips * (1 - (1 - met) * draw_lips_opening(goal, part, aspect))
+
+    upper, lower = (
+        sample_picture(view.display, places)
+        for places in _fit_lip_maps(places[part.slices], view, goal, part, region, aspect)
+    )
+    line = np.vstack([goal[INNER_LIPS[0]], find_middle_line(goal, INNER_LIPS), goal[INNER_LIPS[len(INNER_LIPS) // 2]]])
+    above = measure_ring_distance(np.vstack([line[:, :2] * (aspect, 1.0), outer[len(outer) // 2 :]]), part.places)
+    seam = max(SEAM_SOFTNESS * width, MIN_SEAM)
+    joined = lower + soften_edge(above, -seam, seam)[..., None] * (upper - lower)
 
     moved = fit_opening_map(_list_shut_knots(goal), _list_shut_knots(target), part, region, aspect)
     own = plate[part.slices] if moved is None else sample_picture(plate, moved)
     luma = np.log(np.maximum(own, 0) @ LUMA_WEIGHTS + LOG_FLOOR)
-    on_lips = lips * soften_edge(-distance, 0.0, COVER_SOFTNESS * width)
-    usual = continue_skin(luma, on_lips, width, aspect)
-    change = take_shading(luma, usual, distance, width, aspect, replace(LIP_SHADING, line=met))
-    lips_drawn = (skin + LOG_FLOOR) * np.exp(change)[..., None] - LOG_FLOOR
+    change = met * take_line(luma, distance, width, aspect, LIP_LINE)
+    joined = (joined + LOG_FLOOR) * np.exp(change)[..., None] - LOG_FLOOR
     result = picture.copy()
-    result[part.slices] = crop + cover[..., None] * (lips_drawn - crop)
+    crop = picture[part.slices]
+    result[part.slices] = crop + cover[..., None] * (joined - crop)
     return result
+
+
+def _fit_lip_maps(
+    places: PointMap, view: ViewPicture, goal: Mesh, part: OpeningWindow, region: Window, aspect: float
+) -> tuple[PointMap, PointMap]:
+    """Maps from a window's pixels to the view's picture, for the upper and the lower lip.
+
+    Either meets its own lip's edges, and the view's warp around the mouth.
+    """
+    half = len(INNER_LIPS) // 2
+    middle = goal[list(OUTER_LIPS), :2].mean(0)
+    around = np.vstack([middle + growth * (goal[list(OUTER_LIPS), :2] - middle) for growth in AROUND_LIPS])
+    low, high = (part.window.x, part.window.y), (part.window.right - 1, part.window.bottom - 1)
+    around = np.clip(np.rint(around), low, high).astype(int)
+    there = places[around[:, 1] - part.window.y, around[:, 0] - part.window.x]
+    inner, outer = view.mesh[list(INNER_LIPS), :2], view.mesh[list(OUTER_LIPS), :2]
+    inner = inner + LIP_INSET * (outer - inner)  # the lip's edge lies in the shadow of the mouth
+    maps = []
+    for side in ([*range(half, len(INNER_LIPS)), 0], [*range(half + 1)]):
+        vertices = np.array(INNER_LIPS)[side], np.array(OUTER_LIPS)
+        destination = np.vstack([goal[vertices[0], :2], goal[vertices[1], :2], around])
+        source = np.vstack([inner[side], outer, there])
+        stiffness = np.full(len(destination), LIP_STIFFNESS)
+        fitted = fit_spline_map(destination, source, part.window, stiffness, aspect)
+        maps.append(np.asarray(fitted - np.array([view.window.x, view.window.y]), np.float32))
+    return maps[0], maps[1]
 
 
 def _list_shut_knots(mesh: Mesh) -> AnyArray:

@@ -25,6 +25,9 @@ HINGE_REACH = 0.4  # of the way from eye to temple, beyond the temple
 HINGE_RADIUS = 0.07  # of the face
 HINGE_CONTRAST, HINGE_SOFTNESS = 0.08, 0.1  # display values darker than around
 
+STEM_GROWTH, STEM_SOFTNESS = 0.03, 0.01  # of the face: hinges are marked wider than they are dark
+STEM_REACH = 0.02  # of the face: how far beyond its outline they are marked
+
 # The frame around the eyes.
 FRAME_RADIUS = 0.03  # of the face
 RIM_RADIUS, RIM_FLATNESS, RIM_POINTS = 0.36, 0.85, 40  # of the eyes' distance; height over width; corners drawn
@@ -69,6 +72,30 @@ def find_hinges(raster: FaceRaster) -> Matte:
     lines = _find_dark_lines(raster.rgb @ LUMA_WEIGHTS, HINGE_RADIUS * raster.face_width)
     found = smoothstep((lines - HINGE_CONTRAST) / HINGE_SOFTNESS).astype(np.float32)
     return np.asarray(cv2.dilate(found * zone, np.ones((5, 5), np.uint8)))
+
+
+def find_stems(raster: FaceRaster, glasses: float, region: Window) -> Matte | None:
+    """Mark hinges and stems of glasses beside the eyes, also beyond the outline of the face.
+
+    Args:
+        raster: The face.
+        glasses: `detect_glasses`.
+        region: The part of the plate that the raster covers.
+
+    Returns:
+        On the region; None if there are none.
+    """
+    found = np.float32(glasses) * find_hinges(raster) if glasses > 0 else None
+    if found is None or not (found > HALF_COVERED).any():
+        return None
+    grown, near = (
+        cv2.dilate(matte, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
+        for matte, reach in ((found, STEM_GROWTH), (raster.outline, STEM_REACH))
+        for side in (2 * max(1, round(reach * raster.face_width)) + 1,)
+    )
+    grown = grown * near
+    soft = cv2.GaussianBlur(grown, (0, 0), max(0.5, STEM_SOFTNESS * raster.face_width))
+    return np.asarray(cv2.resize(soft, (region.width, region.height), interpolation=cv2.INTER_LINEAR))
 
 
 def find_glasses_frames(display: Image, landmarks: Points68, region: Window, width: float, aspect: float) -> Matte:

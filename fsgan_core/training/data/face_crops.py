@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from fsgan_core.contract.errors import EngineError, InputError, NoFaceError, PlateError
+from fsgan_core.contract.layers import MATTES
 from fsgan_core.contract.params import MaskParams
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec
@@ -328,7 +329,7 @@ def _cut_mattes(
     """Measure the mattes of a face, uint8 (side, side, 4)."""
     wide = _widen_crop(crop, layout)
     measured = measure_mattes(FaceFrame(plate, face, wide.window(), clip.codec), params=params)
-    return _to_bytes(cut_crop(measured.pixels, measured.data_window, wide, "linear"))
+    return _to_bytes(cut_crop(measured.get(*MATTES), measured.data_window, wide, "linear"))
 
 
 def _shrink_pictures(pictures: ImageStack8, side: int) -> ImageStack8:
