@@ -37,9 +37,9 @@ from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.plates.region import compute_region
 from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Mesh, Plane, PointMap, Points, Points3D, Points68, Vector
 from fsgan_core.stages import warp_points
-from fsgan_core.stages.features.eyes import EyePicture, ViewPicture, close_lids, keep_eyes, set_eyes
+from fsgan_core.stages.features.eyes import EyePicture, close_lids, keep_eyes, set_eyes
 from fsgan_core.stages.features.mouth import close_lips, keep_mouth
-from fsgan_core.stages.features.openings import measure_lid_openings
+from fsgan_core.stages.features.openings import ViewPicture, measure_lid_openings
 from fsgan_core.stages.image_ops import HALF_COVERED, draw_polygon, mark_plate_area, premultiply, smoothstep, to_display
 from fsgan_core.stages.interface import FaceFrame, SourceView
 from fsgan_core.stages.masking import measure_mattes
@@ -119,7 +119,11 @@ def reenact(
     lead = max(warped, key=lambda pair: pair[1].detail)[0]
     plate, own = to_display(target, region, codec), face.get_mesh(aspect)
     pictures = [
-        (_close_lips(w, views[weight.view], plate, own, goal, region, aspect), weight.light, weight.detail)
+        (
+            close_lips(w.picture, w.places, make_view_picture(views[weight.view]), plate, own, goal, region, aspect),
+            weight.light,
+            weight.detail,
+        )
         for w, weight in warped
     ]
     picture = combine_views(pictures, width * DETAIL_SIZE, aspect)
@@ -213,14 +217,6 @@ def keep_openings(
         picture = np.where(lips.matte[..., None] > 0, lips.picture, picture)
         matte = np.maximum(matte, np.float32(mouth) * lips.matte)
     return EyePicture(picture, matte)
-
-
-def _close_lips(
-    warped: WarpedView, view: SourceView, plate: Image, own: Mesh, goal: Mesh, region: Window, aspect: float
-) -> Image:
-    """A warped view's picture without the teeth that the goal's lips hide."""
-    mesh, view_aspect = view.face.get_mesh(view.pixel_aspect), view.pixel_aspect
-    return close_lips(warped.picture, warped.places, mesh, plate, own, goal, region, aspect, view_aspect)
 
 
 def make_reenacted_plate(

@@ -27,6 +27,7 @@ from fsgan_core.stages.features.openings import (
     Eye,
     OpeningWindow,
     ShadingLimits,
+    ViewPicture,
     apply_fit,
     carry_irises,
     continue_skin,
@@ -77,23 +78,6 @@ class EyePicture:
 
     picture: Image
     matte: Matte
-
-
-@dataclass(frozen=True)
-class ViewPicture:
-    """A view of the source around its face.
-
-    Attributes:
-        display: Display-like picture of `window`.
-        window: The part of the source's plate that it covers.
-        mesh: (478, 3), coordinates of that plate.
-        pixel_aspect: Width of its pixels over their height.
-    """
-
-    display: Image
-    window: Window
-    mesh: Mesh
-    pixel_aspect: float = 1.0
 
 
 def keep_eyes(

@@ -6,7 +6,7 @@ plate, moved along with the lips. Where a view's mouth is further open than the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from fsgan_core.runtime.arrays import AnyArray, Image, IndexArray, Matte, Mesh, 
 from fsgan_core.stages.features.openings import (
     LOG_FLOOR,
     OpeningWindow,
-    ShadingLimits,
+    ViewPicture,
     continue_skin,
     find_middle_line,
     fit_opening_map,
@@ -27,19 +27,24 @@ from fsgan_core.stages.features.openings import (
     measure_ring_width,
     soften_edge,
     square_points,
-    take_shading,
+    take_line,
     trace_ring,
 )
 from fsgan_core.stages.image_ops import smoothstep
-from fsgan_core.stages.warp import sample_picture
+from fsgan_core.stages.warp import fit_spline_map, sample_picture
 
 # Lengths are shares of the mouth's width.
 MOUTH_MARGIN = 0.5  # of the window around the mouth
 FEATHER, MIN_FEATHER = 0.035, 1.0  # from the lips inwards, over which the inner mouth appears; pixels
-COVER_MARGIN, COVER_SOFTNESS = 0.02, 0.03  # around a view's inner mouth, what is covered by lips; its soft edge
-FURTHER_RANGE = (0.002, 0.012)  # deeper inside the view's mouth than inside the goal's: from none to all is covered
-LIP_SHADING = ShadingLimits(reach=0.03, relief=0.08, darkest=-1.0)
-MIN_KNOWN = 0.1  # share of the lips that the view must show
+LIPS_SOFTNESS = 0.05  # around the lips, over which the view's own warp goes on
+LIP_INSET = 0.12  # of the lip's thickness, that its inner edge is moved into the lip
+LIP_STIFFNESS = 5e-4  # of the spline of one lip
+AROUND_LIPS = (1.3, 1.7)  # times the size of the lips: where the view's own warp holds
+SEAM_SOFTNESS, MIN_SEAM = 0.008, 0.7  # of the line where lips meet; pixels
+LEFT_RANGE, LEFT_REACH = (-0.01, 0.01), 0.3  # into the view's inner mouth: from none to all is covered; from how far
+# Shares of the outer eye corners' distance.
+FURTHER_RANGE = (0.004, 0.02)  # how much further the view's mouth is open: from none to all of the lips is drawn anew
+SLIT_RANGE = (0.02, 0.05)  # a mouth open by less is shut, by more is open
 
 # Choice of the inner mouth. Openings are shares of the outer eye corners' distance.
 TALKING_OPENING = 0.03  # a mouth open by less shows no teeth
@@ -201,20 +206,28 @@ def close_lips(
     met = 1 - float(smoothstep(np.asarray((opening - low) / (high - low))))
     cover = share * lips * (1 - (1 - met) * draw_lips_opening(goal, part, aspect))
 
-    upper, lower = (
-        sample_picture(view.display, places)
-        for places in _fit_lip_maps(places[part.slices], view, goal, part, region, aspect)
-    )
     line = np.vstack([goal[INNER_LIPS[0]], find_middle_line(goal, INNER_LIPS), goal[INNER_LIPS[len(INNER_LIPS) // 2]]])
     above = measure_ring_distance(np.vstack([line[:, :2] * (aspect, 1.0), outer[len(outer) // 2 :]]), part.places)
     seam = max(SEAM_SOFTNESS * width, MIN_SEAM)
-    joined = lower + soften_edge(above, -seam, seam)[..., None] * (upper - lower)
+    is_upper = soften_edge(above, -seam, seam)[..., None]
+    maps = _fit_lip_maps(places[part.slices], view, goal, part, region, aspect)
+    upper, lower = (sample_picture(view.display, one) for one in maps)
+    joined = np.asarray(lower + is_upper * (upper - lower), np.float32)
+    # Next to the corners of the mouth a little of the inner mouth may be left.
+    view_ring = square_points(view.mesh, INNER_LIPS, view.pixel_aspect)
+    corner, scale = np.array([view.window.x, view.window.y]), (view.pixel_aspect, 1.0)
+    inside = [measure_ring_distance(trace_ring(view_ring), (one + corner) * scale)[..., None] for one in maps]
+    depth = (inside[1] + is_upper * (inside[0] - inside[1]))[..., 0] / measure_ring_width(view_ring)
+    left = soften_edge(depth, *LEFT_RANGE)
+    if left.any():
+        skin = continue_skin(joined, lips * (left <= 0), LEFT_REACH * width, aspect)
+        joined = np.asarray(joined + left[..., None] * (skin - joined), np.float32)
 
     moved = fit_opening_map(_list_shut_knots(goal), _list_shut_knots(target), part, region, aspect)
     own = plate[part.slices] if moved is None else sample_picture(plate, moved)
     luma = np.log(np.maximum(own, 0) @ LUMA_WEIGHTS + LOG_FLOOR)
-    change = met * take_line(luma, distance, width, aspect, LIP_LINE)
-    joined = (joined + LOG_FLOOR) * np.exp(change)[..., None] - LOG_FLOOR
+    change = met * take_line(luma, distance, width, aspect)
+    joined = np.asarray((joined + LOG_FLOOR) * np.exp(change)[..., None] - LOG_FLOOR, np.float32)
     result = picture.copy()
     crop = picture[part.slices]
     result[part.slices] = crop + cover[..., None] * (joined - crop)

@@ -15,7 +15,7 @@ from scipy.interpolate import CubicSpline
 
 from fsgan_core.faces.mesh import INNER_LIPS, IRIS_L, IRIS_R, LIDS_L, LIDS_R, MIRROR_ORDER
 from fsgan_core.plates.plate import Window
-from fsgan_core.runtime.arrays import AnyArray, Matrix, Matte, Mesh, Plane, PointMap, Points, Vector
+from fsgan_core.runtime.arrays import AnyArray, Image, Matrix, Matte, Mesh, Plane, PointMap, Points, Vector
 from fsgan_core.stages.image_ops import blur_weighted, smoothstep
 from fsgan_core.stages.warp import fit_spline_map
 
@@ -31,6 +31,7 @@ SKIN_SIGMAS = (0.5, 0.25, 0.12)  # of the opening's width: the blurs that contin
 REACHED_WEIGHT = 0.12  # of a blur, from which on it is taken in place of the wider one
 RELIEF_SIGMA = 0.05  # of the opening's width: finer shading is not taken
 LINE_SIGMA = 0.012  # of the opening's width: softens the line where lids or lips meet
+LINE_REACH, DARKEST_LINE = 0.03, -1.0  # of the mouth's width, around its opening; log of display values
 THIN_LINE = 0.04  # of the opening's width: half the thickness of dark lines (a rim of glasses) that are no shading
 LOG_FLOOR = 0.02  # display values: added before a logarithm
 MIDDLE_PAIRS = slice(2, 5)  # of the seven pairs of opposite lid points: those that tell how far an eye is open
@@ -141,6 +142,23 @@ def measure_ring_distance(outline: Points, places: AnyArray) -> Plane:
             inside ^= crosses & (flat[:, 0] < x)
     distance = np.sqrt(best)
     return np.where(inside, distance, -distance).reshape(places.shape[:2]).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class ViewPicture:
+    """A view of the source around its face.
+
+    Attributes:
+        display: Display-like picture of `window`.
+        window: The part of the source's plate that it covers.
+        mesh: (478, 3), coordinates of that plate.
+        pixel_aspect: Width of its pixels over their height.
+    """
+
+    display: Image
+    window: Window
+    mesh: Mesh
+    pixel_aspect: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -278,16 +296,34 @@ def take_shading(
     Returns:
         Logarithm of the gain that the new skin takes.
     """
-    side = 2 * max(1, round(THIN_LINE * size)) + 1
-    closed = cv2.morphologyEx(luma, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
+    closed = _close_lines(luma, size)
     sigma = RELIEF_SIGMA * size
     relief = cv2.GaussianBlur(closed, (0, 0), sigmaX=sigma / aspect, sigmaY=sigma) - usual
     near = np.exp(-0.5 * (np.minimum(distance, 0) / (limits.reach * size)) ** 2)
     shading = np.clip(relief, -limits.relief, limits.relief)
     line = np.clip(luma - usual, limits.darkest, 0)
-    change = (shading + limits.line * near * (line - shading)).astype(np.float32)
+    change = (shading + near * (line - shading)).astype(np.float32)
     soft = LINE_SIGMA * size
     return np.asarray(cv2.GaussianBlur(change, (0, 0), sigmaX=soft / aspect, sigmaY=soft))
+
+
+def take_line(luma: Plane, distance: Plane, size: float, aspect: float) -> Plane:
+    """Takes the thin dark line where lips meet from a plate; arguments as for `take_shading`.
+
+    Returns:
+        Logarithm of the gain that the new lips take, 0 or less.
+    """
+    near = np.exp(-0.5 * (np.minimum(distance, 0) / (LINE_REACH * size)) ** 2)
+    line = near * np.clip(luma - _close_lines(luma, size), DARKEST_LINE, 0)
+    soft = LINE_SIGMA * size
+    return np.asarray(cv2.GaussianBlur(line.astype(np.float32), (0, 0), sigmaX=soft / aspect, sigmaY=soft))
+
+
+def _close_lines(luma: Plane, size: float) -> Plane:
+    """`luma` without dark lines thinner than twice `THIN_LINE`."""
+    side = 2 * max(1, round(THIN_LINE * size)) + 1
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    return np.asarray(cv2.morphologyEx(luma, cv2.MORPH_CLOSE, kernel))
 
 
 @dataclass(frozen=True)
@@ -298,10 +334,8 @@ class ShadingLimits:
         reach: From the line where lids or lips meet, as a share of the opening's width.
         relief: Largest change of soft shading, log of display values.
         darkest: Darkest line against the skin, log of display values.
-        line: How much of the line is taken, 0..1.
     """
 
     reach: float
     relief: float
     darkest: float
-    line: float = 1.0
