@@ -26,6 +26,7 @@ import requests
 from fsgan_core.contract.errors import MachineError, OutputError, WeightsError
 from fsgan_core.contract.plain_data import parse_json
 from fsgan_core.networks.weights.catalogue import WEIGHTS_SUFFIX, WeightsInfo
+from fsgan_core.networks.weights.deadline import Deadline
 from fsgan_core.networks.weights.digests import digest_weights_file, read_recorded_digest
 from fsgan_core.networks.weights.download_page import DownloadPage
 from fsgan_core.networks.weights.importing import ORIGIN_KEY, ImportResult, import_weights
@@ -59,12 +60,14 @@ class RetryPolicy:
         connect_timeout: Seconds to wait for a connection.
         read_timeout: Seconds to wait for data.
         pause: Seconds before the second attempt; doubled for each further one.
+        whole_timeout: Seconds for the whole download. What was received by then is kept, and the next call resumes.
     """
 
     attempts: int = 5
     connect_timeout: float = 15.0
     read_timeout: float = 60.0
     pause: float = 1.0
+    whole_timeout: float = 7200.0
 
 
 class _RetryError(Exception):
@@ -106,8 +109,8 @@ def download(
     part = _PartialFile(path)
     try:
         try:
-            with _lock_part(part), _open_session(url) as session:
-                _fetch_with_retries(session, url, part, retries, on_progress)
+            with _lock_part(part), _open_session(url) as session, Deadline(session, retries.whole_timeout) as deadline:
+                _fetch_with_retries(session, url, part, retries, on_progress, deadline)
         finally:
             part.tidy()
         digest = part.compute_digest()
@@ -288,20 +291,32 @@ def _check_address(url: str, before: str | None) -> None:
 
 
 def _fetch_with_retries(
-    session: requests.Session, url: str, part: _PartialFile, retries: RetryPolicy, on_progress: DownloadProgress
+    session: requests.Session,
+    url: str,
+    part: _PartialFile,
+    retries: RetryPolicy,
+    on_progress: DownloadProgress,
+    deadline: Deadline,
 ) -> None:
     failures = 0
     while True:
         before = part.count_bytes()
+        if deadline.is_over:
+            raise MachineError(
+                f"{url}: given up after {retries.whole_timeout / 60:.0f} minutes; {_describe_received(part)}"
+            )
         try:
             _attempt_fetch(session, url, part, retries, on_progress)
-            return
+            if not deadline.is_over:  # else the end may be our own cut
+                return
         except (
             _RetryError,
             requests.ConnectionError,
             requests.Timeout,
             requests.exceptions.ChunkedEncodingError,
         ) as error:
+            if deadline.is_over:
+                continue
             if isinstance(error, requests.exceptions.SSLError):
                 raise WeightsError(
                     f"{url}: the server's certificate is not trusted ({error}); set REQUESTS_CA_BUNDLE to "
@@ -309,20 +324,24 @@ def _fetch_with_retries(
                 ) from error
             failures = 1 if part.count_bytes() - before >= PROGRESS_BYTES else failures + 1
             if failures >= retries.attempts:
-                received = (
-                    f"{part.count_bytes()} bytes are kept, and the same command resumes there"
-                    if part.count_bytes()
-                    else "nothing was received"
-                )
                 raise MachineError(
-                    f"{url}: given up after {failures} attempts ({_explain_error(error)}); {received}. Without a "
-                    "network: copy the file to this machine and run: fsgan weights import FILE"
+                    f"{url}: given up after {failures} attempts ({_explain_error(error)}); "
+                    f"{_describe_received(part)}. Without a network: copy the file to this machine and run: "
+                    "fsgan weights import FILE"
                 ) from error
             pause = max(retries.pause * 2 ** (failures - 1), getattr(error, "after", 0.0))
             log.info("%s: %s; trying again in %.0f s", url, _explain_error(error), pause)
             time.sleep(pause)
         except requests.RequestException as error:
+            if deadline.is_over:
+                continue
             raise WeightsError(f"{url}: cannot be fetched ({_explain_error(error)})") from error
+
+
+def _describe_received(part: _PartialFile) -> str:
+    if not part.count_bytes():
+        return "nothing was received"
+    return f"{part.count_bytes()} bytes are kept, and the same command resumes there"
 
 
 def _explain_error(error: Exception) -> str:

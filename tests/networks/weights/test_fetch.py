@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.server
 import os
@@ -477,3 +478,41 @@ class TestWeights:
             fetch_weights(load_catalogue()["WIDERFace_DSFD_RES152"], own_folders)
         with pytest.raises(WeightsError, match="address is not known"):
             fetch_weights(replace(load_catalogue()[INPAINT], source=""), own_folders)
+
+
+class TestDrip:
+    """A server that sends a byte now and then meets the limit of every single step."""
+
+    LIMIT = RetryPolicy(attempts=3, connect_timeout=2.0, read_timeout=2.0, pause=0.0, whole_timeout=1.0)
+
+    @staticmethod
+    def drip(handler: http.server.BaseHTTPRequestHandler, data: bytes) -> None:
+        with contextlib.suppress(OSError):
+            for byte in data:
+                handler.wfile.write(bytes([byte]))
+                handler.wfile.flush()
+                time.sleep(0.1)
+
+    @pytest.mark.parametrize(
+        "begin",
+        [
+            b"",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 640000\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 640000\r\n\r\n",
+            b"HTTP/1.1 302 Found\r\nLocation: /drip\r\nX-Slow: ",
+        ],
+        ids=["head", "body", "body of unknown length", "page", "redirect"],
+    )
+    def test_is_given_up(self, server: Server, tmp_path: Path, begin: bytes) -> None:
+        def play(handler: http.server.BaseHTTPRequestHandler) -> None:
+            handler.wfile.write(begin)
+            self.drip(handler, b"HTTP/1.1 200 OK\r\nX-Slow: " + b"a" * 200)
+            handler.close_connection = True
+
+        server.plays["/drip"] = play
+        started = time.monotonic()
+        with pytest.raises(MachineError, match="given up after 0 minutes"):
+            download(server.url("/drip"), tmp_path / "a.pth", retries=self.LIMIT)
+        assert time.monotonic() - started < 5.0
+        assert not (tmp_path / "a.pth").exists()
