@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from fsgan_core.cli import help_texts
 from fsgan_core.contract.params import STAGE_PARAMS
+from fsgan_core.contract.safe_text import escape_lines
 from fsgan_core.contract.version import __version__
 
 __all__ = ["make_parser"]
@@ -18,7 +19,7 @@ def make_parser() -> argparse.ArgumentParser:
     from fsgan_core.cli import commands, export, farm, nuke, train, weights
     from fsgan_core.cli import finetune as finetune_command
 
-    parser = argparse.ArgumentParser(
+    parser = _SafeParser(
         prog="fsgan",
         description=help_texts.MAIN,
         epilog=help_texts.EXIT_CODES,
@@ -174,6 +175,13 @@ def make_parser() -> argparse.ArgumentParser:
     worker_parser = add_command("worker", "run jobs for another program", worker.DESCRIPTION, worker.run_worker)
     worker.add_flags(worker_parser)
     return parser
+
+
+class _SafeParser(argparse.ArgumentParser):
+    """Its messages quote arguments, which may be names of files; see `safe_text`. Its subparsers are of this class."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(escape_lines(message))
 
 
 def _make_formatter() -> Any:
