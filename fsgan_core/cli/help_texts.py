@@ -8,6 +8,7 @@ exit codes:
   1    some frames failed and are listed; the others were rendered
   2    the request is wrong (path, range, parameter, ...); the same command will fail again
   3    this machine has a problem (disk full, read-only, out of memory); another one may work
+  4    a fault of this program; the message names a log file with the details
   130  interrupted; the same command continues the work
 """
 

@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from typing import Any, Iterator, Mapping, TypeVar
 
 from fsgan_core.contract.errors import ParameterError
+from fsgan_core.contract.safe_text import shorten_repr
 
 _METADATA_KEY = "knob"
 T = TypeVar("T", bound="Params")
@@ -295,4 +296,6 @@ def _build_value_error(cls: type[Params], knob: ParamField, value: Any) -> Param
             wanted += f", at most {knob.maximum:g}"
         if knob.multiple:
             wanted += f", a multiple of {knob.multiple}"
-    return ParameterError(f"{get_stage_name(cls)}.{knob.name} = {value!r} is not allowed; it must be {wanted}")
+    return ParameterError(
+        f"{get_stage_name(cls)}.{knob.name} = {shorten_repr(value)} is not allowed; it must be {wanted}"
+    )

@@ -47,6 +47,12 @@ def escape_tags(text: str) -> str:
     return _TAG_START.sub("\u2039", text)
 
 
+def shorten_repr(value: object) -> str:
+    """Returns the `repr` of a value for a message, cut to 80 characters."""
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
 def _format_escape(match: Match[str]) -> str:
     letter = match[0]
     if "\udc80" <= letter <= "\udcff":

@@ -44,6 +44,7 @@ from fsgan_core.contract.params import (
     ReenactParams,
     WeightsParams,
 )
+from fsgan_core.contract.safe_text import shorten_repr
 
 SHOT_VERSION = 1
 JOB_KINDS = ("swap", "drive")
@@ -153,7 +154,7 @@ class Shot:
 
     def __post_init__(self) -> None:
         if self.job not in JOB_KINDS:
-            raise ShotError(f"job = {self.job!r} is not known; it is one of {', '.join(JOB_KINDS)}")
+            raise ShotError(f"job = {shorten_repr(self.job)} is not known; it is one of {', '.join(JOB_KINDS)}")
         if not self.source:
             raise ShotError("the shot has no source; name at least one still, sequence or movie")
 
@@ -208,7 +209,9 @@ class Shot:
         if not isinstance(data, Mapping):
             raise ShotError("a shot is a table of keys")
         if data.get("version", SHOT_VERSION) != SHOT_VERSION:
-            raise ShotError(f"the shot file has version {data['version']!r}; this program reads {SHOT_VERSION}")
+            raise ShotError(
+                f"the shot file has version {shorten_repr(data['version'])}; this program reads {SHOT_VERSION}"
+            )
         known = ("version", "job", "frames", "source", "target", "output", "holdout", "stages")
         _reject_unknown_keys("the shot", data, known)
         for key in ("source", "target", "output"):
@@ -342,7 +345,7 @@ def _parse_table(cls: Any, name: str, data: Any) -> Any:
     _reject_unknown_keys(f"[{name}]", data, tuple(f.name for f in fields(cls)))
     for key, value in data.items():
         if not isinstance(value, str):
-            raise ShotError(f"{name}.{key} = {value!r} must be text")
+            raise ShotError(f"{name}.{key} = {shorten_repr(value)} must be text")
     return cls(**data)
 
 

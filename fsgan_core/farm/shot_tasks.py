@@ -141,7 +141,7 @@ def read_unread_frames(shot: Shot) -> Mapping[int, str]:
         return {}
     try:
         return {int(frame): str(reason) for frame, reason in parse_json(read_text_file(path)).items()}
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, TypeError, OverflowError) as error:
         raise InputError(f"{path} cannot be read ({error}); analyse the target again") from error
 
 
@@ -272,13 +272,38 @@ def _write_sidecar(result: RenderResult, work: Path, started: float) -> None:
 
 def _restore_older_times(path: Path, frames: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """For frames that a second run only kept, restores the times of the run that rendered them."""
-    older_entries = {entry["frame"]: entry for entry in _read_json(path).get("frames", ())}
+    older_entries = {entry["frame"]: entry for entry in _list_frame_entries(_read_json(path))}
     return [
         {**entry, "seconds": older_entries[entry["frame"]].get("seconds", {})}
         if entry["state"] == KEPT and entry["frame"] in older_entries
         else entry
         for entry in frames
     ]
+
+
+def _list_frame_entries(chunk: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Lists a chunk's frames; entries of a damaged file that are none are left out."""
+    entries = chunk.get("frames")
+    return [
+        entry
+        for entry in (entries if isinstance(entries, list) else [])
+        if isinstance(entry, dict)
+        and isinstance(entry.get("frame"), int)
+        and isinstance(entry.get("state"), str)
+        and isinstance(entry.get("seconds", {}), dict)
+        and isinstance(entry.get("flags", []), list)
+    ]
+
+
+def _list_texts(chunk: Mapping[str, Any], key: str) -> list[str]:
+    values = chunk.get(key)
+    return [str(value) for value in values] if isinstance(values, list) else []
+
+
+def _read_stage_seconds(chunk: Mapping[str, Any]) -> dict[str, float]:
+    values = chunk.get("seconds")
+    values = values if isinstance(values, dict) else {}
+    return {str(stage): float(value) for stage, value in values.items() if isinstance(value, (int, float))}
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -307,12 +332,12 @@ def gather_result(shot: Shot, frames: str, work: Path) -> RenderResult:
         for path in sorted((work / SIDECARS_FOLDER).glob("*.json"), key=lambda path: (_read_change_time(path), path))
     ]
     for chunk in chunks:
-        for entry in chunk.get("frames", ()):
+        for entry in _list_frame_entries(chunk):
             earlier_entry = entries.get(entry["frame"], {})
             entries[entry["frame"]] = entry | (
                 {"seconds": earlier_entry["seconds"]} if entry["state"] == KEPT and earlier_entry.get("seconds") else {}
             )
-        for stage, stage_seconds in chunk.get("seconds", {}).items():
+        for stage, stage_seconds in _read_stage_seconds(chunk).items():
             seconds[stage] = seconds.get(stage, 0.0) + stage_seconds
     reports = []
     for frame in parse_frames(frames):
@@ -323,11 +348,14 @@ def gather_result(shot: Shot, frames: str, work: Path) -> RenderResult:
             state, message = (
                 (state, message) if _is_readable(path) else (FAILED, f"{path} is not there or not readable")
             )
+        flags = tuple(_list_texts(entry, "flags"))
         reports.append(
-            FrameReport(frame, state, str(path), entry.get("seconds", {}), tuple(entry.get("flags", ())), message)
+            FrameReport(
+                frame, state, str(path), _read_stage_seconds(entry), tuple(_list_texts(entry, "flags")), message
+            )
         )
     last = chunks[-1] if chunks else {}
-    notes = list(dict.fromkeys(note for chunk in chunks for note in chunk.get("notes", ())))
+    notes = list(dict.fromkeys(note for chunk in chunks for note in _list_texts(chunk, "notes")))
     machines = sorted({str(chunk.get("machine")) for chunk in chunks})
     neighbours = _find_failed_neighbours(reports, shot.stages.mask.smooth)
     if neighbours:
@@ -345,7 +373,7 @@ def gather_result(shot: Shot, frames: str, work: Path) -> RenderResult:
         str(last.get("colorspace", shot.output.colorspace)),
         tuple(reports),
         seconds,
-        last.get("engines", {}),
+        last["engines"] if isinstance(last.get("engines"), dict) else {},
         str(last.get("device", "cpu")),
         tuple(notes),
     )

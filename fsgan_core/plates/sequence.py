@@ -260,6 +260,8 @@ def format_output_path(pattern: str, frame: int) -> Path:
     'a.0007.exr'
     """
     path = expand_home(pattern)
+    if not path.name:
+        raise InputError(f"the output '{pattern}' is no file name; name it like out/swap.####.exr")
     return path.with_name(_FRAME_TOKEN.sub(lambda token: f"{frame:0{_count_digits(token)}d}", path.name))
 
 
@@ -388,7 +390,7 @@ def _describe_patterns(folder: Path) -> str:
     """Makes the text "; there is ..." with the sequences of a folder, for error messages."""
     try:
         found = fileseq.findSequencesOnDisk(str(folder), pad_style=fileseq.PAD_STYLE_HASH1)
-    except (fileseq.FileSeqException, OSError):
+    except Exception:  # fileseq raises many kinds for odd names, and this is only a hint
         found = []
     names = sorted(f"{one.dirname()}{one.basename()}{one.padding()}{one.extension()}" for one in found)
     return f"; there is {', '.join(names[:3])}" if names else ""

@@ -99,5 +99,5 @@ def read_frame_seconds(path: Path) -> dict[int, float]:
             f"the render's report {path} cannot be read ({error.strerror}); give the folder that --report "
             "wrote, or the result.json in it"
         ) from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise InputError(f"{path} is not the result of a render; give the result.json that --report wrote") from error
