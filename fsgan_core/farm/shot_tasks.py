@@ -349,11 +349,7 @@ def gather_result(shot: Shot, frames: str, work: Path) -> RenderResult:
                 (state, message) if _is_readable(path) else (FAILED, f"{path} is not there or not readable")
             )
         flags = tuple(_list_texts(entry, "flags"))
-        reports.append(
-            FrameReport(
-                frame, state, str(path), _read_stage_seconds(entry), tuple(_list_texts(entry, "flags")), message
-            )
-        )
+        reports.append(FrameReport(frame, state, str(path), _read_stage_seconds(entry), flags, message))
     last = chunks[-1] if chunks else {}
     notes = list(dict.fromkeys(note for chunk in chunks for note in _list_texts(chunk, "notes")))
     machines = sorted({str(chunk.get("machine")) for chunk in chunks})

@@ -25,6 +25,8 @@ from fsgan_core.contract import errors
         ("ProtocolError", 2),
         ("WorkerError", 3),
         ("SessionRefusedError", 3),
+        ("InternalError", 4),
+        ("FsganError", 4),
         ("CancelledError", 130),
     ],
 )
