@@ -16,7 +16,7 @@ __all__ = ["make_parser"]
 
 def make_parser() -> argparse.ArgumentParser:
     """Make the parser of the command line; the parsed `options.run(options, presenter)` runs the command."""
-    from fsgan_core.cli import commands, export, farm, nuke, train, weights
+    from fsgan_core.cli import commands, export, farm, nuke, train, verify, weights
     from fsgan_core.cli import finetune as finetune_command
 
     parser = _SafeParser(
@@ -161,6 +161,13 @@ def make_parser() -> argparse.ArgumentParser:
         "farm", "render a shot on a farm: job bundle, tasks, estimate", farm.DESCRIPTION, farm.run_bundle
     )
     farm.add_flags(farm_parser, _add_message_flags, _make_formatter(), help_texts.EXIT_CODES)
+
+    verify_parser = add_command(
+        "verify", "check that finished frames are whole and up to date", verify.DESCRIPTION, verify.run_verify
+    )
+    verify.add_flags(verify_parser)
+    _add_frames_flag(verify_parser)
+    _add_message_flags(verify_parser)
 
     doctor = add_command("doctor", "show what is installed and what works here", help_texts.DOCTOR, commands.run_doctor)
     _add_message_flags(doctor)

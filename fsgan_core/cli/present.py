@@ -30,6 +30,7 @@ EVENT_LABELS = {
     "collect": "cutting out faces of ",
     "train": "training on ",
     "evaluate": "measuring ",
+    "verify": "checking ",
     "atlas": "fusing the views of ",
     "report": "writing the ",
 }

@@ -1,0 +1,64 @@
+"""`fsgan verify`: checks that finished frames are whole and what a shot asks for."""
+
+from __future__ import annotations
+
+import argparse
+from argparse import Namespace
+from collections import Counter
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from fsgan_core.contract.errors import FramesFailedError
+
+if TYPE_CHECKING:
+    from fsgan_core.cli.present import Presenter
+
+__all__ = ["DESCRIPTION", "add_flags", "run_verify"]
+
+DESCRIPTION = """\
+Checks finished frames, byte by byte, against the checksum that each of them carries. Of a shot's frames it also says
+whether they are what the shot asks for now. Nothing is rendered or changed.
+
+  fsgan verify shot.toml
+  fsgan verify 'out/swap.####.exr' --frames 1001-1048
+
+The exit code is 0 only if every frame is there, whole, marked as synthetic and up to date; else 1.
+"""
+
+SHOT_SUFFIX = ".toml"
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds what only `fsgan verify` has."""
+    parser.add_argument("files", metavar="SHOT|FRAMES", help="a shot file (.toml), or EXR files like out/swap.####.exr")
+    parser.add_argument(
+        "--device",
+        metavar="NAME",
+        default="auto",
+        help="where the shot's networks ran: auto, cpu, cuda, cuda:1, mps (default: auto)",
+    )
+
+
+def run_verify(options: Namespace, presenter: Presenter) -> int:
+    """Runs `fsgan verify`."""
+    from fsgan_core.render.verify import WHOLE, verify_files, verify_shot
+
+    if options.files.lower().endswith(SHOT_SUFFIX):
+        from fsgan_core.clips.shot_file import load_shot
+        from fsgan_core.runtime.device import choose_device
+
+        shot, device = load_shot(options.files), choose_device(options.device)
+        verified = verify_shot(shot, options.frames, device=device, on_event=presenter.on_event)
+    else:
+        verified = verify_files(options.files, options.frames, presenter.on_event)
+    wrong = [found for found in verified if found.state != WHOLE]
+    code = FramesFailedError.exit_code if wrong else 0
+    if options.json:
+        frames = [asdict(found) for found in verified]
+        presenter.print_json({"ok": not wrong, "exit_code": code, "command": "verify", "frames": frames})
+        return code
+    for found in wrong:
+        presenter.print_problem(f"frame {found.frame} is {found.state}: {found.path}: {found.message}")
+    counts = Counter(found.state for found in verified)
+    presenter.print_line(f"verify: {', '.join(f'{count} {state}' for state, count in counts.items())}; {options.files}")
+    return code
