@@ -53,6 +53,8 @@ def make_input_lines(inputs: Sequence[str]) -> list[str]:
         last="{{parent.last}}",
         origfirst="{{parent.first}}",
         origlast="{{parent.last}}",
+        origset="true",
+        localizationPolicy="off",  # frames change while the script is open
         before="black",
         after="black",
         on_error="{{1-(parent.missing_results==1)}}",  # error, or black
