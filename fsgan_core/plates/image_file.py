@@ -50,7 +50,7 @@ class OpenedImage:
         if not self.specs:
             opened.close()
             raise PlateError(f"{path} holds no picture")
-        _check_texts(path, self.specs)
+        _check_names(path, self.specs)
         self._attributes = read_attributes(path) if self.is_exr else []
 
     @property
@@ -143,22 +143,22 @@ def get_part_name(spec: oiio.ImageSpec) -> str:
 def take_oiio_error(source: Any = oiio) -> str:
     """Takes the first line of the error message of OpenImageIO, or of one of its files.
 
-    The message may quote bytes of a damaged file that are no text.
+    The message may quote bytes of a damaged file that are no text; they are replaced.
     """
     try:
-        return shorten_message(source.geterror())
+        message = source.geterror().encode("utf-8", "surrogateescape")
     except UnicodeDecodeError as error:
-        return shorten_message(bytes(error.object).decode("utf-8", "replace"))
+        message = bytes(error.object)
+    return shorten_message(message.decode("utf-8", "replace"))
 
 
-def _check_texts(path: Path, specs: list[oiio.ImageSpec]) -> None:
-    """Raises PlateError if names of parts or channels are no text."""
+def _check_names(path: Path, specs: list[oiio.ImageSpec]) -> None:
+    """Raises PlateError if names of parts, views or channels are no text: no file could be written with them."""
     try:
         for spec in specs:
-            get_part_name(spec)
-            spec.get_string_attribute("view")
-            spec.channelnames  # noqa: B018
-    except UnicodeDecodeError as error:
+            for name in (get_part_name(spec), spec.get_string_attribute("view"), *spec.channelnames):
+                name.encode()
+    except UnicodeError as error:
         raise PlateError(f"{path} is damaged: a name in it is not UTF-8; copy or render it again") from error
 
 

@@ -17,7 +17,7 @@ from fsgan_core.clips.tracks import (
     select_source_frames,
     split_into_sections,
 )
-from fsgan_core.contract.errors import NoFaceError, ShotError
+from fsgan_core.contract.errors import FsganError, NoFaceError, PlateError, ShotError
 from fsgan_core.contract.params import ReenactParams
 from fsgan_core.faces.track import Face, Track
 from fsgan_core.plates.colour import Codec
@@ -208,7 +208,7 @@ class JobScenes:
         )
         likeness = np.round(
             compute_likeness(
-                [(fit_rest_mesh(who.faces, who.pixel_aspect), len(who.faces)) for who in sources],
+                [(fit_rest_mesh(who.faces, who.pixel_aspect), len(who.faces)) for who in sources if who.faces],
                 fit_rest_mesh(scene.measured_faces, scene.pixel_aspect),
             ),
             LIKENESS_DIGITS,
@@ -269,9 +269,25 @@ class JobScenes:
         return replace(scene, view_clips=views, frame_plans=plan, driven_frames=driven)
 
     def get_source_clips(self) -> tuple[SourceClip, ...]:
-        """Returns the sources with their tracks; the same for every section."""
+        """Returns the sources with their tracks; the same for every section.
+
+        A source without a face, or one that cannot be read, is logged and has no faces, if there is another one. It
+        keeps its place, because an artist names the clips by their numbers.
+        """
         if self._source_clips is None:
-            self._source_clips = tuple(self._make_source_clip(clip_input) for clip_input in self._inputs.sources)
+            clips: list[SourceClip] = []
+            problems: list[FsganError] = []
+            for clip_input in self._inputs.sources:
+                try:
+                    clips.append(self._make_source_clip(clip_input))
+                except (NoFaceError, PlateError) as error:
+                    problems.append(error)
+                    clips.append(self._make_faceless_clip(clip_input))
+            if problems and len(problems) == len(clips):
+                raise problems[0]
+            for problem in problems:
+                log.warning("a source is not used: %s", problem)
+            self._source_clips = tuple(clips)
         return self._source_clips
 
     def _get_atlas(self) -> SourceAtlas:
@@ -291,6 +307,10 @@ class JobScenes:
             raise NoFaceError(f"no face was found in the source {clip_input.clip.path}")
         codec = self._inputs.config.make_codec(clip_input.space, track.exposure)
         return SourceClip(clip_input, measure_performer(person.faces, track.pixel_aspect), track.exposure, codec)
+
+    def _make_faceless_clip(self, clip_input: ClipInput) -> SourceClip:
+        codec = self._inputs.config.make_codec(clip_input.space)
+        return SourceClip(clip_input, measure_performer({}), 0.0, codec)
 
     def _get_track(self, clip_input: ClipInput, frames: tuple[int, ...], of_target: bool) -> Track:
         return get_clip_track(clip_input, frames, self._inputs, self.on_event, of_target=of_target)

@@ -58,6 +58,50 @@ class TestFaces:
             render_shot(shot)
         assert nothing_is_left(tmp_path / "out")
 
+    def test_a_source_without_a_face_among_others(
+        self, small: Small, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """It and one that cannot be read are left out with a warning; the others keep their numbers."""
+        cv2.imwrite(str(tmp_path / "wall.png"), np.full((200, 200, 3), 90, np.uint8))
+        (tmp_path / "broken.png").write_bytes(b"no picture")
+        shot = small.shot(tmp_path / "out", "1")
+        faceless = [Clip(str(tmp_path / name)) for name in ("wall.png", "broken.png")]
+        assert render_shot(shot).list_frames("rendered") == (1,)
+        alone = read_image(tmp_path / "out" / "swap.0001.exr")
+        result = render_shot(replace(shot, source=(*faceless, *shot.source)), force=True)
+        assert result.list_frames("rendered") == (1,)
+        again = read_image(tmp_path / "out" / "swap.0001.exr")
+        assert again.pixels.tobytes() == alone.pixels.tobytes()
+        assert "a source is not used: no face was found in the source" in caplog.text
+        assert "wall.png" in caplog.text and "broken.png" in caplog.text
+        chosen = shot.stages.with_settings({"reenact.views": "3:1"})
+        assert not render_shot(replace(shot, source=(*faceless, *shot.source), stages=chosen)).failures
+        with pytest.raises(NoFaceError, match=r"wall\.png"):
+            render_shot(replace(shot, source=tuple(faceless)))
+
+    @pytest.mark.parametrize(
+        ("before", "after"),
+        [
+            (b"shot\0string\0\4\0\0\0", b"sho\xff\xc3string\0\4\0\0\0"),
+            (b"shot\0string\0\4\0\0\0", b"\xe9\xff\xfe\x80\0string\0\xff\xff\xff\x7f"),
+            (b"A\0\1\0\0\0", b"\xff\0\1\0\0\0"),
+            (b"id.roto\0", b"id.\xc3\xff\x80\xff\0"),
+        ],
+    )
+    def test_a_damaged_exr_fails_alone(self, small: Small, tmp_path: Path, before: bytes, after: bytes) -> None:
+        """OpenImageIO complains about it in bytes that are no text, or gives names that are none."""
+        plates = copied(small, tmp_path / "in")
+        path = plates.folder / "plate.0002.exr"
+        content = path.read_bytes()
+        assert before in content
+        path.write_bytes(content.replace(before, after, 1))
+        shot = replace(plates.shot(tmp_path / "out", "1-3"), target=Clip(plates.plate))
+        result = render_shot(shot)
+        assert (result.list_frames("rendered"), result.list_frames("failed")) == ((1, 3), (2,))
+        message = result.failures[0][1]
+        assert "plate.0002.exr" in message and "internal error" not in message
+        assert message.encode(), "it can be printed"
+
     def test_no_face_in_some_target_frames(self, small: Small, tmp_path: Path, grace_hopper: np.ndarray) -> None:
         """Passed through bit for bit, and listed; analysed here, not given."""
         plates = copied(small, tmp_path / "in")
