@@ -48,7 +48,7 @@ def make_holdout_clip(options: Namespace) -> Clip | None:
 
 
 def make_stages(options: Namespace, base: Stages | None = None) -> Stages:
-    """Make the stage parameters from --set and from flags that stand for a parameter.
+    """Make the stage parameters from --preset, --set and flags that stand for a parameter, in this order.
 
     Args:
         options: The parsed options.
@@ -56,7 +56,7 @@ def make_stages(options: Namespace, base: Stages | None = None) -> Stages:
 
     Raises:
         InputError: A setting has another form than stage.parameter=value.
-        ParameterError: A parameter does not exist, or its value is wrong.
+        ParameterError: A parameter or preset does not exist, or a value is wrong.
     """
     settings = {}
     for setting in options.settings:
@@ -66,4 +66,7 @@ def make_stages(options: Namespace, base: Stages | None = None) -> Stages:
         settings[name.strip()] = value.strip()
     if getattr(options, "layers", None):
         settings["output.layers"] = options.layers
-    return (base or Stages()).with_settings(settings)
+    stages = base or Stages()
+    if getattr(options, "stage_preset", ""):
+        stages = stages.with_preset(options.stage_preset)
+    return stages.with_settings(settings)

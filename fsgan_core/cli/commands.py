@@ -241,8 +241,23 @@ def run_doctor(options: Namespace, presenter: Presenter) -> int:
 
 def run_params(options: Namespace, presenter: Presenter) -> int:
     """Run `fsgan params`."""
-    from fsgan_core.cli.reference import build_parameter_data, build_parameter_page, iterate_parameter_lines
+    from fsgan_core.cli.reference import (
+        build_parameter_data,
+        build_parameter_page,
+        build_preset_data,
+        iterate_parameter_lines,
+        iterate_preset_lines,
+    )
 
+    if options.presets:
+        from fsgan_core.clips.presets import list_presets
+
+        presets = list_presets()
+        if options.json:
+            presenter.print_json(build_preset_data(presets, options.stage))
+        for line in () if options.json else iterate_preset_lines(presets, options.stage):
+            presenter.print_line(line)
+        return 0
     stages = {name: cls for name, cls in STAGE_PARAMS.items() if options.stage in (None, name)}
     if options.json:
         presenter.print_json(build_parameter_data(stages))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NoReturn
 
 from fsgan_core.cli import help_texts
@@ -138,7 +139,7 @@ def make_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
         formatter_class=_make_formatter(),
     )
-    train.add_flags(train_parser, _add_work_flags, _make_formatter(), help_texts.EXIT_CODES)
+    train.add_flags(train_parser, partial(_add_work_flags, preset=False), _make_formatter(), help_texts.EXIT_CODES)
 
     evaluate = add_command("evaluate", "measure a result", help_texts.EVALUATE, commands.run_evaluate)
     _add_evaluate_flags(evaluate)
@@ -174,6 +175,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     params = add_command("params", "list the parameters of the stages", help_texts.PARAMS, commands.run_params)
     params.add_argument("stage", metavar="STAGE", nargs="?", choices=tuple(STAGE_PARAMS), help=", ".join(STAGE_PARAMS))
+    params.add_argument("--presets", action="store_true", help="list the presets instead, with the values they set")
     params.add_argument("--markdown", action="store_true", help="print as Markdown, like docs/parameters.md")
     _add_message_flags(params)
 
@@ -324,8 +326,19 @@ def _add_layers_flag(parser: Any) -> None:
     )
 
 
-def _add_work_flags(parser: argparse.ArgumentParser, *, whole_shot: bool = False, save: bool = True) -> None:
+def _add_work_flags(
+    parser: argparse.ArgumentParser, *, whole_shot: bool = False, save: bool = True, preset: bool = True
+) -> None:
     group = parser.add_argument_group("work")
+    if preset:
+        group.add_argument(
+            "--preset",
+            metavar="NAME",
+            default="",
+            dest="stage_preset",
+            help="set the parameters of a preset, by its name or file (`fsgan params --presets` lists them); --set "
+            "comes after it",
+        )
     group.add_argument(
         "--set",
         metavar="STAGE.PARAMETER=VALUE",

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from fsgan_core.contract.param_fields import ParamField, Params, iterate_param_fields
 from fsgan_core.contract.params import PARAMETER_ALIASES
 
-__all__ = ["build_parameter_data", "build_parameter_page", "iterate_parameter_lines"]
+if TYPE_CHECKING:
+    from fsgan_core.clips.presets import Preset
+
+__all__ = [
+    "build_parameter_data",
+    "build_parameter_page",
+    "build_preset_data",
+    "iterate_parameter_lines",
+    "iterate_preset_lines",
+]
 
 PAGE_COMMAND = "fsgan params --markdown > docs/parameters.md"
 
@@ -39,6 +48,32 @@ def iterate_parameter_lines(stages: Mapping[str, type[Params]]) -> Iterator[str]
             yield f"  {stage}.{field.name} = {_format_value(field.default)}   ({_describe_values(field)})"
             yield f"      {field.help}"
         yield ""
+
+
+def build_preset_data(presets: Iterable[Preset], stage: str | None = None) -> dict[str, Any]:
+    """Build plain data for JSON: {preset: {summary, path, settings}}, of one stage or of all."""
+    return {
+        preset.name: {
+            "summary": preset.summary,
+            "path": str(preset.path),
+            "settings": _select_settings(preset, stage),
+        }
+        for preset in presets
+    }
+
+
+def iterate_preset_lines(presets: Iterable[Preset], stage: str | None = None) -> Iterator[str]:
+    """Yield the lines of a list of presets for the terminal, with the values of one stage or of all."""
+    for preset in presets:
+        yield f"{preset.name}: {preset.summary or 'no summary'}"
+        yield f"  {preset.path}"
+        for name, value in _select_settings(preset, stage).items():
+            yield f"  {name} = {_format_value(value)}"
+        yield ""
+
+
+def _select_settings(preset: Preset, stage: str | None) -> dict[str, Any]:
+    return {name: value for name, value in preset.settings.items() if stage in (None, name.partition(".")[0])}
 
 
 def build_parameter_page(stages: Mapping[str, type[Params]]) -> str:

@@ -71,6 +71,13 @@ class JobInputs:
     output_space: str
     device: str
 
+    def choose_exposure(self, measured: float, *, of_target: bool) -> float:
+        """Chooses the stops that a clip's codec adds: as measured, as set for the target, or none as published."""
+        colour = self.stages.colour
+        if colour.as_published:
+            return 0.0
+        return measured if colour.exposure is None or not of_target else colour.exposure
+
 
 def open_input(clip: ClipLike, config: ColourConfig, missing: str = "error") -> ClipInput:
     """Opens a clip and resolves its colour space.

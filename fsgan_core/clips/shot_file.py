@@ -109,6 +109,8 @@ def _map_paths(shot: Shot, change: Callable[[str], str]) -> Shot:
     if stages.analyse.person_reference:
         reference = change(stages.analyse.person_reference)
         stages = replace(stages, analyse=stages.analyse.replace(person_reference=reference))
+    if stages.preset.endswith(".toml"):
+        stages = replace(stages, preset=change(stages.preset))
     config = stages.colour.config
     if config and "://" not in config:
         stages = replace(stages, colour=stages.colour.replace(config=change(config)))

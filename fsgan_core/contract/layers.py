@@ -56,6 +56,7 @@ META_SOURCE = "fsgan/source"
 META_DRIVER = "fsgan/driver"  # the performer whose expression the plate's own actor has
 META_ENGINE = "fsgan/engine"
 META_WEIGHTS = "fsgan/weights"
+META_PRESET = "fsgan/preset"  # the preset that the parameters started from, and what of it was changed
 META_LICENCE = "fsgan/licence"  # licence classes of the weights
 META_VERSION = "fsgan/version"
 META_COLORSPACE = "fsgan/colorspace"
@@ -63,6 +64,7 @@ META_FLAGS = "fsgan/flags"
 META_FACE = "fsgan/face"
 META_MOUTH = "fsgan/mouth"  # share of the inner mouth that is the plate's own, 0..1
 META_TEXTURE = "fsgan/texture"  # sharpness and grain of the target's face, measured by the mask stage
+META_OUTLINE = "fsgan/outline"  # value of matte.face at the face's outline, written by the mask stage
 META_ATLAS = "fsgan/atlas"  # what an atlas was computed from, as a digest
 META_VIEW = "fsgan/view"  # the view that a plate was read from; in no file
 

@@ -55,6 +55,16 @@ def _declare_resolution() -> Any:
     )
 
 
+def _declare_as_published() -> Any:
+    return declare_switch(
+        False,
+        "as published",
+        "Work as the authors' program does, without the improvements of this one. The preset as-published switches it "
+        "on in every stage.",
+        group="network",
+    )
+
+
 def _declare_likeness(feature: str) -> Any:
     return declare_number(
         1.0,
@@ -299,6 +309,7 @@ class ReenactParams(Params):
         group="network",
         when=FSGAN_ENGINE_ONLY,
     )
+    as_published: bool = _declare_as_published()
 
 
 @dataclass(frozen=True)
@@ -383,6 +394,7 @@ class MaskParams(Params):
     )
     network: str = _declare_network()
     resolution: int = _declare_resolution()
+    as_published: bool = _declare_as_published()
 
 
 @dataclass(frozen=True)
@@ -416,6 +428,7 @@ class InpaintParams(Params):
     )
     network: str = _declare_network()
     resolution: int = _declare_resolution()
+    as_published: bool = _declare_as_published()
 
 
 @dataclass(frozen=True)
@@ -480,6 +493,7 @@ class BlendParams(Params):
     )
     network: str = _declare_network()
     resolution: int = _declare_resolution()
+    as_published: bool = _declare_as_published()
 
 
 @dataclass(frozen=True)
@@ -569,6 +583,11 @@ class ColourParams(Params):
         minimum=-20.0,
         maximum=20.0,
         unit="stops",
+    )
+    as_published: bool = declare_switch(
+        False,
+        "as published",
+        "Do not change the exposure for face analysis and networks, as the authors' program does.",
     )
 
 

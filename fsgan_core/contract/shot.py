@@ -17,6 +17,9 @@ As TOML (values that equal their default can be left out):
     [output]
     path = "out/swap.####.exr"
 
+    [stages]
+    preset = "as-published"           # values that come first; see `fsgan params --presets`
+
     [stages.blend]
     engine = "multiband"
 """
@@ -88,7 +91,11 @@ class Output:
 
 @dataclass(frozen=True)
 class Stages:
-    """Parameters of every stage, under the names in contract.params.STAGE_PARAMS."""
+    """Parameters of every stage, under the names in contract.params.STAGE_PARAMS.
+
+    Attributes:
+        preset: Name of the preset that the values started from; its values are among them. Empty: none.
+    """
 
     analyse: AnalyseParams = field(default_factory=AnalyseParams)
     reenact: ReenactParams = field(default_factory=ReenactParams)
@@ -99,6 +106,18 @@ class Stages:
     colour: ColourParams = field(default_factory=ColourParams)
     weights: WeightsParams = field(default_factory=WeightsParams)
     output: OutputParams = field(default_factory=OutputParams)
+    preset: str = ""
+
+    def with_preset(self, name: str) -> Stages:
+        """Copies the parameters with all values of a preset.
+
+        Raises:
+            ParameterError: There is no such preset, or it cannot be read.
+
+        >>> Stages().with_preset("as-published").blend.as_published
+        True
+        """
+        return replace(self.with_settings(_load_preset_settings(name)), preset=name)
 
     def with_settings(self, settings: Mapping[str, Any]) -> Stages:
         """Copies the parameters with changes.
@@ -168,9 +187,13 @@ class Shot:
         data["output"] = _drop_empty_fields(self.output)
         if self.holdout is not None:
             data["holdout"] = _drop_empty_fields(self.holdout)
-        stages = {}
-        for name, cls in STAGE_PARAMS.items():
-            default = cls().to_dict()
+        stages: dict[str, Any] = {}
+        base = Stages()
+        if self.stages.preset:
+            stages["preset"] = self.stages.preset
+            base = base.with_preset(self.stages.preset)
+        for name in STAGE_PARAMS:
+            default = getattr(base, name).to_dict()
             values = {
                 key: value
                 for key, value in getattr(self.stages, name).to_dict().items()
@@ -219,11 +242,19 @@ class Shot:
                 raise ShotError(f"the shot has no '{key}'")
         source = data["source"] if isinstance(data["source"], (list, tuple)) else [data["source"]]
         tables = data.get("stages", {})
-        _reject_unknown_keys("[stages]", tables, tuple(STAGE_PARAMS))
+        _reject_unknown_keys("[stages]", tables, ("preset", *STAGE_PARAMS))
+        preset = tables.get("preset", "")
+        if not isinstance(preset, str):
+            raise ShotError(f"[stages] preset = {preset!r} must be text, the name of a preset or its file")
+        stages = Stages().with_preset(preset) if preset else Stages()
         given: dict[str, Any] = {
-            name: STAGE_PARAMS[name].from_dict(_resolve_aliases(name, values)) for name, values in tables.items()
+            name: STAGE_PARAMS[name].from_dict(
+                {**(getattr(stages, name).to_dict() if preset else {}), **_resolve_aliases(name, values)}
+            )
+            for name, values in tables.items()
+            if name != "preset"
         }
-        stages = Stages(**given)
+        stages = replace(stages, **given)
         return cls(
             source=tuple(_parse_table(Clip, "source", clip) for clip in source),
             target=_parse_table(Clip, "target", data["target"]),
@@ -313,6 +344,16 @@ def _to_path_text(path: object) -> str:
     if not isinstance(path, (str, os.PathLike)) or isinstance(path, bytes):
         raise InputError(f"an input is named by its path, a pattern or a Clip, not by {path!r}")
     return os.fspath(path)
+
+
+def _load_preset_settings(name: str) -> Mapping[str, Any]:
+    """The values of a preset. Its file is TOML, which the host may not read."""
+    try:
+        presets = import_module("fsgan_core.clips.presets")
+    except ImportError as error:
+        raise ParameterError(f"presets are read in the environment of fsgan_core only ({error})") from error
+    settings: Mapping[str, Any] = presets.load_preset(name).settings
+    return settings
 
 
 def _import_shot_file() -> Any:

@@ -27,11 +27,18 @@ class Codec:
         exposure: Stops added before the curve.
     """
 
-    def __init__(self, space: str, exposure: float, way: Rec709Conversion) -> None:
+    def __init__(self, space: str, exposure: float, way: Rec709Conversion, has_shoulder: bool = True) -> None:
+        self._encode_curve = curve.encode if has_shoulder else curve.encode_srgb
+        self._decode_curve = curve.decode if has_shoulder else curve.decode_srgb
+        self._display_limit = curve.DISPLAY_LIMIT if has_shoulder else curve.SRGB_LIMIT
         self.space = space
         self.exposure = exposure
         self._conversion = way
         self._gain = 2.0**exposure
+
+    def without_shoulder(self) -> Codec:
+        """Gives the codec with the curve of sRGB alone: white becomes 1, and brighter light is not compressed."""
+        return Codec(self.space, self.exposure, self._conversion, has_shoulder=False)
 
     def encode(self, rgb: Image) -> Image:
         """Converts pixels to display-like values.
@@ -49,7 +56,7 @@ class Codec:
         display = copy_rgb(rgb)
         _clamp_values(display, SCENE_LIMIT)
         self._conversion.apply_forward(display)
-        curve.apply_in_chunks(display, self._conversion.to_rec709, self._apply_exposure, curve.encode)
+        curve.apply_in_chunks(display, self._conversion.to_rec709, self._apply_exposure, self._encode_curve)
         return display
 
     def decode(self, display: Image) -> Image:
@@ -65,8 +72,8 @@ class Codec:
             A new array of the same shape.
         """
         rgb = copy_rgb(display)
-        _clamp_values(rgb, curve.DISPLAY_LIMIT)
-        curve.apply_in_chunks(rgb, curve.decode, self._remove_exposure, self._conversion.from_rec709)
+        _clamp_values(rgb, self._display_limit)
+        curve.apply_in_chunks(rgb, self._decode_curve, self._remove_exposure, self._conversion.from_rec709)
         self._conversion.apply_backward(rgb)
         return rgb
 

@@ -90,6 +90,13 @@ def decode(display: ColourPlanes) -> ColourPlanes:
     return linear
 
 
+def remove_shoulder(display: Image) -> Image:
+    """Converts display-like values (..., 3) to the sRGB values of the same light: white becomes 1."""
+    result = np.array(display, np.float32, order="C", copy=True)
+    apply_in_chunks(result, decode, encode_srgb)
+    return result
+
+
 def _compute_peak(planes: ColourPlanes) -> ColourPlanes:
     """Gives the largest magnitude of the three components, (n,)."""
     size = np.abs(planes)
@@ -124,9 +131,9 @@ _SHOULDER_END_SRGB = _evaluate_scalar(_encode_power, SHOULDER_END)
 _SHOULDER_END_DISPLAY = KNEE + SHOULDER_WIDTH * float(np.arcsinh((_SHOULDER_END_SRGB - KNEE) / SHOULDER_WIDTH))
 _SHOULDER_END_SLOPE = 1.0 / float(np.hypot(1.0, (_SHOULDER_END_SRGB - KNEE) / SHOULDER_WIDTH))
 _KNEE_LINEAR = _evaluate_scalar(_decode_power, KNEE)
-DISPLAY_LIMIT = _SHOULDER_END_DISPLAY + _SHOULDER_END_SLOPE * (
-    _evaluate_scalar(_encode_power, LINEAR_LIMIT) - _SHOULDER_END_SRGB
-)
+SRGB_LIMIT = _evaluate_scalar(_encode_power, LINEAR_LIMIT)
+"""sRGB value of LINEAR_LIMIT."""
+DISPLAY_LIMIT = _SHOULDER_END_DISPLAY + _SHOULDER_END_SLOPE * (SRGB_LIMIT - _SHOULDER_END_SRGB)
 """Display value of LINEAR_LIMIT."""
 
 

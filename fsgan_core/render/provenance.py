@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fsgan_core.clips.presets import describe_preset
 from fsgan_core.contract import layers
 from fsgan_core.contract.errors import FsganError
 from fsgan_core.contract.version import __version__
@@ -30,6 +31,7 @@ def make_provenance(
     input_metadata: Sequence[Mapping[str, Any]] = (),
     sources: Iterable[str] = (),
     driver: str = "",
+    preset: str = "",
 ) -> dict[str, Any]:
     """Makes the metadata of a stage's picture.
 
@@ -41,6 +43,7 @@ def make_provenance(
         input_metadata: Metadata of the pictures that it was made from.
         sources: Names of the clips whose pixels this stage adds.
         driver: Name of the clip whose expression this stage adds; empty: none.
+        preset: The preset that the parameters started from; empty: none.
     """
     own_weights = [f"{name}:{sha[:12]}" for name, sha in sorted(engine.get_weight_hashes().items())]
     values: dict[str, Any] = {
@@ -55,6 +58,7 @@ def make_provenance(
         layers.META_LICENCE: _join_lists(input_metadata, layers.META_LICENCE, licences),
         layers.META_FLAGS: _join_lists(input_metadata, layers.META_FLAGS, flags),
         layers.META_SOURCE: _join_lists(input_metadata, layers.META_SOURCE, sources),
+        layers.META_PRESET: preset,
         layers.META_DRIVER: _join_lists(input_metadata, layers.META_DRIVER, [driver] if driver else []),
     }
     values.update({name: text for name, text in optional.items() if text})
@@ -93,6 +97,7 @@ def collect_provenance(
         input_metadata=input_metadata,
         sources=sources,
         driver=driver,
+        preset=describe_preset(context.inputs.stages),
     )
 
 

@@ -171,8 +171,7 @@ class JobScenes:
     def _analyse_section(self, number: int, section: ClipSection) -> Scene:
         inputs = self._inputs
         track = self._get_track(inputs.target, section.frames, of_target=True)
-        exposure = inputs.stages.colour.exposure
-        exposure = track.exposure if exposure is None else exposure
+        exposure = inputs.choose_exposure(track.exposure, of_target=True)
         codec = inputs.config.make_codec(inputs.working_space, exposure)
         scene = Scene(number, frozenset(track.frames), {}, codec, exposure, track.pixel_aspect)
         try:
@@ -305,8 +304,9 @@ class JobScenes:
         person = choose_person(clip_input, track, self._inputs, of_target=False)
         if not person.faces:
             raise NoFaceError(f"no face was found in the source {clip_input.clip.path}")
-        codec = self._inputs.config.make_codec(clip_input.space, track.exposure)
-        return SourceClip(clip_input, measure_performer(person.faces, track.pixel_aspect), track.exposure, codec)
+        exposure = self._inputs.choose_exposure(track.exposure, of_target=False)
+        codec = self._inputs.config.make_codec(clip_input.space, exposure)
+        return SourceClip(clip_input, measure_performer(person.faces, track.pixel_aspect), exposure, codec)
 
     def _make_faceless_clip(self, clip_input: ClipInput) -> SourceClip:
         codec = self._inputs.config.make_codec(clip_input.space)

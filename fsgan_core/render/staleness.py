@@ -265,6 +265,7 @@ def _list_base(context: RenderContext, frame: int) -> Dependencies:
             inputs.config.compute_digest(inputs.target.space, inputs.working_space),
         ),
         "target": inputs.target.sequence.compute_fingerprint(frame),
+        **_list_changed_params(context, "colour", only=("as_published",)),
     }
 
 

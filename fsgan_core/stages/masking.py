@@ -14,7 +14,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from fsgan_core.contract.layers import MATTE_FACE, MATTE_MOUTH, MATTE_OCCLUSION, MATTES, META_TEXTURE
+from fsgan_core.contract.layers import MATTE_FACE, MATTE_MOUTH, MATTE_OCCLUSION, MATTES, META_OUTLINE, META_TEXTURE
 from fsgan_core.contract.params import MaskParams
 from fsgan_core.faces.geometry import fit_similarity
 from fsgan_core.faces.mesh import BROW_L, BROW_R, CANONICAL, INNER_LIPS, SKIN_COUNT
@@ -23,6 +23,7 @@ from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Points
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.image_ops import (
+    HALF_COVERED,
     apply_guided_filter,
     clip01,
     draw_convex_hull,
@@ -67,6 +68,8 @@ BROW_TOP = float(CANONICAL[[*BROW_R, *BROW_L], 1].min())
 TIME_SIGMA, MIN_TIME_SIGMA = 0.6, 0.5  # of `mask.smooth`; frames
 MATTE_LEVELS = 16  # of a soft matte that is grown
 MIN_FEATHER = 0.5  # pixels: a narrower feather changes nothing
+OUTLINE_AT_EDGE = "edge"  # in metadata: the outline of the face is where the matte begins, not at a half
+FEATHERED_OUTLINE = 1e-6  # value of a feathered matte just inside the outline: the feather lies inside it
 FEATHER_BLUR, MIN_FEATHER_SIGMA, FEATHER_END = 12, 0.3, 2  # feather over blur's sigma; pixels; pixels to the outline
 
 
@@ -245,7 +248,7 @@ def average_mattes(
     total: Image | np.float32 = np.float32(0)
     weights = 0.0
     for other, measured in neighbours:
-        weight = _compute_time_weight(other, face, params.smooth)
+        weight = 1.0 if params.as_published else _compute_time_weight(other, face, params.smooth)
         own = remove_hands(measured)
         total = total + np.float32(weight) * _carry_mattes(
             own if names is None else _select_channels(own, names), other, face, region, aspect
@@ -283,10 +286,20 @@ def finish_mask(
     if holdout is not None:
         matte = matte * (1 - clip01(holdout))
     texture = average_textures([read_texture(measured) for _, measured in neighbours])
+    metadata = {META_TEXTURE: format_texture(texture)}
+    if params.feather * width > MIN_FEATHER:
+        metadata[META_OUTLINE] = OUTLINE_AT_EDGE
     pixels = np.dstack([{**mattes, MATTE_FACE: matte}[name] for name in MATTES]).astype(np.float32)
-    return Plate(
-        pixels, MATTES, region, inside.display_window, inside.pixel_aspect, {META_TEXTURE: format_texture(texture)}
-    )
+    return Plate(pixels, MATTES, region, inside.display_window, inside.pixel_aspect, metadata)
+
+
+def extract_outline(mattes: Plate) -> Matte:
+    """Extract the outline of the face from a mask, whatever its feather: 1 inside, 0 outside.
+
+    A mask of another program, which does not say where its outline is, has it at a half.
+    """
+    level = FEATHERED_OUTLINE if mattes.metadata.get(META_OUTLINE) == OUTLINE_AT_EDGE else HALF_COVERED
+    return np.asarray(clip01(mattes.get_matte(MATTE_FACE)) >= level, np.float32)
 
 
 def format_texture(texture: Sequence[float]) -> str:

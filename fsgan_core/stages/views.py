@@ -128,6 +128,8 @@ def plan_views(
         return {}
     frames = sorted(target.faces)
     faces = [target.faces[frame] for frame in frames]
+    if params.as_published:
+        return _plan_as_published(pool, faces, params.minimum_radius)
     pool, leading, light, clamped = _choose_uncovered(pool, faces, target, params, measure_cover)
     poses = _stack_angles([one.face for one in pool])
 
@@ -160,6 +162,23 @@ def plan_views(
             further_views=_choose_further_views(poses, set(chosen), pool),
             inner_mouth=float(inner[t]),
             flags=("pose-clamped",) if clamped[t] else (),
+        )
+    return plans
+
+
+def _plan_as_published(pool: Sequence[_Candidate], faces: Sequence[Face], radius: float) -> dict[int, FramePlan]:
+    """Plan the published views of each face: the corners of the appearance map's triangle, by barycentric weights."""
+    appearance = AppearanceMap(_stack_angles([one.face for one in pool]), radius)
+    plans = {}
+    for face in faces:
+        mix = appearance.query(float(face.euler[0]), float(face.euler[1]))
+        views = [
+            WeightedView(pool[appearance.kept_indices[kept]].ref, float(weight), float(weight))
+            for kept, weight in sorted(zip(mix.indices, mix.weights, strict=True), key=lambda pair: -pair[1])
+            if weight > 0
+        ]
+        plans[face.frame] = FramePlan(
+            tuple(views), flags=("pose-clamped",) if mix.outside_degrees > MAX_OUTSIDE else ()
         )
     return plans
 

@@ -8,16 +8,11 @@ attributes: `exposure`, `primaries`, `resolution`, `hard`.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from fsgan_core.networks.weights.catalogue import HEAT_MAPS
-from fsgan_core.plates import curve
 
 __all__ = [
     "BlendNode",
@@ -30,10 +25,6 @@ __all__ = [
 ]
 
 
-def _evaluate_at(function: Callable[[np.ndarray], np.ndarray], value: float) -> float:
-    return float(function(np.full((3, 1), value))[0, 0])
-
-
 class _InferenceNode(nn.Module):
     """Shared by all four: converts scene-linear colour to the network's input, and back."""
 
@@ -42,16 +33,8 @@ class _InferenceNode(nn.Module):
         self.exposure = 0.0  # stops that bring the face to a normal exposure; undone in the result
         self.primaries = 0  # of the working space: 0 Rec.709, 1 ACEScg (AP1)
         self.resolution = resolution  # longer side of the network's picture in pixels; 0: the input's own size
-        self.knee, self.shoulder = curve.KNEE, curve.SHOULDER_WIDTH
-        self.white_display = _evaluate_at(curve.encode, 1.0)  # display value of linear 1
-        self.knee_linear, self.shoulder_end = (
-            _evaluate_at(curve.decode_srgb, curve.KNEE),
-            _evaluate_at(curve.encode_srgb, curve.SHOULDER_END),
-        )
-        self.shoulder_end_display = _evaluate_at(curve.encode, curve.SHOULDER_END)
-        self.shoulder_end_slope = 1.0 / math.hypot(1.0, (self.shoulder_end - self.knee) / self.shoulder)
 
-    # Colour, float32, (n, 3, h, w); plates.curve explains the curve.
+    # Colour, float32, (n, 3, h, w), by the curve of sRGB as in the stages.
 
     def to_display(self, linear: Tensor) -> Tensor:
         """Converts scene-linear colour to display-like values."""
@@ -71,17 +54,6 @@ class _InferenceNode(nn.Module):
                     1.15297234,
                 ],
             )
-        top = torch.amax(torch.abs(rgb), dim=1, keepdim=True)
-        bright = torch.clamp(top, min=self.knee_linear)
-        curved = self.apply_power(bright)
-        bent = self.knee + self.shoulder * torch.asinh((curved - self.knee) / self.shoulder)
-        bent = torch.where(
-            curved <= self.shoulder_end,
-            bent,
-            self.shoulder_end_display + self.shoulder_end_slope * (curved - self.shoulder_end),
-        )
-        scale = torch.where(top > self.knee_linear, self.invert_power(bent) / bright, torch.ones_like(top))
-        rgb = rgb * scale
         size = torch.abs(rgb)
         curved = torch.where(size <= 0.0031308, size * 12.92, self.apply_power(torch.clamp(size, min=0.0031308)))
         return torch.sign(rgb) * curved
@@ -90,16 +62,6 @@ class _InferenceNode(nn.Module):
         """Converts display-like values to scene-linear colour: the inverse of `to_display`."""
         size = torch.abs(display)
         rgb = torch.sign(display) * torch.where(size <= 0.04045, size / 12.92, self.invert_power(size))
-        top = torch.clamp(torch.amax(size, dim=1, keepdim=True), min=self.knee)
-        bent = self.knee + self.shoulder * torch.sinh(
-            (torch.clamp(top, max=self.shoulder_end_display) - self.knee) / self.shoulder
-        )
-        bent = torch.where(
-            top <= self.shoulder_end_display,
-            bent,
-            self.shoulder_end + (top - self.shoulder_end_display) / self.shoulder_end_slope,
-        )
-        rgb = rgb * torch.where(top > self.knee, self.invert_power(bent) / self.invert_power(top), torch.ones_like(top))
         if self.primaries == 1:
             rgb = self.mix_channels(
                 rgb,
@@ -167,20 +129,17 @@ class _InferenceNode(nn.Module):
         return torch.clamp(self.resize(torch.clamp(self.to_display(linear), 0.0, 1.0), size), 0.0, 1.0)
 
     def decode_picture(self, answer: Tensor, seen: Tensor) -> Tensor:
-        """Converts a network's padded picture from -1..1 to 0..1, limited to the brightness of its input or white."""
-        picture = torch.clamp(answer[:, :3, : seen.shape[2], : seen.shape[3]].float() * 0.5 + 0.5, 0.0, 1.0)
-        return torch.minimum(
-            picture, torch.clamp(torch.amax(seen, dim=[1, 2, 3], keepdim=True), min=self.white_display)
-        )
+        """Converts a network's padded picture from -1..1 to 0..1, without the padding of `seen`."""
+        return torch.clamp(answer[:, :3, : seen.shape[2], : seen.shape[3]].float() * 0.5 + 0.5, 0.0, 1.0)
 
     def compute_change(self, before: Tensor, after: Tensor, height: int, width: int) -> Tensor:
         """Computes what a network changed, in scene-linear colour at the picture's size.
 
-        Values are clamped at white. Above white, one step of the network's scale would be a huge change of light.
+        Values are clamped at white, beyond which a network sees nothing.
         """
-        return self.to_scene_linear(
-            torch.clamp(self.resize(after, [height, width]), 0.0, self.white_display)
-        ) - self.to_scene_linear(torch.clamp(self.resize(before, [height, width]), 0.0, self.white_display))
+        return self.to_scene_linear(torch.clamp(self.resize(after, [height, width]), 0.0, 1.0)) - self.to_scene_linear(
+            torch.clamp(self.resize(before, [height, width]), 0.0, 1.0)
+        )
 
     def erode_matte(self, matte: Tensor) -> tuple[Tensor, Tensor]:
         """Erodes a matte (n, 1, h, w) as in the published pipeline; returns a soft and a hard matte."""

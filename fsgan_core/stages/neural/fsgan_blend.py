@@ -9,24 +9,30 @@ what an artist sees in it is touched.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from fsgan_core.contract.params import BlendParams
 from fsgan_core.plates.plate import Plate
 from fsgan_core.stages.blending import apply_plate_texture, mix_into_target, prepare_blend, skip_blend
-from fsgan_core.stages.image_ops import to_scene_linear, unpremultiply
+from fsgan_core.stages.image_ops import (
+    HALF_COVERED,
+    clip01,
+    mark_plate_area,
+    unpremultiply,
+)
 from fsgan_core.stages.interface import BlendedPlate, FaceFrame, Networks
 from fsgan_core.stages.neural.fsgan_crop import compute_face_crop, mark_crop_area, paste_crop
 from fsgan_core.stages.neural.fsgan_network import (
-    compute_hard_matte,
+    compute_network_mattes,
     crop_for_network,
     cut_masked_crop,
+    display_to_perceptual,
     from_network_planes,
     get_network,
     get_working_size,
-    limit_highlights,
+    perceptual_to_display,
     run_network,
     to_network_planes,
     upscale_change,
@@ -53,9 +59,9 @@ class FsganBlend:
         crop = compute_face_crop(face, network.info.crop, get_working_size(network, params.resolution), given.aspect)
         own = crop_for_network(target, crop, codec)
         alpha = (unpremultiply(completed)[1] > 0).astype(np.float32)
-        display = np.clip(codec.encode(to_scene_linear(given.new_face, codec.exposure)), 0, 1)
-        new, known = cut_masked_crop(display, alpha, region, crop)
-        hard = compute_hard_matte(given.matte, region, crop) * (known > 0.5)
+        new, known = cut_masked_crop(perceptual_to_display(given.new_face, codec), alpha, region, crop)
+        soft, hard = compute_network_mattes(network, mattes, frame.holdout, crop, params.as_published)
+        hard = hard * (known > HALF_COVERED)
         inner = hard[..., None]
         before = np.clip(new, 0, 1) * inner + own * (1 - inner)
         after = from_network_planes(
@@ -63,10 +69,19 @@ class FsganBlend:
                 0
             ][0]
         )
-        after = limit_highlights(np.clip(after, 0, 1), np.maximum(before, own))
+        after = np.clip(after, 0, 1)
 
-        # Beyond the crop the network sees nothing, and the face goes on as it is.
         there = mark_crop_area(crop, region)
+        if params.as_published:  # the answer itself, by the published soft edge
+            answer = display_to_perceptual(paste_crop(after, crop, region), codec)
+            shown = np.clip(paste_crop(soft, crop, region, "linear"), 0, 1) * there * mark_plate_area(target, region)
+            if frame.holdout is not None:
+                shown = shown * (1 - clip01(frame.holdout))
+            # Mixed as it is seen, not as light.
+            mixed = given.target_face + shown[..., None] * (answer - given.target_face)
+            support = replace(given, matte=(shown > 0).astype(np.float32))
+            return replace(mix_into_target(frame, support, mixed, params), matte=shown * np.float32(params.mix))
+        # Beyond the crop the network sees nothing, and the face goes on as it is.
         core = np.clip(paste_crop(hard, crop, region, "linear") * there + (given.matte > 0.5) * (1 - there), 0, 1)[
             ..., None
         ]

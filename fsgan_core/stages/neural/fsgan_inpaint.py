@@ -3,8 +3,8 @@
 Published: the reenacted face, everything else of the picture at -1, and the hard matte of the target's face go through
 Gc, whose answer is the completed face. Here the picture keeps the plate's resolution: where there was a face already,
 what the network changed is brought up and added to it; where there was none, its answer itself. At the network's own
-raster the two are the published result. As published, the answer counts inside the hard matte alone; the soft matte's
-edge beyond it is the picture's own, or a smooth continuation.
+raster the two are the published result. As published, the answer counts inside the whole hard matte; around it it
+fades into the picture's own, or into a smooth continuation.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from fsgan_core.contract.params import InpaintParams
 from fsgan_core.plates.plate import Plate
 from fsgan_core.runtime.arrays import Matte
-from fsgan_core.stages.image_ops import fill_nonfinite, to_perceptual, to_scene_linear, unpremultiply
+from fsgan_core.stages.image_ops import fill_nonfinite, to_perceptual, unpremultiply
 from fsgan_core.stages.inpainting import (
     CONFIDENT_SHARE,
     compute_fill_mattes,
@@ -30,19 +30,19 @@ from fsgan_core.stages.interface import AtlasProjector, FaceFrame, FurtherViews,
 from fsgan_core.stages.neural.fsgan_crop import compute_face_crop, mark_crop_area, paste_crop
 from fsgan_core.stages.neural.fsgan_network import (
     MIN_SHOWN,
-    compute_hard_matte,
+    compute_network_mattes,
     cut_masked_crop,
     display_to_perceptual,
     from_network_planes,
     get_network,
     get_working_size,
-    limit_highlights,
+    perceptual_to_display,
     run_network,
     to_network_planes,
     upscale_change,
 )
 
-CORE_EDGE = 1.5  # of the network's pixels: over so much its answer gives way to the picture, inside the hard matte
+CORE_EDGE = 1.5  # of the network's pixels: over so much its answer gives way to the picture, around the hard matte
 
 
 @dataclass(frozen=True)
@@ -79,20 +79,23 @@ class FsganInpaint:
         dark = find_dark_parts(face, reenacted)
         picture, shown = gather_views(picture, alpha, needed, further_views, codec, params, dark, atlas)
 
-        display = np.clip(codec.encode(to_scene_linear(picture, codec.exposure)), 0, 1)
-        before, known = cut_masked_crop(display, shown, region, crop)
+        before, known = cut_masked_crop(perceptual_to_display(picture, codec), shown, region, crop)
         before = np.clip(before, 0, 1)
         given = np.where((known >= MIN_SHOWN)[..., None], before, 0)
-        hard = compute_hard_matte(wanted, region, crop)
+        hard = compute_network_mattes(network, mattes, frame.holdout, crop, params.as_published)[1]
         after = from_network_planes(
             run_network(network, np.concatenate([to_network_planes(given), hard[None]])[None])[0][0]
         )
-        after = limit_highlights(np.clip(after, 0, 1), before)
+        after = np.clip(after, 0, 1)
 
+        if params.as_published:  # the answer itself, wherever the network draws
+            there = mark_crop_area(crop, region)
+            drawn = display_to_perceptual(paste_crop(after, crop, region), codec)
+            return make_completed_plate(drawn, alpha, wanted, there, codec, reenacted)
         drawn = display_to_perceptual(after, codec)
         soft: Matte = np.asarray(cv2.GaussianBlur(hard, (0, 0), CORE_EDGE))
-        core = np.clip(paste_crop(soft, crop, region, "linear"), 0, 1)
-        core = np.clip(2 * core - 1, 0, 1) * mark_crop_area(crop, region)  # 0 at the hard matte's edge
+        core = np.clip(paste_crop(np.maximum(hard, np.clip(2 * soft, 0, 1)), crop, region, "linear"), 0, 1)
+        core = core * mark_crop_area(crop, region)
         changed = picture + core[..., None] * upscale_change(
             before, after, (known >= MIN_SHOWN) & (hard > 0), crop, region, codec
         )

@@ -27,9 +27,9 @@ from fsgan_core.contract.layers import (
 from fsgan_core.contract.params import MaskParams
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.plate import Plate, Window
-from fsgan_core.runtime.arrays import Image, Matte
+from fsgan_core.runtime.arrays import Image, Mask, Matte
 from fsgan_core.stages import warp_points
-from fsgan_core.stages.image_ops import draw_polygon, mark_plate_area, to_display
+from fsgan_core.stages.image_ops import HALF_COVERED, draw_polygon, mark_plate_area, to_display
 from fsgan_core.stages.interface import FaceFrame, Networks
 from fsgan_core.stages.masking import (
     average_mattes,
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
 CLASS_BACKGROUND, CLASS_FACE, CLASS_HAIR = range(3)  # published classes
 SCORE_CHANNELS = ("score.background", "score.face", "score.hair")
 OUTSIDE_SCORES = (4.0, -4.0, -4.0)  # scores where the network sees nothing: it is not face
+HOLE_SHARE = 10 / 256  # of the crop: holes in the face up to this wide are closed, as the published erosion does
 OUTLINE_SIGMA, MIN_OUTLINE_SIGMA = 0.6, 0.5  # softness of the outline: working pixels; plate pixels
 NEAR_OUTLINE, FAR_OUTLINE = (
     0.12,
@@ -98,7 +99,7 @@ class FsganMask:
             shown = detect_glasses(make_face_raster(display, face, hull, inside, region, aspect))
             if shown > 0:
                 frames = np.float32(shown) * find_glasses_frames(display, face.landmarks, region, width, aspect) * hull
-        mattes = _make_mattes(scores, frames, face, region, crop.pixel_height, params, aspect)
+        mattes = _make_mattes(scores, frames, face, region, crop, params)
         pixels = np.dstack([*(mattes[name] for name in MATTES), scores, frames]).astype(np.float32)
         channels = (*MATTES, *SCORE_CHANNELS, MATTE_GLASSES)
         measured = Plate(pixels, channels, region, target.display_window, aspect)
@@ -116,9 +117,7 @@ class FsganMask:
         crop = compute_face_crop(face, network.info.crop, get_working_size(network, params.resolution), aspect)
         mean = average_mattes(frame, neighbours, params)
         first = len(MATTES)
-        mattes = _make_mattes(
-            mean[..., first : first + 3], mean[..., first + 3], face, region, crop.pixel_height, params, aspect
-        )
+        mattes = _make_mattes(mean[..., first : first + 3], mean[..., first + 3], face, region, crop, params)
         return finish_mask(frame, put_hands_in_front(frame, mattes, neighbours, params), neighbours, params)
 
 
@@ -150,20 +149,53 @@ def extract_class_matte(scores: Image, label: int, pixel: float, aspect: float) 
         pixel: Height of one of the network's pixels, in plate rows; the outline is about that soft.
         aspect: Width of the plate's pixels over their height.
     """
+    return _soften_outline(mark_class(scores, label), pixel, aspect)
+
+
+def mark_class(scores: Image, label: int) -> Matte:
+    """Mark where one class of `scores` (height, width, classes) scores highest: 1 there, 0 elsewhere."""
     others = [k for k in range(scores.shape[-1]) if k != label]
-    matte = (scores[..., label] > scores[..., others].max(-1)).astype(np.float32)
+    return np.asarray(scores[..., label] > scores[..., others].max(-1), np.float32)
+
+
+def close_holes(matte: Matte, size: float) -> Matte:
+    """Close the holes of a matte (0 or 1) that are at most `size` pixels wide."""
+    empty = (matte < HALF_COVERED).astype(np.uint8)
+    count, found = cv2.connectedComponents(empty, connectivity=4)
+    labels = np.asarray(found, np.intp)
+    border = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
+    # Half the width of each part at its widest place.
+    reach = np.zeros(count)
+    np.maximum.at(reach, labels, cv2.distanceTransform(empty, cv2.DIST_L2, cv2.DIST_MASK_PRECISE))
+    is_hole: Mask = 2 * reach - 1 <= size
+    is_hole[[0, *border]] = False  # label 0 is the matte itself
+    closed: Matte = np.where(is_hole[labels], np.float32(1), matte)
+    return closed
+
+
+def _soften_outline(matte: Matte, pixel: float, aspect: float) -> Matte:
     sigma = max(MIN_OUTLINE_SIGMA, OUTLINE_SIGMA * pixel)
     return np.asarray(cv2.GaussianBlur(matte, (0, 0), sigma / aspect, sigmaY=sigma, borderType=cv2.BORDER_REPLICATE))
 
 
 def _make_mattes(
-    scores: Image, frames: Matte, face: Face, region: Window, pixel: float, params: MaskParams, aspect: float
+    scores: Image, frames: Matte, face: Face, region: Window, crop: Crop, params: MaskParams
 ) -> dict[str, Matte]:
     """All mattes of one moment, from class scores and frames of glasses."""
+    aspect = crop.aspect
     width = warp_points.measure_face_width(face.landmarks, aspect)
     hull = draw_hull(face, region, aspect, 1.0)
+    marked, hair = mark_class(scores, CLASS_FACE), mark_class(scores, CLASS_HAIR)
+    if params.as_published:  # the hard face, wherever it is
+        return {
+            MATTE_FACE: marked,
+            MATTE_HAIR: hair,
+            MATTE_MOUTH: draw_mouth(face, region, width, aspect),
+            MATTE_OCCLUSION: np.asarray((1 - marked - hair) * hull, np.float32),
+        }
     own = _mark_near_hull(hull, width)
-    skin, hair = (extract_class_matte(scores, label, pixel, aspect) for label in (CLASS_FACE, CLASS_HAIR))
+    marked = close_holes(marked, HOLE_SHARE * crop.height)
+    skin, hair = (_soften_outline(one, crop.pixel_height, aspect) for one in (marked, hair * (1 - marked)))
     occlusion = np.maximum(np.clip(1 - skin - hair, 0, 1) * hull, frames)
     matte = skin * own * (1 - params.occlusions * frames)
     # What is not skin is removed only as far as the parameters say.

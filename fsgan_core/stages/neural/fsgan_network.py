@@ -1,8 +1,9 @@
 """What the four neural engines share: what a network sees, what it answers, and both ways between that and the plate.
 
-A network sees the codec's display-like values, clipped to 0..1 and mapped to -1..1 (R, G, B, as published), and answers
-in the same way. What it changes is added to the plate in perceptual steps (`image_ops.to_perceptual`), so values
-outside 0..1 stay as they are wherever nothing changes.
+A network sees sRGB values at the codec's exposure, clipped to 0..1 and mapped to -1..1 (R, G, B, as published), and
+answers in the same way: the codec without its shoulder, so that white and bright skin are what it was trained on. What
+it changes is added to the plate in perceptual steps (`image_ops.to_perceptual`), so values outside 0..1 stay as they
+are wherever nothing changes.
 """
 
 from __future__ import annotations
@@ -22,7 +23,15 @@ from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.runtime.arrays import AnyArray, Image, Mask, Matte, Points
-from fsgan_core.stages.image_ops import mark_plate_area, to_display, to_perceptual
+from fsgan_core.stages.image_ops import (
+    HALF_COVERED,
+    clip01,
+    mark_plate_area,
+    to_display,
+    to_perceptual,
+    to_scene_linear,
+)
+from fsgan_core.stages.masking import extract_outline
 from fsgan_core.stages.neural.erosion import EROSION_KERNEL, erode_softly
 from fsgan_core.stages.neural.fsgan_crop import Crop, cut_crop, paste_crop
 
@@ -31,7 +40,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-WHITE_DISPLAY = 0.88  # display value of scene-linear 1
 PUBLISHED_SIZE = 256  # pixels of the crop that EROSION_KERNEL is given for
 # Shares of a crop's pixel that the picture covers.
 MIN_SHOWN = 0.5  # from here on it counts as shown
@@ -113,7 +121,9 @@ def from_network_planes(answer: AnyArray) -> Image:
 def crop_for_network(plate: Plate, crop: Crop, codec: Codec) -> Image:
     """Cut a plate's crop as a network sees it: (size, size, 3), 0..1, black where the plate has no pixels."""
     window = crop.window()
-    display = np.clip(to_display(plate, window, codec), 0, 1) * mark_plate_area(plate, window)[..., None]
+    display = (
+        np.clip(to_display(plate, window, codec.without_shoulder()), 0, 1) * mark_plate_area(plate, window)[..., None]
+    )
     return np.clip(cut_crop(display, window, crop), 0, 1)
 
 
@@ -177,23 +187,43 @@ def cut_masked_crop(picture: Image, alpha: Matte, window: Window, crop: Crop) ->
     return np.where(soft[..., None] > MIN_COLOUR_SHARE, mixed, 0).astype(np.float32), np.clip(soft, 0, 1)
 
 
-def compute_hard_matte(matte: Matte, window: Window, crop: Crop) -> Matte:
-    """Compute the core of a matte on the crop, 0 or 1, by the published soft erosion."""
-    kernel = 2 * round((EROSION_KERNEL - 1) / 2 * crop.size / PUBLISHED_SIZE) + 1
-    return erode_softly(np.clip(cut_crop(matte, window, crop, "linear"), 0, 1), max(3, kernel))[1]
+def compute_network_mattes(
+    network: Network, mattes: Plate, holdout: Matte | None, crop: Crop, as_published: bool
+) -> tuple[Matte, Matte]:
+    """Compute the soft and the hard matte of the target's face that completion and blending work with.
 
+    They come from the face's outline by the published soft erosion; the feather of the mask plays no part. As
+    published, the networks of version 1 work with the outline itself.
 
-def limit_highlights(answer: Image, shown: Image) -> Image:
-    """Limit a network's picture to white, or to the brightest value of its input.
+    Args:
+        network: Of the stage.
+        mattes: The mask of the target.
+        holdout: 1 where the plate stays as it is, or None; on the mask's window.
+        crop: The crop.
+        as_published: The stage's parameter.
 
-    Near 1 the codec's curve is so steep that the last step would become as bright as a lamp.
+    Returns:
+        Both (size, size); the hard one is 0 or 1.
     """
-    return np.minimum(answer, max(WHITE_DISPLAY, float(shown.max(initial=0))))
+    outline = extract_outline(mattes)
+    if holdout is not None:
+        outline = outline * (clip01(holdout) < HALF_COVERED)
+    outline = np.clip(cut_crop(outline, mattes.data_window, crop, "linear"), 0, 1)
+    if as_published and network.info.version == 1:
+        hard = (outline >= HALF_COVERED).astype(np.float32)
+        return hard, hard
+    kernel = 2 * round((EROSION_KERNEL - 1) / 2 * crop.size / PUBLISHED_SIZE) + 1
+    return erode_softly(outline, max(3, kernel))
 
 
 def display_to_perceptual(display: Image, codec: Codec) -> Image:
-    """Convert the codec's display-like values to the steps of `image_ops.to_perceptual`."""
-    return to_perceptual(codec.decode(display), codec.exposure)
+    """Convert a network's values to the steps of `image_ops.to_perceptual`."""
+    return to_perceptual(codec.without_shoulder().decode(display), codec.exposure)
+
+
+def perceptual_to_display(picture: Image, codec: Codec) -> Image:
+    """Convert perceptual steps to what a network sees, 0..1."""
+    return np.clip(codec.without_shoulder().encode(to_scene_linear(picture, codec.exposure)), 0, 1)
 
 
 def upscale_change(before: Image, after: Image, known: Mask, crop: Crop, window: Window, codec: Codec) -> Image:

@@ -23,20 +23,20 @@ from fsgan_core.contract.params import ReenactParams
 from fsgan_core.faces.landmarkers.heatmap import draw_pyramid_maps
 from fsgan_core.faces.mesh import read_landmarks68
 from fsgan_core.faces.track import Face
+from fsgan_core.plates.curve import remove_shoulder
 from fsgan_core.plates.plate import Plate, Window, compute_slices
 from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Points, Points3D, Points68, Vector
 from fsgan_core.stages import warp_points
-from fsgan_core.stages.image_ops import draw_polygon, to_display, to_scene_linear
+from fsgan_core.stages.image_ops import draw_polygon, to_display, to_perceptual, to_scene_linear
 from fsgan_core.stages.interface import FaceFrame, Networks, SourceView
 from fsgan_core.stages.masking import draw_hull
 from fsgan_core.stages.neural.fsgan_crop import Crop, compute_face_crop, cut_crop, mark_crop_area, paste_crop
-from fsgan_core.stages.neural.fsgan_mask import CLASS_FACE, compute_scores, extract_class_matte
+from fsgan_core.stages.neural.fsgan_mask import CLASS_FACE, compute_scores, extract_class_matte, mark_class
 from fsgan_core.stages.neural.fsgan_network import (
     display_to_perceptual,
     from_network_planes,
     get_network,
     get_working_size,
-    limit_highlights,
     normalise_landmarks,
     pack_half_maps,
     run_network,
@@ -123,7 +123,7 @@ class FsganReenact:
         network = get_network(self.networks, "reenact")
         crop = compute_face_crop(face, network.info.crop, get_working_size(network, params.resolution), aspect)
         goal_mesh = compute_goal_mesh(face, params, likeness, aspect)
-        goal = read_landmarks68(goal_mesh)
+        goal = face.landmarks if params.as_published else read_landmarks68(goal_mesh)
         width = warp_points.measure_face_width(face.landmarks, aspect)
         prewarp = network.info.prewarp if params.prewarp == "auto" else params.prewarp == "on"
 
@@ -139,34 +139,41 @@ class FsganReenact:
             picture = combine_views(
                 [(warped[w.view].picture, w.light, w.detail) for w in plan.views], width * DETAIL_SIZE, aspect
             )
-            shown = np.clip(cut_crop(np.clip(picture, 0, 1), around, crop), 0, 1)
+            shown = np.clip(cut_crop(np.clip(remove_shoulder(picture), 0, 1), around, crop), 0, 1)
             answer = _run_reenactment(
                 network, shown[None], normalise_landmarks(face, goal, network, crop)[None], crop.size
             )[0]
             if answer.redrawn_matte is not None:
                 parts = cut_crop(draw_lips(goal, around, width)[..., None], around, crop)[..., 0]
                 answer = limit_retouch(answer, shown, parts, width * DETAIL_SIZE / crop.pixel_height)
-            drawn, inputs = [(answer, WeightedView(lead.view, 1.0, 1.0))], shown
+            drawn = [(answer, WeightedView(lead.view, 1.0, 1.0))]
         else:
             used = [w for w in plan.views if w.light > 0 or w.detail > 0]
-            drawn, inputs = _draw_views(network, used, views, face, goal, crop, params.steps)
+            # The authors' program turns views in their plane from version 2 on.
+            is_turned = not (params.as_published and network.info.version == 1)
+            drawn = _draw_views(network, used, views, face, goal, crop, params.steps, is_turned)
         made = combine_views(
             [(one.picture, w.light, w.detail) for one, w in drawn], width * DETAIL_SIZE / crop.pixel_height, 1.0
         )
-        made = limit_highlights(np.clip(made, 0, 1), inputs)
+        made = np.clip(made, 0, 1)
         labels = [(one.class_scores, w.light) for one, w in drawn if one.class_scores is not None]
         redrawn = drawn[0][0].redrawn_matte if prewarp else None
 
         skin = _compute_shown_skin([(warped[w.view], w.detail) for w in plan.views], where, region) if prewarp else None
-        alpha = _compute_alpha(made, labels, crop, face, goal, region, self.networks, skin)
+        if params.as_published:
+            has_own_mask = network.info.version == 1 and bool(labels)
+            networks = {} if has_own_mask else self.networks
+            alpha = _compute_alpha(made, labels, crop, face, goal, region, networks, skin, is_hard=True)
+        else:
+            alpha = _compute_alpha(made, labels, crop, face, goal, region, self.networks, skin)
         small = display_to_perceptual(made, codec)
         picture = np.clip(paste_crop(small, crop, region), small.min(), small.max())
         if wanted and params.detail > 0:
             fine = combine_views(
                 [(warped[w.view].picture, w.detail, w.detail) for w in plan.views if w.detail > 0], 1.0, aspect
             )
-            fine = display_to_perceptual(fine, codec)
-            coarse = cut_crop(fine, around, crop)
+            fine = to_perceptual(codec.decode(fine), codec.exposure)
+            coarse = cut_crop(np.clip(fine, 0, 1), around, crop)  # light above white is detail: no network draws it
             if redrawn is not None:  # what the network let stand is the warped view itself
                 share = 1 - np.clip(paste_crop(redrawn, crop, around, "linear"), 0, 1)
             else:
@@ -229,7 +236,7 @@ def compute_view_crop(view: SourceView, face: Face, scale: float, size: int) -> 
 
 def cut_view(view: SourceView, crop: Crop) -> Image:
     """Cut a view's crop: (size, size, 3), 0..1, black where the source has no pixels."""
-    display = np.clip(view.display, 0, 1)
+    display = np.clip(remove_shoulder(view.display), 0, 1)
     if view.filled_window is not None and not view.filled_window.contains(view.window):
         filled = view.window.intersect(view.filled_window)
         outside = np.ones(display.shape[:2], bool)
@@ -246,15 +253,19 @@ def _draw_views(
     goal: Points68,
     crop: Crop,
     steps: int,
-) -> tuple[list[tuple[DrawnFace, WeightedView]], Image]:
-    """Each of the used views as the network draws it, and what the network was shown, (n, size, size, 3)."""
-    crops = [compute_view_crop(views[w.view], face, network.info.crop, crop.size) for w in used]
+    is_turned: bool,
+) -> list[tuple[DrawnFace, WeightedView]]:
+    """Each of the used views as the network draws it."""
+    crops = [
+        compute_view_crop(views[w.view], face if is_turned else views[w.view].face, network.info.crop, crop.size)
+        for w in used
+    ]
     shown = np.stack([cut_view(views[w.view], one) for w, one in zip(used, crops, strict=True)])
     end = normalise_landmarks(face, goal, network, crop)
     counts = np.array([steps or count_steps(views[w.view].face, face) for w in used])
     if (counts == 1).all():
         answers = _run_reenactment(network, shown, np.broadcast_to(end, (len(used), *end.shape)), crop.size)
-        return list(zip(answers, used, strict=True)), shown
+        return list(zip(answers, used, strict=True))
     starts = [
         normalise_landmarks(views[w.view].face, views[w.view].face.landmarks, network, one)
         for w, one in zip(used, crops, strict=True)
@@ -266,7 +277,7 @@ def _draw_views(
         points = np.stack([starts[k] + (end - starts[k]) * (step / counts[k]) for k in going])
         for k, answer in zip(going, _run_reenactment(network, pictures[going], points, crop.size), strict=True):
             pictures[k], latest[k] = answer.picture, answer
-    return list(zip(latest, used, strict=True)), shown
+    return list(zip(latest, used, strict=True))
 
 
 def draw_map_planes(network: Network, points: Points, size: int) -> AnyArray:
@@ -321,11 +332,19 @@ def _compute_alpha(
     region: Window,
     networks: Networks,
     skin: Matte | None,
+    is_hard: bool = False,
 ) -> Matte:
     """Where the drawn picture `answer` (size, size, 3) shows a face.
 
-    `skin` is where the warped views show skin, if the picture was drawn from them.
+    `skin` is where the warped views show skin, if the picture was drawn from them. With `is_hard` a segmentation is
+    taken as it is, 0 or 1.
     """
+
+    def extract(scores: Image, pixel: float) -> Matte:
+        return (
+            mark_class(scores, CLASS_FACE) if is_hard else extract_class_matte(scores, CLASS_FACE, pixel, crop.aspect)
+        )
+
     if "mask" in networks:
         judge = networks["mask"]
         own = compute_face_crop(face, judge.info.crop, judge.info.resolution, crop.aspect)
@@ -335,14 +354,10 @@ def _compute_alpha(
             picture = np.clip(
                 cut_crop(paste_crop(answer, crop, window) * mark_crop_area(crop, window)[..., None], window, own), 0, 1
             )
-        alpha = extract_class_matte(
-            compute_scores(judge, picture, own, region), CLASS_FACE, own.pixel_height, crop.aspect
-        )
+        alpha = extract(compute_scores(judge, picture, own, region), own.pixel_height)
     elif labels:
         scores = np.sum([weight * one for one, weight in labels], axis=0)
-        alpha = extract_class_matte(
-            paste_crop(scores, crop, region, "cubic"), CLASS_FACE, crop.pixel_height, crop.aspect
-        )
+        alpha = extract(paste_crop(scores, crop, region, "cubic"), crop.pixel_height)
     else:
         alpha = draw_hull(face.with_landmarks(goal), region, crop.aspect, 1.0)
         if skin is not None:  # the source's hair stays hair, however it was redrawn

@@ -189,12 +189,12 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Package]:
 
 
 def display(rgb: np.ndarray) -> np.ndarray:
-    planes = curve.encode(rgb[0].reshape(3, -1).astype(np.float64))
+    planes = curve.encode_srgb(rgb[0].reshape(3, -1).astype(np.float64))
     return np.clip(planes, 0, 1).reshape(rgb.shape).astype(np.float32)
 
 
 def decoded(picture: np.ndarray) -> np.ndarray:
-    return curve.decode(picture[0].reshape(3, -1).astype(np.float64)).reshape(picture.shape).astype(np.float32)
+    return curve.decode_srgb(picture[0].reshape(3, -1).astype(np.float64)).reshape(picture.shape).astype(np.float32)
 
 
 def asked(network: torch.nn.Module, x: np.ndarray) -> np.ndarray:
@@ -206,7 +206,7 @@ def asked(network: torch.nn.Module, x: np.ndarray) -> np.ndarray:
 
 
 def picture(answer: np.ndarray) -> np.ndarray:
-    return np.clip(answer * 0.5 + 0.5, 0, curve.encode(np.ones((3, 1)))[0, 0])  # not brighter than white
+    return np.clip(answer * 0.5 + 0.5, 0, curve.encode_srgb(np.ones((3, 1)))[0, 0])  # not brighter than white
 
 
 def erosion(shape: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -347,10 +347,10 @@ class TestNodes:
         node = mask_node()
         node.exposure, node.primaries = 1.5, 1
         rgb = np.concatenate([linear(8, 8) * scale for scale in (1, 8, -0.3, 200)], axis=2)
-        codec = open_config("").make_codec("ACEScg", 1.5)
+        codec = open_config("").make_codec("ACEScg", 1.5).without_shoulder()
         wanted = np.moveaxis(codec.encode(np.moveaxis(rgb[0], 0, -1)), -1, 0)[None]
         made = node.to_display(torch.from_numpy(rgb))
-        np.testing.assert_allclose(made.numpy(), wanted, atol=2e-5)
+        np.testing.assert_allclose(made.numpy(), wanted, rtol=1e-4, atol=2e-5)
         np.testing.assert_allclose(node.to_scene_linear(made).numpy(), rgb, rtol=2e-3, atol=1e-4)
 
     def test_values_that_are_none(self) -> None:

@@ -86,13 +86,13 @@ class TestPublished:
         assert given.shape == (1, 4, 128, 128)
         shown = (alpha >= 0.5)[part]
         assert (given[0, :3, ~shown] == -1).all()
-        own = codec.encode(still.plate.crop(still.region).get("R", "G", "B"))[part]
+        own = codec.without_shoulder().encode(still.plate.crop(still.region).get("R", "G", "B"))[part]
         assert np.abs((given[0, :3].transpose(1, 2, 0) + 1) / 2 - own)[shown].max() < 2e-3
-        assert np.array_equal(given[0, 3], erode_softly(oval(still)[part], 11)[1])
+        assert np.array_equal(given[0, 3], erode_softly((oval(still) >= 0.5)[part].astype(np.float32), 11)[1])
 
     def test_the_networks_answer_at_its_own_raster(self, collins: Still, codec: Codec) -> None:
         """Where plate and network have the same pixels, the completed face is what the network said, inside the hard
-        matte; whatever it says outside of it counts for nothing."""
+        matte; beyond its soft edge, whatever it says counts for nothing."""
         still = on_raster(collins, 128)
         crop = compute_face_crop(still.face, 1.2, 128)
         x, y = round(crop.left + 0.5) - still.region.x, round(crop.top + 0.5) - still.region.y
@@ -100,16 +100,26 @@ class TestPublished:
         answer = (tint(stand_in.given[0])[0].transpose(1, 2, 0) + 1) / 2
         rgb, alpha = unpremultiply(result)
         hard = stand_in.given[0][0, 3]
-        inside = (alpha > 0.999)[y : y + 128, x : x + 128] & (cv2.erode(hard, np.ones((11, 11))) > 0)
+        inside = (alpha > 0.999)[y : y + 128, x : x + 128] & (hard > 0)
         inside[:4], inside[-4:], inside[:, :4], inside[:, -4:] = False, False, False, False
         assert inside.sum() > 2500
-        assert np.abs(codec.encode(rgb)[y : y + 128, x : x + 128] - answer)[inside].max() < 3e-3
+        assert np.abs(codec.without_shoulder().encode(rgb)[y : y + 128, x : x + 128] - answer)[inside].max() < 3e-3
 
         def black_outside(batch: np.ndarray) -> np.ndarray:
             return np.where(batch[:, 3:] > 0, tint(batch), -1)
 
         dark, _ = completed(still, oval(still, 0.7), codec, black_outside)
-        assert np.abs(unpremultiply(dark)[0] - rgb)[y : y + 128, x : x + 128][hard == 0].max() < 1e-3
+        beyond = cv2.dilate(hard, np.ones((15, 15))) == 0
+        assert np.abs(unpremultiply(dark)[0] - rgb)[y : y + 128, x : x + 128][beyond].max() < 0.02
+
+    def test_white_is_white(self, collins: Still, codec: Codec) -> None:
+        """What is linear 1 at the codec's exposure is 1 to the network, and bright skin is what sRGB makes of it."""
+        plate = collins.painted(np.full_like(collins.plate.pixels, 1.0))
+        _, stand_in = completed(plate, oval(plate), codec)
+        assert stand_in.given[0][0, :3].max() == pytest.approx(1.0, abs=1e-5)
+        plate = collins.painted(np.full_like(collins.plate.pixels, 0.75))
+        _, stand_in = completed(plate, oval(plate), codec)
+        assert (stand_in.given[0][0, :3].max() + 1) / 2 == pytest.approx(0.8808, abs=1e-3)
 
 
 class TestPlate:
@@ -138,9 +148,9 @@ class TestPlate:
 
         dark = collins.painted(0.3 * collins.plate.pixels)  # far from white, beyond which no network may go
         result, _ = completed(dark, oval(dark), codec, brighter, PARAMS.replace(resolution=64))
-        own = codec.encode(dark.plate.crop(dark.region).get("R", "G", "B"))
+        own = codec.without_shoulder().encode(dark.plate.crop(dark.region).get("R", "G", "B"))
         sure = cv2.erode(oval(dark), np.ones((15, 15))) == 1
-        change = (codec.encode(unpremultiply(result)[0]) - own)[sure]
+        change = (codec.without_shoulder().encode(unpremultiply(result)[0]) - own)[sure]
         assert len(change) > 1000
         assert np.percentile(change, [2, 98]) == pytest.approx(0.05, abs=0.01)
 
@@ -155,7 +165,7 @@ class TestPlate:
         inside = cv2.erode(oval(collins), np.ones((5, 5))) == 1
         far = inside & ~cv2.dilate(left.repeat(len(alpha), 0).astype(np.uint8), np.ones((9, 9))).astype(bool)
         assert (cover[inside] == 1).all()
-        assert codec.encode(rgb)[far] == pytest.approx(0.5, abs=0.02)
+        assert codec.without_shoulder().encode(rgb)[far] == pytest.approx(0.5, abs=0.02)
         made = result.get_matte("matte.completed")
         assert (made[far] == 1).all() and not made[inside & (alpha == 1)].any()
 
@@ -165,7 +175,7 @@ class TestPlate:
         )
         assert (stand_in.given[0][0, :3] == -1).all()
         rgb, alpha = unpremultiply(result)
-        assert codec.encode(rgb)[alpha == 1] == pytest.approx(0.5, abs=1e-3)
+        assert codec.without_shoulder().encode(rgb)[alpha == 1] == pytest.approx(0.5, abs=1e-3)
         assert (alpha[oval(collins) > 0] == 1).all()
 
     def test_wanted_beyond_the_crop_goes_on_smoothly(self, collins: Still, codec: Codec) -> None:
@@ -173,7 +183,7 @@ class TestPlate:
         result, _ = completed(collins, oval(collins), codec, lambda batch: np.zeros_like(batch[:, :3]), matte=matte)
         rgb, alpha = unpremultiply(result)
         assert (alpha == 1).all()
-        assert codec.encode(rgb)[:6] == pytest.approx(0.5, abs=0.05)
+        assert codec.without_shoulder().encode(rgb)[:6] == pytest.approx(0.5, abs=0.05)
 
     def test_further_views_come_first(self, collins: Still, codec: Codec) -> None:
         asked = []
@@ -194,9 +204,16 @@ class TestPlate:
         assert asked
         own = collins.plate.crop(collins.region).get("R", "G", "B")
         inside = cv2.erode(oval(collins), np.ones((9, 9))) == 1
-        skin = inside & (codec.encode(own).mean(-1) > 0.4)  # what is as dark as hair is not taken from another view
+        skin = inside & (
+            codec.without_shoulder().encode(own).mean(-1) > 0.4
+        )  # what is as dark as hair is not taken from another view
         assert skin.sum() > 0.8 * inside.sum()
-        assert np.abs(codec.encode(unpremultiply(result)[0]) - codec.encode(own))[skin].mean() < 0.01
+        assert (
+            np.abs(codec.without_shoulder().encode(unpremultiply(result)[0]) - codec.without_shoulder().encode(own))[
+                skin
+            ].mean()
+            < 0.01
+        )
         assert result.get_matte("matte.completed")[inside & (alpha == 0)].min() == 1
 
     def test_pixels_that_are_not_square(self, collins: Still, codec: Codec) -> None:

@@ -16,9 +16,10 @@ from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate
 from fsgan_core.stages.masking import read_texture
 from fsgan_core.stages.neural.fsgan_crop import compute_face_crop
-from fsgan_core.stages.neural.fsgan_mask import SCORE_CHANNELS, FsganMask
+from fsgan_core.stages.neural.fsgan_mask import SCORE_CHANNELS, FsganMask, close_holes
+from fsgan_core.stages.neural.fsgan_network import compute_network_mattes
 from tests.stages.conftest import Still, face_at
-from tests.stages.stand_ins import Function, module_network, network
+from tests.stages.stand_ins import Function, module_network, network, same_picture
 
 RAW = MaskParams(feather=0.0, resolution=128)
 X, Y = np.meshgrid(*[(np.arange(128) + 0.5) / 128] * 2)
@@ -218,3 +219,28 @@ class TestTrouble:
         measured = FsganMask(networks).measure_mattes(collins.frame(codec), params=RAW.replace(resolution=64))
         assert np.isfinite(measured.pixels).all()
         assert np.abs(measured.get(*SCORE_CHANNELS)).max() > 0
+
+
+class TestHoles:
+    def test_small_ones_are_closed(self) -> None:
+        matte = np.ones((100, 100), np.float32)
+        matte[:10] = 0  # the outside
+        matte[30:36, 30:36], matte[60:80, 60:80], matte[8:14, 70:72] = 0, 0, 0
+        closed = close_holes(matte, 10)
+        assert closed[30:36, 30:36].all(), "6 pixels wide"
+        assert not closed[60:80, 60:80].any(), "20 pixels wide"
+        assert np.array_equal(closed[:20], matte[:20]), "a notch is no hole"
+
+
+class TestHardMatte:
+    def test_feather_plays_no_part(self, collins: Still, codec: Codec) -> None:
+        """Completion and blending see one hard matte, whatever the mask's soft edge is."""
+        stand_in = network("inpaint", same_picture)[0]["inpaint"]
+        crop = compute_face_crop(collins.face, 1.2, 256)
+        hard = [
+            compute_network_mattes(stand_in, collins.mattes(codec, MaskParams(feather=feather)), None, crop, False)[1]
+            for feather in (0.0, 0.07, 0.2)
+        ]
+        assert hard[1].mean() > 0.1
+        for other in (hard[0], hard[2]):
+            assert np.abs(other - hard[1]).mean() < 0.05 * hard[1].mean(), "a pixel along the edge"
