@@ -64,7 +64,7 @@ META_FLAGS = "fsgan/flags"
 META_FACE = "fsgan/face"
 META_MOUTH = "fsgan/mouth"  # share of the inner mouth that is the plate's own, 0..1
 META_TEXTURE = "fsgan/texture"  # sharpness and grain of the target's face, measured by the mask stage
-META_OUTLINE = "fsgan/outline"  # value of matte.face at the face's outline, written by the mask stage
+META_OUTLINE = "fsgan/outline"  # "edge": the outline of the face is where matte.face begins
 META_ATLAS = "fsgan/atlas"  # what an atlas was computed from, as a digest
 META_VIEW = "fsgan/view"  # the view that a plate was read from; in no file
 
