@@ -89,8 +89,8 @@ VERSIONS = {
 
 
 def cut(plate: np.ndarray, left: int, top: int) -> np.ndarray:
-    """The crop of an sRGB picture (h, w, 3), black outside of it."""
-    padded = cv2.copyMakeBorder(plate, SIZE, SIZE, SIZE, SIZE, cv2.BORDER_CONSTANT, value=0)
+    """The crop of an sRGB picture (h, w, 3), clipped as 8 bits are, black outside of it."""
+    padded = cv2.copyMakeBorder(np.clip(plate, 0, 1), SIZE, SIZE, SIZE, SIZE, cv2.BORDER_CONSTANT, value=0)
     part = padded[top + SIZE : top + 2 * SIZE, left + SIZE : left + 2 * SIZE]
     return np.moveaxis(2 * part - 1, -1, 0).astype(np.float32)
 
