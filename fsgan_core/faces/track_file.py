@@ -109,7 +109,7 @@ def load_track(path: Path | str) -> Track:
             file, digest = str(data["meshes"]["file"]), str(data["meshes"]["digest"])
         except (KeyError, TypeError) as error:
             raise TrackError(f"{path} is broken in the head: meshes takes a file and a digest") from error
-        if "\0" in file or Path(file).name != file:
+        if not file or "\0" in file or Path(file).name != file:
             raise TrackError(f"{path} is broken in the head: {file!r} is not the name of a file beside it")
         meshes = load_meshes(path.parent / file, digest)
     return parse_track(data, str(path), meshes)

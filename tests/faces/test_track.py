@@ -1,4 +1,7 @@
+import io
 import json
+import time
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +17,7 @@ from fsgan_core.faces.mesh import carry_mesh, read_landmarks68
 from fsgan_core.faces.pose import measure_euler_angles
 from fsgan_core.faces.track import Face, Person, Track, UsedWeights, carry_overrides, make_face, rebuild_faces
 from fsgan_core.faces.track_file import format_track, load_track, parse_track, save_track
-from fsgan_core.faces.track_meshes import find_archive
+from fsgan_core.faces.track_meshes import find_archive, load_meshes
 from tests.faces.helpers import head
 
 
@@ -496,3 +499,78 @@ class TestMany:
         for frame, face in many.people[0].faces.items():
             assert face.wflw is not None
             np.testing.assert_allclose(narrow.people[0].faces[frame].wflw, face.wflw / (2, 1), atol=2e-3)
+
+
+class TestBounds:
+    """A track file from a stranger: refused with the place, at once."""
+
+    @staticmethod
+    def refuse(data: object, text: str) -> None:
+        started = time.monotonic()
+        with np.errstate(all="ignore"), pytest.raises(TrackError, match=text):
+            parse_track(data)
+        assert time.monotonic() - started < 2.0
+
+    @pytest.mark.parametrize(
+        ("change", "text"),
+        [
+            (lambda d: d.update(frames=[[1, 50_000_000]]), "50000000 frames are more than"),
+            (lambda d: d.update(frames=[[n * 10**6, n * 10**6 + 999_999] for n in range(50)]), "frames are more than"),
+            (lambda d: d.update(people=d["people"] * 1000), "2000 people are more than"),
+            (lambda d: d.update(width=10**18), "not a finite number within"),
+            (lambda d: d.update(height=0), "height is 0, not 1 to"),
+            (lambda d: d.update(pixel_aspect=0), "pixel_aspect is 0"),
+            (lambda d: d.update(pixel_aspect=1e-300), "pixel_aspect is 1e-300"),
+            (lambda d: d.update(gap=-1), "gap is -1"),
+            (lambda d: d.update(exposure=10**400), "broken in the head"),
+            (lambda d: d["people"][0]["measured"]["1001"].update(landmarks=[[5.0, 5.0]] * 68), "one point or line"),
+            (lambda d: d["people"][0]["measured"]["1001"].update(landmarks=[[n, 5.0] for n in range(68)]), "or line"),
+            (lambda d: d["people"][0]["measured"]["1001"].update(landmarks=[[1e308, -1e308]] * 68), "within 1e"),
+            (lambda d: d["people"][0]["measured"]["1001"].update(box=[0, 0, 1e308, 1]), "1001: 1e.308 is not a finite"),
+            (lambda d: d["people"][0]["measured"].update({"9" * 5000: {}}), "number is too long|is missing"),
+            (lambda d: d["people"][0].update(overrides={"1001": {"landmarks": {"3": [1e308, 0]}}}), "1e.308"),
+        ],
+    )
+    def test_numbers(self, track: Track, change: object, text: str) -> None:
+        data = json.loads(format_track(track))
+        change(data)  # type: ignore[operator]
+        self.refuse(data, text)
+
+    def test_landmarks_on_a_slanted_line(self, track: Track) -> None:
+        """No face, but no fault either: whatever comes out is finite, or the file is refused."""
+        data = json.loads(format_track(track))
+        data["people"][0]["measured"]["1001"]["landmarks"] = [[n, 2 * n] for n in range(68)]
+        with np.errstate(all="ignore"):
+            try:
+                face = parse_track(data).people[0].faces[1001]
+            except TrackError:
+                return
+        assert np.isfinite(face.landmarks).all()
+
+    @pytest.mark.parametrize("text", ["[" * 100_000, '{"format":' * 100_000, "9" * 5000])
+    def test_depth_and_digits(self, tmp_path: Path, text: str) -> None:
+        (tmp_path / "a.json").write_text(text)
+        with pytest.raises(TrackError, match=r"a\.json is not a track"):
+            load_track(tmp_path / "a.json")
+
+    def test_a_name_that_is_not_utf_8(self, track: Track, tmp_path: Path) -> None:
+        named = replace(track, clip="d\udcff/a.####.exr")
+        save_track(tmp_path / "a.json", named)
+        assert load_track(tmp_path / "a.json").clip == named.clip
+
+    @pytest.mark.parametrize("file", ["/dev/zero", "../m.npz", "", "a\0b", "sub/m.npz"])
+    def test_meshes_lie_beside_the_track(self, track: Track, tmp_path: Path, file: str) -> None:
+        data = json.loads(format_track(track)) | {"meshes": {"file": file, "digest": "0" * 16}}
+        (tmp_path / "a.json").write_text(json.dumps(data))
+        with pytest.raises(TrackError, match="is not the name of a file beside it"):
+            load_track(tmp_path / "a.json")
+
+    def test_an_archive_that_claims_too_much(self, tmp_path: Path) -> None:
+        """Its array has 4 bytes and declares a terabyte; it is refused before room is made for it."""
+        stream = io.BytesIO()
+        head = {"descr": "<f4", "fortran_order": False, "shape": (10**12 // 4,)}
+        np.lib.format.write_array_header_1_0(stream, head)
+        with zipfile.ZipFile(tmp_path / "m.npz", "w") as archive:
+            archive.writestr("measured_0_meshes.npy", stream.getvalue() + bytes(4))
+        with pytest.raises(TrackError, match="not an array of its size"):
+            load_meshes(tmp_path / "m.npz", "0" * 16)

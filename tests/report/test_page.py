@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -139,3 +140,14 @@ class TestPages:
         (tmp_path / "file").write_text("")
         with pytest.raises(OutputError):
             write_page(make_render_page(result), tmp_path / "file" / "s.md")
+
+
+def test_text_from_files_is_shown_as_it_is(result: RenderResult) -> None:
+    """Names and messages bring neither HTML nor a link nor a line of their own into the page."""
+    evil = "<img src=x onerror=y> [a](javascript:z) `b` | c\n# d\x1b[2J & e"
+    frames = (FrameReport(1004, FAILED, "x.exr", message=evil),)
+    page = make_render_page(replace(result, frames=frames, notes=(evil,), output=f"out/{evil}.exr"))
+    for text in (format_markdown(page), format_html(page)):
+        assert "<img" not in text and "\x1b" not in text and "\n# d" not in text
+    markdown = format_markdown(page)
+    assert "&lt;img src=x" in markdown and "\\[a\\](javascript:z) \\`b\\` \\| c\\n# d" in markdown

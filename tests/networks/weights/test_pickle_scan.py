@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pickle
@@ -9,6 +10,7 @@ import random
 import re
 import shutil
 import struct
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -432,3 +434,57 @@ class TestPlaces:
         (own_folders / "a.safetensors").write_bytes(b"\xff" * 100)
         assert [one.info.name for one in list_installed_weights()] == ["ijbc_msrunet_256_1_2_inpainting_v2"]
         assert "a.safetensors" in caplog.text
+
+
+class TestTime:
+    """Files of some hundred bytes that would keep an unpickler busy for ever."""
+
+    PROTO, END = b"\x80\x02", b"."
+    ORDERED = b"ccollections\nOrderedDict\n"
+
+    @staticmethod
+    def refuse(path: Path, data: bytes) -> str:
+        path.write_bytes(data)
+        started = time.monotonic()
+        message = refusal(path, read_checkpoint)
+        assert time.monotonic() - started < 2.0
+        return message
+
+    def test_hash_of_shared_tuples(self, tmp_path: Path) -> None:
+        """As an entry of a dict, and as an argument of its constructor (463 bytes)."""
+        deep = b"K\x01K\x02\x86q\x00" + b"h\x00h\x00\x86q\x00" * 60
+        path = tmp_path / "a.pth"
+        assert "name is not text" in self.refuse(path, self.PROTO + self.ORDERED + b"](" + deep + b"K\x01\x86e\x85R.")
+        assert "name is not text" in self.refuse(path, self.PROTO + b"}(" + deep + b"K\x01u.")
+
+    def test_one_long_list_many_times(self, tmp_path: Path) -> None:
+        pairs = b"](" + b"K\x01K\x02\x86" * 50_000 + b"e\x85q\x00"
+        calls = (self.ORDERED + b"h\x00R") * 20_000
+        assert "too many entries" in self.refuse(tmp_path / "a.pth", self.PROTO + pairs + calls + b"N.")
+
+    def test_one_long_tuple_of_arguments_many_times(self, tmp_path: Path) -> None:
+        arguments = b"(" + b"N" * 200_000 + b"tq\x00"
+        calls = b"cargparse\nNamespace\nh\x00R" * 20_000
+        assert "too many arguments" in self.refuse(tmp_path / "a.pth", self.PROTO + arguments + calls + b"N.")
+
+    @pytest.mark.parametrize("side", [b"\x8a\xff" + b"\x7f" * 255, b"J\xff\xff\xff\x7f"])
+    def test_product_of_huge_sides(self, tmp_path: Path, side: bytes) -> None:
+        storage = b"((X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x01tQ"
+        shape = b"(" + side * 100_000 + b"t"
+        tensor = b"ctorch._utils\n_rebuild_tensor_v2\n" + storage + b"K\x00" + shape + shape + b"tR"
+        self.refuse(tmp_path / "a.pth", self.PROTO + tensor + self.END)
+        few = tensor.replace(shape, b"(" + side * 30 + b"t")
+        assert "beyond its storage" in self.refuse(tmp_path / "a.pth", self.PROTO + few + self.END)
+
+    def test_a_checkpoint_of_python_2(self) -> None:
+        """It gives the entries of an ordered dict to its constructor."""
+        from fsgan_core.networks.weights.pickle_scan import _PickleWalker
+
+        data = self.PROTO + self.ORDERED + b"](X\x01\x00\x00\x00aK\x01\x86X\x01\x00\x00\x00bK\x02\x86e\x85R."
+        assert dict(_PickleWalker(io.BytesIO(data)).load()) == {"a": 1, "b": 2}
+
+    def test_a_shape_that_is_no_number(self, tmp_path: Path) -> None:
+        head = b'{"a":{"dtype":"F32","shape":[1e999],"data_offsets":[0,4]}}'
+        path = tmp_path / "a.safetensors"
+        self.refuse(path, struct.pack("<Q", len(head)) + head + bytes(64))
+        assert "not a .safetensors file" in refusal(path, read_safetensors_header)
