@@ -50,9 +50,12 @@ def explain_exception(error: BaseException, arguments: Sequence[str]) -> FsganEr
         subject = f"{error.filename}: " if error.filename is not None else ""
         kind = InputError if error.errno in PATH_ERRORS else MachineError
         return kind(f"{subject}{error.strerror or text}")
+    if isinstance(error, UnicodeEncodeError):
+        return InputError(f"the name {error.object[:200]} is not UTF-8; rename the file or folder")
     log = write_fault_log(error, arguments)
     where = f"the details are in {log}; please report it with that file" if log else "no log could be written"
-    return InternalError(f"internal error, {type(error).__name__}: {text.strip() or 'without a message'} ({where})")
+    first_line = (text.strip() or "without a message").splitlines()[0]
+    return InternalError(f"internal error, {type(error).__name__}: {first_line} ({where})")
 
 
 def write_fault_log(error: BaseException, arguments: Sequence[str]) -> Path | None:

@@ -15,6 +15,7 @@ from fsgan_core.contract.errors import PlateError
 from fsgan_core.plates.exr_header import EXR_MAGIC, read_attributes
 from fsgan_core.plates.metadata import read_image_metadata, unpack_metadata
 from fsgan_core.runtime.arrays import AnyArray
+from fsgan_core.runtime.user_paths import check_encoding
 
 log = logging.getLogger(__name__)
 
@@ -110,6 +111,7 @@ def is_exr_file(path: Path) -> bool:
 
 def check_readable(path: Path) -> None:
     """Raises PlateError, with the reason and similar names, if `path` is not a readable file."""
+    check_encoding(path)
     try:
         if path.is_dir():
             raise PlateError(f"{path} is a folder; name a file or a pattern like {path / 'name.####.exr'}")

@@ -24,7 +24,7 @@ from fsgan_core.plates.movie import Movie, get_content_digest
 from fsgan_core.plates.plate import Plate
 from fsgan_core.plates.stated_colour import NOTHING_STATED, StatedColour, read_stated_colour
 from fsgan_core.runtime.atomic import probe_folder
-from fsgan_core.runtime.user_paths import expand_home, resolve_links
+from fsgan_core.runtime.user_paths import check_encoding, expand_home, resolve_links
 
 log = logging.getLogger(__name__)
 
@@ -152,6 +152,7 @@ def open_clip(clip: ClipLike, missing: str = "error") -> FrameSequence:
         raise PlateError(f"missing = {missing!r} is not known; it is one of {', '.join(MISSING_POLICIES)}")
     clip = to_clip(clip)
     path = expand_home(clip.path)
+    check_encoding(path)
     try:
         files = _find_files(path)
     except OSError as error:
@@ -283,6 +284,7 @@ def check_output(pattern: str, inputs: Iterable[FrameSequence | Path | str], fra
         OutputError: The folder is not writable.
     """
     path = expand_home(pattern)
+    check_encoding(path)
     if path.suffix.lower() != ".exr":
         raise InputError(
             f"the output {pattern} is not an EXR; name it like {path.with_suffix('').name or 'swap'}.####.exr"

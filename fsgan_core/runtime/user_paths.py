@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fsgan_core.contract.errors import InputError
 
-__all__ = ["expand_home", "resolve_links"]
+__all__ = ["check_encoding", "expand_home", "resolve_links"]
 
 
 def expand_home(path: Path | str) -> Path:
@@ -22,6 +22,18 @@ def expand_home(path: Path | str) -> Path:
         return Path(path).expanduser()
     except RuntimeError as error:
         raise InputError(f"{path}: there is no such user; write ./{path} if it is a file's name") from error
+
+
+def check_encoding(path: Path | str) -> None:
+    """Checks that a path is UTF-8, as the libraries that read and write pictures require.
+
+    Raises:
+        InputError: It is not.
+    """
+    try:
+        os.fspath(path).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InputError(f"the name {path} is not UTF-8; rename the file or folder") from error
 
 
 def resolve_links(path: Path) -> Path:

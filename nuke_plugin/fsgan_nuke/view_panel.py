@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
+from fsgan_core.contract.safe_text import escape_tags
 from fsgan_core.contract.view_grid import GRID_STEPS, VIEW_EXCLUDED, VIEW_USED, ViewGrid
 from fsgan_nuke.qt import QtCore, QtGui, QtWidgets, own_window
 from fsgan_nuke.view_model import MAX_WEIGHT, MIN_WEIGHT, ViewModel
@@ -357,7 +358,7 @@ class ViewPanel(QtWidgets.QWidget):
             view = self.model.views[index]
             item = QtWidgets.QListWidgetItem(self._make_icon(view), self.model.format_caption(index))
             item.setData(QtCore.Qt.UserRole, index)
-            item.setToolTip(self.model.format_details(index))
+            item.setToolTip(escape_tags(self.model.format_details(index)))
             self.list.addItem(item)
             item.setSelected(index in selected_indices)
         used_count = sum(self.model.views[index]["state"] == VIEW_USED for index in indices)

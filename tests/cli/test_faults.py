@@ -82,6 +82,8 @@ class TestUnforeseen:
             (OSError(40, "Too many levels of symbolic links", "loop"), 2, "loop: Too many levels"),
             (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), 3, "enough memory"),
             (RuntimeError("can't start new thread"), 3, "enough memory"),
+            (TypeError("open(): incompatible\n  1. arguments"), 4, "TypeError: open(): incompatible (the details"),
+            (UnicodeEncodeError("utf-8", "d\udcff", 1, 2, "surrogates not allowed"), 2, r"the name d\xff is not UTF-8"),
             (RecursionError("maximum recursion depth exceeded"), 4, "RecursionError"),
         ],
     )
@@ -232,6 +234,10 @@ class TestHostileInputs:
         folder = os.fsdecode(os.fsencode(tmp_path) + b"/d\xff")
         Path(folder).mkdir()
         self.refuse(capsys, ["render", f"{folder}/shot.toml"], r"d\\xff/shot\.toml")
+        (Path(folder) / "a.png").touch()
+        self.refuse(
+            capsys, ["analyse", "--source", f"{folder}/a.png", "-o", "t.json"], r"d\\xff.* is not UTF-8; rename"
+        )
         still = ["--source", f"{folder}/a.png", "--target", f"{folder}/b.png"]
         self.refuse(capsys, ["swap", *still, "-o", f"{folder}/c.exr"], r"d\\xff")
 
