@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -14,6 +11,7 @@ import cv2
 import numpy as np
 
 from fsgan_core.faces.geometry import Box
+from fsgan_core.plates.movie_writer import write_movie
 from fsgan_core.report.contact_sheet import BeforeAfter, draw_text, make_canvas, write_png
 from fsgan_core.runtime.arrays import Image8
 from fsgan_core.runtime.sampling import sample_evenly
@@ -144,20 +142,9 @@ def _make_slices(a: Sequence[BeforeAfter], b: Sequence[BeforeAfter]) -> Image8:
 
 
 def _write_movie(rows: Sequence[Image8], path: Path) -> None:
-    """Write rows as a movie, shown twice at half speed; by ffmpeg (H.264) where it is installed, else by OpenCV."""
+    """Write rows as a movie, shown twice at half speed."""
     height, width = rows[0].shape[:2]
     scale = min(1.0, 1920 / width)
     size = (round(width * scale) // 2 * 2, round(height * scale) // 2 * 2)
-    small = [cv2.resize(row, size, interpolation=cv2.INTER_AREA) for row in rows] * MOVIE_REPEATS
-    ffmpeg = shutil.which("ffmpeg")
-    if ffmpeg is None:
-        writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"mp4v"), MOVIE_FPS, size)
-        for row in small:
-            writer.write(np.ascontiguousarray(row[..., ::-1]))
-        writer.release()
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        for place, row in enumerate(small):
-            cv2.imwrite(f"{folder}/{place:04d}.png", row[..., ::-1])
-        command = [ffmpeg, "-y", "-loglevel", "error", "-framerate", str(MOVIE_FPS), "-i", f"{folder}/%04d.png"]
-        subprocess.run([*command, "-c:v", "libx264", "-crf", "12", "-pix_fmt", "yuv420p", str(path)], check=True)
+    small = [np.asarray(cv2.resize(row, size, interpolation=cv2.INTER_AREA)) for row in rows]
+    write_movie(small * MOVIE_REPEATS, path, MOVIE_FPS)

@@ -11,6 +11,7 @@ import numpy as np
 
 from fsgan_core.contract.errors import PlateError
 from fsgan_core.contract.layers import RGB
+from fsgan_core.contract.params import INTERLACED_MODES
 from fsgan_core.contract.shot import Clip, ClipLike, Stages, to_clip
 from fsgan_core.plates.colour import ColourConfig, open_config
 from fsgan_core.plates.plate import Plate, Window
@@ -79,20 +80,23 @@ class JobInputs:
         return measured if colour.exposure is None or not of_target else colour.exposure
 
 
-def open_input(clip: ClipLike, config: ColourConfig, missing: str = "error") -> ClipInput:
+def open_input(
+    clip: ClipLike, config: ColourConfig, missing: str = "error", interlaced: str = INTERLACED_MODES[0]
+) -> ClipInput:
     """Opens a clip and resolves its colour space.
 
     Args:
         clip: The clip, or just its path or pattern.
         config: OCIO config.
         missing: What a frame without a file means: "error", "hold" or "skip".
+        interlaced: What becomes of interlaced frames of a movie: "deinterlace" or "keep".
 
     Raises:
         PlateError: There are no files, or they cannot be read.
         ColourError: The colour space is unknown.
     """
     clip = to_clip(clip)
-    sequence = open_clip(clip, missing)
+    sequence = open_clip(clip, missing, interlaced)
     stated = sequence.read_stated_colour()
     return ClipInput(clip, sequence, config.resolve_space(clip.colorspace, clip.path, sequence.kind, stated))
 
@@ -123,12 +127,13 @@ def open_inputs(
         ColourError: A colour space is unknown.
     """
     config = open_config(stages.colour.config)
-    opened = open_input(target, config, stages.output.missing)
+    fields = stages.output.interlaced
+    opened = open_input(target, config, stages.output.missing, fields)
     working = opened.space if config.is_scene_linear(opened.space) else config.scene_linear
     inputs = JobInputs(
         stages=stages,
         config=config,
-        sources=tuple(open_input(source, config) for source in sources),
+        sources=tuple(open_input(source, config, interlaced=fields) for source in sources),
         target=opened,
         holdout=_open_holdout(holdout, config) if holdout is not None else None,
         working_space=working,

@@ -27,6 +27,7 @@ from fsgan_core.contract.param_fields import (
 COMPRESSIONS = ("none", "rle", "zips", "zip", "piz", "pxr24", "b44", "b44a", "dwaa", "dwab")  # of EXR files
 DEPTHS = ("auto", "half", "float")  # number formats of EXR files
 MISSING_POLICIES = ("error", "hold", "skip")  # what a missing input frame means
+INTERLACED_MODES = ("deinterlace", "keep")  # what becomes of interlaced frames of a movie
 FSGAN_ENGINE_ONLY = ("engine", "auto", "fsgan")  # `when` of parameters that only the neural engine reads
 
 
@@ -640,6 +641,13 @@ class OutputParams(Params):
         MISSING_POLICIES,
         "missing frames",
         "What to do if an input frame is missing. error: stop. hold: use the frame before it. skip: write no frame.",
+    )
+    interlaced: str = declare_choice(
+        "deinterlace",
+        INTERLACED_MODES,
+        "interlaced movies",
+        "What to do with interlaced frames of a movie. deinterlace: make a progressive frame of each. keep: leave both "
+        "fields in it.",
     )
 
 

@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 EXR_SUFFIXES = (".exr", ".sxr", ".mxr")
 """Of OpenEXR files: plain, stereo and multi-view."""
 
+# Brands of still pictures in ISO/IEC 23008-12 and AVIF.
+_HEIF_BRANDS = (b"heic", b"heix", b"heif", b"mif1", b"msf1", b"avif", b"avis")
+
 
 class OpenedImage:
     """An open image file; a context manager that closes it.
@@ -37,6 +40,9 @@ class OpenedImage:
         config.attribute("oiio:UnassociatedAlpha", 1)
         opened = oiio.ImageInput.open(str(path), config)
         if opened is None:
+            if is_heif(path):
+                take_oiio_error()
+                raise PlateError(f"{path} is HEIC or AVIF, which cannot be read here; convert it to PNG or TIFF")
             raise PlateError(f"{path} cannot be read as a picture: {take_oiio_error()}")
         self.input = opened
         self.is_exr = opened.format_name() == "openexr"
@@ -121,6 +127,16 @@ def check_readable(path: Path) -> None:
         raise PlateError(f"{path} cannot be read: {error.strerror or error}") from error
     if not os.access(path, os.R_OK):
         raise PlateError(f"no permission to read {path}")
+
+
+def is_heif(path: Path) -> bool:
+    """Whether a file is a HEIC or AVIF picture, whatever its name."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(64)
+    except OSError:
+        return False
+    return head[4:8] == b"ftyp" and any(brand in head for brand in _HEIF_BRANDS)
 
 
 def suggest_names(path: Path) -> str:

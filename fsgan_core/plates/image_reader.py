@@ -28,6 +28,8 @@ __all__ = ["PlateHeader", "list_other_parts", "list_views", "read_header", "read
 log = logging.getLogger(__name__)
 
 _RGB = set(RGB)
+# EXIF's tag 274. JPEG, PNG, TIFF, WebP and others have it, each as another type of number.
+_ORIENTATION, _UPRIGHT, _SIDEWAYS = "Orientation", 1, (5, 6, 7, 8)
 
 
 @dataclass(frozen=True)
@@ -81,23 +83,22 @@ def read_image(path: Path | str, part: str = "") -> Plate:
                 ),
                 part,
             )
-        return _apply_orientation(
-            _grey_to_rgb(
-                Plate(
-                    _read_image_pixels(file, spec),
-                    header.channels,
-                    header.data_window,
-                    header.display_window,
-                    header.pixel_aspect,
-                    header.metadata,
-                    formats,
-                )
+        pixels = _turn_upright(_read_image_pixels(file, spec), _get_orientation(spec))
+        return _grey_to_rgb(
+            Plate(
+                pixels,
+                header.channels,
+                header.data_window,
+                header.display_window,
+                header.pixel_aspect,
+                header.metadata,
+                formats,
             )
         )
 
 
 def read_header(path: Path | str, part: str = "") -> PlateHeader:
-    """Reads a frame without its pixels; windows and channels of a photo are as in the file. Raises PlateError."""
+    """Reads a frame without its pixels, but turned upright; channels are as in the file. Raises PlateError."""
     with OpenedImage(Path(path)) as file:
         return _build_header(file, _choose_part(file, part))
 
@@ -153,9 +154,21 @@ def _build_header(file: OpenedImage, index: int) -> PlateHeader:
     if not (np.isfinite(aspect) and aspect > 0):
         log.warning("%s has a pixel aspect of %g; using 1", file.path, aspect)
         aspect = 1.0
-    return PlateHeader(
-        tuple(spec.channelnames), data, display, aspect, file.read_metadata(index), formats, tuple(file.part_names)
-    )
+    metadata = file.read_metadata(index)
+    if not file.is_exr:
+        metadata.pop(_ORIENTATION, None)
+        if _get_orientation(spec) != _UPRIGHT:
+            is_sideways = _get_orientation(spec) in _SIDEWAYS
+            width, height = (spec.height, spec.width) if is_sideways else (spec.width, spec.height)
+            data = display = Window(0, 0, width, height)
+            aspect = 1.0 / aspect if is_sideways else aspect
+    return PlateHeader(tuple(spec.channelnames), data, display, aspect, metadata, formats, tuple(file.part_names))
+
+
+def _get_orientation(spec: oiio.ImageSpec) -> int:
+    """Reads how a photo has to be turned, in the numbers of EXIF."""
+    found = spec.get_int_attribute(_ORIENTATION, _UPRIGHT)
+    return found if found in range(2, 9) else _UPRIGHT
 
 
 def _read_exr_pixels(
@@ -209,31 +222,16 @@ def _grey_to_rgb(plate: Plate) -> Plate:
     )
 
 
-def _apply_orientation(plate: Plate) -> Plate:
-    """Turns the picture upright by its EXIF orientation (1..8), and removes that from the metadata."""
-    orientation = plate.metadata.get("Orientation", 1)
-    metadata = {name: value for name, value in plate.metadata.items() if name != "Orientation"}
-    pixels = plate.pixels
+def _turn_upright(pixels: Image, orientation: int) -> Image:
+    """Turns a picture (height, width, channels) by its EXIF orientation."""
     if orientation in (2, 3):
         pixels = pixels[:, ::-1]
     if orientation in (3, 4):
         pixels = pixels[::-1]
-    if orientation in (5, 6, 7, 8):
+    if orientation in _SIDEWAYS:
         pixels = pixels.transpose(1, 0, 2)
     if orientation in (6, 7):
         pixels = pixels[:, ::-1]
     if orientation in (7, 8):
         pixels = pixels[::-1]
-    if orientation not in range(2, 9):
-        return Plate(
-            plate.pixels,
-            plate.channels,
-            plate.data_window,
-            plate.display_window,
-            plate.pixel_aspect,
-            metadata,
-            plate.formats,
-        )
-    window = Window(0, 0, pixels.shape[1], pixels.shape[0])
-    aspect = 1.0 / plate.pixel_aspect if orientation >= 5 else plate.pixel_aspect
-    return Plate(np.ascontiguousarray(pixels), plate.channels, window, window, aspect, metadata, plate.formats)
+    return np.ascontiguousarray(pixels)

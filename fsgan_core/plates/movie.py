@@ -1,116 +1,110 @@
-"""Reads movies through OpenCV: any frame, exactly, by its number from 1.
+"""Reads movies through PyAV (FFmpeg's libraries): any frame, exactly, by its number from 1.
 
-A movie's frame count and seeking cannot be trusted (B-frames, variable rates, broken containers). So a movie is decoded
-once from start to end, which gives the true count, and a time stamp and a checksum of each frame. A later seek counts
-only if stamp and checksum agree; otherwise the movie is decoded from its start. So frames have the same pixels in
-whatever order they are read.
+Frames are decoded in order, and found by their time stamps where somebody asks for another one. Pixels are the values
+that the stream codes (movie_pixels.py): matrix and range are undone, the transfer curve is not. Fields of interlaced
+material are de-interlaced (movie_fields.py).
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import math
-import os
 import threading
-import zlib
 from collections import OrderedDict
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import cv2
-import numpy as np
+from av import VideoFrame
+from av.video.reformatter import VideoReformatter
 
 from fsgan_core.contract.errors import PlateError
-from fsgan_core.contract.layers import RGB
+from fsgan_core.contract.params import INTERLACED_MODES
+from fsgan_core.plates.file_digest import get_content_digest
 from fsgan_core.plates.image_file import check_readable
+from fsgan_core.plates.movie_fields import deinterlace, is_top_field_first, read_display_matrix, turn_upright
+from fsgan_core.plates.movie_pixels import FrameColour, convert_to_rgb, find_frame_colour, repack_frame
+from fsgan_core.plates.movie_stream import MovieIndex, MovieStream, build_index
 from fsgan_core.plates.plate import Plate, TypedValue, Window
-from fsgan_core.runtime.arrays import Image8
 from fsgan_core.runtime.memory import register_cache
 
-# FFmpeg and OpenCV print a line for every damaged packet and every file that is not a movie. Our exceptions and the log
-# say what matters. The variable set in plates/__init__.py has no effect if OpenCV was loaded before.
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-if os.environ.get("OPENCV_LOG_LEVEL") == "ERROR":
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+__all__ = ["MOVIE_SUFFIXES", "Movie"]
 
 log = logging.getLogger(__name__)
 
 MOVIE_SUFFIXES = frozenset(
     {
-        ".mp4",
-        ".mov",
-        ".m4v",
-        ".avi",
-        ".mkv",
-        ".webm",
-        ".mpg",
-        ".mpeg",
-        ".mxf",
-        ".mts",
-        ".m2ts",
-        ".ts",
-        ".wmv",
-        ".flv",
-        ".ogv",
         ".3gp",
+        ".avi",
+        ".dv",
+        ".flv",
+        ".gif",
+        ".m2ts",
+        ".m2v",
+        ".m4v",
+        ".mkv",
+        ".mov",
+        ".mp4",
+        ".mpeg",
+        ".mpg",
+        ".mts",
+        ".mxf",
+        ".ogv",
+        ".ts",
+        ".vob",
+        ".webm",
+        ".wmv",
     }
 )
+DEFAULT_RATE = Fraction(25)
+DEINTERLACE = INTERLACED_MODES[0]
+
 # Decoded frames are kept for threads that read a little out of order.
 _CACHE_BYTES = 96 * 2**20
 _CACHED_BEHIND = 4
-# A seek decodes up to a group of pictures; below this many frames it is cheaper to decode on.
-_SEEK_DISTANCE = 48
-_SEEK_MARGIN = 12
-# The smallest block of a codec has eight rows, so damage to any block shows in every eighth row.
-_CHECKSUM_ROW_STEP = 8
 
-
-@dataclass(frozen=True)
-class MovieIndex:
-    """Result of one decoding from start to end.
-
-    Attributes:
-        digest: Digest of the file.
-        timestamps: Time of each frame in milliseconds.
-        checksums: CRC-32 of every 8th row of each frame.
-    """
-
-    digest: str
-    timestamps: tuple[float, ...]
-    checksums: tuple[int, ...]
-
-    @property
-    def count(self) -> int:
-        """Number of frames."""
-        return len(self.timestamps)
+# Colour interop IDs (Color Interop Forum) of what a stream says of itself: (primaries, transfer) in codes of H.273.
+# BT.709 and what says nothing is left to the usual rule.
+_PRIMARIES_NAMES = {2: "rec2020", 9: "rec2020", 12: "p3d65"}
+_PQ, _HLG, _LINEAR = 16, 18, 8
+_LINEAR_NAMES = {1: "lin_rec709_scene", 2: "lin_rec709_scene", 9: "lin_rec2020_scene", 12: "lin_p3d65_scene"}
+_SDR_NAMES = {9: "g24_rec2020_display", 12: "srgb_p3d65_display"}
 
 
 class Movie:
     """A movie file. Frames are numbered from 1; `read` may be called from any thread.
 
-    Pixels are RGB in 0..1 (8 bits, as OpenCV decodes them), turned upright as the file says. Their colour space is sRGB
-    unless the clip names another one.
+    Pixels are coded RGB, or RGBA if the stream has alpha, turned upright as the file says. The metadata have
+    `colorInteropID` if the stream says that it is PQ, HLG, linear or of a wide gamut.
 
     Args:
         path: The file. Raises PlateError if it is not a movie or has no frames.
+        interlaced: What becomes of interlaced frames: "deinterlace" makes a progressive frame of each, "keep" leaves
+            both fields in it.
     """
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, interlaced: str = DEINTERLACE) -> None:
         self.path = Path(path)
-        check_readable(self.path)
+        self.interlaced_mode = interlaced
         self._lock = threading.RLock()
-        self._cached_frames: OrderedDict[int, Image8] = OrderedDict()
-        self._capture = self._open_capture()
-        self._position = -1
-        self.width = int(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH))
-        self.height = int(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
-        self.fps = _replace_invalid(self._capture.get(cv2.CAP_PROP_FPS), 25.0)
-        self.pixel_aspect = _read_pixel_aspect(self._capture)
-        self.index = self._load_index()
+        self._reformatter = VideoReformatter()
+        self._cached_frames: OrderedDict[int, VideoFrame] = OrderedDict()
+        self._undecodable: set[int] = set()
+        self.index = _load_index(self.path)
+        self._places = {stamp: place for place, stamp in enumerate(self.index.timestamps)}
+        self._stream: MovieStream | None = None
+        self._frames: Iterator[VideoFrame] = iter(())
+        self._position, self._is_from_start, self._can_seek = -1, True, True
+        self._file_state = self._read_file_state()
+        first = self._get_first_frame()
+        assert self._stream is not None
+        video = self._stream.video
+        self.rate: Fraction = video.guessed_rate or video.average_rate or DEFAULT_RATE
+        self.is_interlaced: bool = bool(first.interlaced_frame)
+        self._codec: str = self._stream.codec
+        self._pixel_aspect: float = float(video.sample_aspect_ratio or 1)
+        self._colour_id: str = _find_interop_id(int(first.color_primaries), int(first.color_trc))
+        self._log_facts(first)
 
     @property
     def frames(self) -> tuple[int, ...]:
@@ -118,24 +112,48 @@ class Movie:
         return tuple(range(1, self.index.count + 1))
 
     @property
+    def fps(self) -> float:
+        """Frames per second; of a variable rate the mean."""
+        return float(self.rate)
+
+    @property
     def digest(self) -> str:
         """Digest of the file."""
         return self.index.digest
 
+    def compute_fingerprint(self, frame: int) -> str:
+        """Digests what `read(frame)` depends on. The same on every machine."""
+        mode = "" if self.interlaced_mode == DEINTERLACE else f":{self.interlaced_mode}"
+        return f"{self.digest}:{frame}{mode}"
+
     def read(self, frame: int) -> Plate:
-        """Decodes a frame. Raises PlateError if it does not exist, or if the file changes while it is read."""
+        """Decodes a frame.
+
+        Raises:
+            PlateError: There is no such frame, it cannot be decoded, or the file has changed since it was opened.
+        """
         if not 1 <= frame <= self.index.count:
             raise PlateError(f"{self.path} has frames 1 to {self.index.count}; there is no frame {frame}")
         with self._lock:
-            picture = self._get_frame(frame - 1)
-        pixels = np.ascontiguousarray(picture[..., ::-1]).astype(np.float32) / np.float32(255.0)
-        window = Window(0, 0, picture.shape[1], picture.shape[0])
-        return Plate(pixels, RGB, window, window, self.pixel_aspect, self._build_metadata(), ("uint8",) * 3)
+            decoded = self._get_frame(frame - 1)
+            matrix = read_display_matrix(decoded)
+            colour = self._find_colour(decoded)
+            keeps_fields = bool(decoded.interlaced_frame)
+            if keeps_fields and self.interlaced_mode == DEINTERLACE:
+                decoded = deinterlace(decoded, self._get_neighbour(frame - 2), self._get_neighbour(frame))
+                keeps_fields = False
+        pixels, channels, kind = convert_to_rgb(decoded, colour, keeps_fields)
+        pixels = turn_upright(pixels, matrix)
+        aspect = 1.0 / self._pixel_aspect if matrix[1] else self._pixel_aspect
+        window = Window(0, 0, pixels.shape[1], pixels.shape[0])
+        return Plate(pixels, channels, window, window, aspect, self._build_metadata(), (kind,) * len(channels))
 
     def close(self) -> None:
         """Closes the file and drops cached frames."""
         with self._lock:
-            self._capture.release()
+            if self._stream is not None:
+                self._stream.close()
+            self._stream = None
             self._cached_frames.clear()
 
     def __enter__(self) -> Movie:
@@ -145,151 +163,159 @@ class Movie:
         self.close()
 
     def _build_metadata(self) -> Mapping[str, Any]:
-        rate = Fraction(self.fps).limit_denominator(1001)
-        return {"framesPerSecond": TypedValue("rational", (rate.numerator, rate.denominator))}
+        rate = self.rate.limit_denominator(1001)
+        metadata: dict[str, Any] = {"framesPerSecond": TypedValue("rational", (rate.numerator, rate.denominator))}
+        if self._colour_id:
+            metadata["colorInteropID"] = self._colour_id
+        return metadata
 
-    def _open_capture(self) -> cv2.VideoCapture:
-        capture = cv2.VideoCapture(str(self.path), cv2.CAP_FFMPEG)
-        if not capture.isOpened():
-            raise PlateError(
-                f"{self.path} cannot be read as a movie; it is damaged, or this build of OpenCV does not support its "
-                "format. Convert it to an image sequence"
+    def _find_colour(self, frame: VideoFrame) -> FrameColour:
+        try:
+            return find_frame_colour(frame, self._codec)
+        except PlateError as error:
+            raise PlateError(f"{self.path}: {error}") from error
+
+    def _log_facts(self, first: VideoFrame) -> None:
+        colour = self._find_colour(first)
+        fields = "progressive"
+        if self.is_interlaced:
+            order = "top" if is_top_field_first(first) else "bottom"
+            done = "de-interlaced" if self.interlaced_mode == DEINTERLACE else "both fields kept in a frame"
+            fields = f"interlaced ({order} field first), {done}"
+        coded = (
+            ""
+            if first.format.name.startswith("gbr")
+            else (
+                f", {colour.matrix.name.lower()}{' (assumed)' if colour.is_assumed else ''}, "
+                f"{'full' if colour.is_full_range else 'limited'} range"
             )
-        capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
-        return capture
+        )
+        log.info(
+            "%s: %d frames of %dx%d, %.6g fps, %s %s%s, %s",
+            self.path.name,
+            self.index.count,
+            first.width,
+            first.height,
+            self.rate,
+            self._codec,
+            first.format.name,
+            coded,
+            fields,
+        )
 
-    def _restart(self) -> None:
-        self._capture.release()
-        self._capture = self._open_capture()
-        self._position = -1
+    def _get_first_frame(self) -> VideoFrame:
+        """Decodes the first frame that can be decoded."""
+        for place in range(self.index.count):
+            try:
+                return self._get_frame(place)
+            except PlateError:
+                if place + 1 == self.index.count:
+                    raise
+        raise PlateError(f"{self.path} has no frame that can be decoded")
 
-    def _load_index(self) -> MovieIndex:
-        digest = get_content_digest(self.path)
-        with _index_lock:
-            if digest not in _indexes:
-                _indexes[digest] = self._decode_all(digest)
-                self._restart()
-            return _indexes[digest]
+    def _get_neighbour(self, place: int) -> VideoFrame | None:
+        try:
+            return self._get_frame(place) if 0 <= place < self.index.count else None
+        except PlateError:
+            return None
 
-    def _decode_all(self, digest: str) -> MovieIndex:
-        stamps, checks = [], []
-        said = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        while self._capture.grab():
-            done, picture = self._capture.retrieve()
-            if not done:
-                break
-            stamps.append(self._capture.get(cv2.CAP_PROP_POS_MSEC))
-            checks.append(_compute_checksum(cast("Image8", picture)))
-        if not stamps:
-            raise PlateError(f"{self.path} has no frame that can be decoded")
-        if said > 0 and int(said) != len(stamps):
-            log.warning("%s claims to have %d frames; %d can be decoded", self.path, said, len(stamps))
-        return MovieIndex(digest, tuple(stamps), tuple(checks))
+    def _get_frame(self, place: int) -> VideoFrame:
+        """Decodes the frame at a position from 0, planar."""
+        if place in self._cached_frames:
+            self._cached_frames.move_to_end(place)
+            return self._cached_frames[place]
+        if self._read_file_state() != self._file_state:
+            raise PlateError(f"{self.path} has changed since it was opened; render again")
+        found = None
+        if place not in self._undecodable:
+            key = self.index.find_key(place) if self._can_seek else 0
+            if self._stream is None or not (self._position < place and key <= self._position + 1):
+                self._go_to(key)
+            found = self._advance_to(place)
+            if found is None and not self._is_from_start:
+                self._can_seek = False
+                self._go_to(0)
+                found = self._advance_to(place)
+        if found is None:
+            raise PlateError(f"{self.path}: frame {place + 1} cannot be decoded; the movie is damaged there")
+        return found
 
-    def _get_frame(self, wanted: int) -> Image8:
-        """Decodes frame `wanted`, counted from 0, as BGR."""
-        if wanted in self._cached_frames:
-            self._cached_frames.move_to_end(wanted)
-            return self._cached_frames[wanted]
-        near = 0 < wanted - self._position <= _SEEK_DISTANCE
-        if not (near or (wanted > _SEEK_DISTANCE and self._seek(wanted))):
-            self._restart()
-        if not self._advance_to(wanted):
-            self._restart()
-            if not self._advance_to(wanted):
-                raise PlateError(
-                    f"{self.path}: frame {wanted + 1} does not decode as it did before; "
-                    "did the file change while it was read?"
-                )
-        return self._cached_frames[wanted]
+    def _go_to(self, key: int) -> None:
+        """Makes the frame at `key`, or an earlier one, the next to be decoded."""
+        stamp = self.index.timestamps[key]
+        if self._stream is not None and key > 0 and stamp is not None and self._stream.seek(stamp):
+            self._frames = self._stream.decode_from_key()
+            self._position, self._is_from_start = key - 1, False
+            return
+        if self._stream is not None:
+            self._stream.close()
+        self._stream = MovieStream(self.path)
+        self._frames = self._stream.decode()
+        self._position, self._is_from_start = -1, True
 
-    def _seek(self, wanted: int) -> bool:
-        """Seeks to a frame shortly before `wanted`, identified by its time stamp; False if that fails."""
-        self._capture.set(cv2.CAP_PROP_POS_FRAMES, max(0, wanted - _SEEK_MARGIN))
-        if not self._capture.grab():
-            return False
-        stamp = self._capture.get(cv2.CAP_PROP_POS_MSEC)
-        places = [place for place, known in enumerate(self.index.timestamps) if known == stamp]
-        if len(places) != 1 or places[0] >= wanted:
-            return False
-        self._position = places[0]
-        return True
+    def _advance_to(self, place: int) -> VideoFrame | None:
+        """Decodes up to a frame and caches it with those just before it; None if the stream does not have it."""
+        for frame in self._frames:
+            found = self._places.get(frame.pts) if self.index.is_seekable else self._position + 1
+            if found is None or found <= self._position:
+                continue
+            self._note_gap(found)
+            self._position = found
+            if found > place - _CACHED_BEHIND:
+                self._cache_frame(found, frame)
+            if found >= place:
+                return self._cached_frames[place] if found == place else None
+        self._note_gap(self.index.count)
+        self._position = self.index.count
+        return None
 
-    def _advance_to(self, wanted: int) -> bool:
-        """Decodes up to `wanted` and caches it with the frames just before it. False if a checksum differs."""
-        while self._position < wanted:
-            if not self._capture.grab():
-                return False
-            self._position += 1
-            if self._position > wanted - _CACHED_BEHIND:
-                done, picture = self._capture.retrieve()
-                frame = cast("Image8", picture)
-                if not done or _compute_checksum(frame) != self.index.checksums[self._position]:
-                    return False
-                self._cache_frame(self._position, frame)
-        return wanted in self._cached_frames
+    def _note_gap(self, found: int) -> None:
+        """Notes the frames between the last one and `found`, which the whole stream does not have."""
+        if self._is_from_start:
+            self._undecodable.update(range(self._position + 1, found))
 
-    def _cache_frame(self, place: int, picture: Image8) -> None:
-        self._cached_frames[place] = picture
+    def _cache_frame(self, place: int, frame: VideoFrame) -> None:
+        if frame.is_corrupt:
+            log.warning("%s: frame %d is damaged", self.path, place + 1)
+        try:
+            planar = repack_frame(frame, self._reformatter)
+        except PlateError as error:
+            raise PlateError(f"{self.path}: {error}") from error
+        self._cached_frames[place] = planar
         self._cached_frames.move_to_end(place)
-        while len(self._cached_frames) > max(_CACHED_BEHIND + 1, _CACHE_BYTES // max(1, picture.nbytes)):
+        size = sum(plane.buffer_size for plane in planar.planes)
+        while len(self._cached_frames) > max(_CACHED_BEHIND + 1, _CACHE_BYTES // max(1, size)):
             self._cached_frames.popitem(last=False)
 
+    def _read_file_state(self) -> tuple[int, int]:
+        try:
+            state = self.path.stat()
+        except OSError as error:
+            raise PlateError(f"{self.path} cannot be read: {error.strerror or error}") from error
+        return (state.st_size, state.st_mtime_ns)
 
-# File digest -> index, so that a movie that is opened again in this process is not decoded again.
+
+# File digest -> index, so that a movie that is opened again in this process is not listed again.
 _indexes: dict[str, MovieIndex] = {}
 _index_lock = threading.Lock()
 
-
-# (path, size, time, inode) -> digest, so that a second render in this process does not read all files again.
-_digests: OrderedDict[tuple[str, int, int, int], str] = OrderedDict()
-_MAX_DIGESTS = 100_000
-_digest_lock = threading.Lock()
-
 register_cache(_indexes.clear)
-register_cache(_digests.clear)
 
 
-def get_content_digest(path: Path) -> str:
-    """Gives the digest of a file, cached until its size, time or inode changes. Raises PlateError."""
-    try:
-        state = path.stat()
-    except OSError as error:
-        raise PlateError(f"{path} cannot be read: {error.strerror or error}") from error
-    key = (str(path), state.st_size, state.st_mtime_ns, state.st_ino)
-    with _digest_lock:
-        known = _digests.get(key)
-    if known is None:
-        known = compute_file_digest(path)
-        with _digest_lock:
-            _digests[key] = known
-            while len(_digests) > _MAX_DIGESTS:
-                _digests.popitem(last=False)
-    return known
+def _load_index(path: Path) -> MovieIndex:
+    """Gets the index of a movie. Raises PlateError."""
+    check_readable(path)
+    digest = get_content_digest(path)
+    with _index_lock:
+        if digest not in _indexes:
+            _indexes[digest] = build_index(path)
+        return _indexes[digest]
 
 
-def compute_file_digest(path: Path) -> str:
-    """Computes the BLAKE2b digest of a file, 32 hexadecimal digits. Raises PlateError."""
-    digest = hashlib.blake2b(digest_size=16)
-    try:
-        with path.open("rb") as file:
-            while block := file.read(2**20):
-                digest.update(block)
-    except OSError as error:
-        raise PlateError(f"{path} cannot be read: {error.strerror or error}") from error
-    return digest.hexdigest()
-
-
-def _compute_checksum(picture: Image8) -> int:
-    return zlib.crc32(picture[::_CHECKSUM_ROW_STEP].tobytes())
-
-
-def _replace_invalid(value: float, otherwise: float) -> float:
-    return value if math.isfinite(value) and value > 0 else otherwise
-
-
-def _read_pixel_aspect(capture: cv2.VideoCapture) -> float:
-    across = _replace_invalid(capture.get(cv2.CAP_PROP_SAR_NUM), 1.0)
-    down = _replace_invalid(capture.get(cv2.CAP_PROP_SAR_DEN), 1.0)
-    turned = int(capture.get(cv2.CAP_PROP_ORIENTATION_META)) % 180 == 90
-    return down / across if turned else across / down
+def _find_interop_id(primaries: int, transfer: int) -> str:
+    """Finds the colour interop ID of what a stream says of itself; empty for BT.709 and for what it does not say."""
+    if transfer in (_PQ, _HLG) and primaries in _PRIMARIES_NAMES:
+        return f"{'pq' if transfer == _PQ else 'hlg'}_{_PRIMARIES_NAMES[primaries]}_display"
+    if transfer == _LINEAR:
+        return _LINEAR_NAMES.get(primaries, "")
+    return _SDR_NAMES.get(primaries, "")

@@ -14,13 +14,15 @@ from pathlib import Path
 import fileseq
 
 from fsgan_core.contract.errors import FrameRangeError, InputError, PlateError
-from fsgan_core.contract.params import MISSING_POLICIES
+from fsgan_core.contract.params import INTERLACED_MODES, MISSING_POLICIES
 from fsgan_core.contract.shot import Clip, ClipLike, to_clip
 from fsgan_core.plates import image_reader
+from fsgan_core.plates.animation import AnimatedWebp, is_animated_webp
 from fsgan_core.plates.exr_writer import PartRef
+from fsgan_core.plates.file_digest import get_content_digest
 from fsgan_core.plates.image_file import check_readable, is_exr_file, suggest_names
+from fsgan_core.plates.movie import DEINTERLACE, Movie
 from fsgan_core.plates.movie import MOVIE_SUFFIXES as MOVIE_SUFFIXES
-from fsgan_core.plates.movie import Movie, get_content_digest
 from fsgan_core.plates.plate import Plate
 from fsgan_core.plates.stated_colour import NOTHING_STATED, StatedColour, read_stated_colour
 from fsgan_core.runtime.atomic import probe_folder
@@ -48,7 +50,9 @@ class FrameSequence:
         frames: Frame numbers on disk, ascending.
     """
 
-    def __init__(self, clip: Clip, kind: str, files: dict[int, Path], missing: str, movie: Movie | None = None) -> None:
+    def __init__(
+        self, clip: Clip, kind: str, files: dict[int, Path], missing: str, movie: Movie | AnimatedWebp | None = None
+    ) -> None:
         self.clip = clip
         self.kind = kind
         self.missing_policy = missing
@@ -112,7 +116,7 @@ class FrameSequence:
         """Digests what `read(frame)` depends on: file content, part, frame. The same on every machine."""
         held = self._resolve_frame(frame)
         if self._movie is not None:
-            return f"{self._movie.digest}:{held}"
+            return self._movie.compute_fingerprint(held)
         known = get_content_digest(self._files[held])
         return f"{known}:{self.clip.part}" if self.clip.part else known
 
@@ -136,7 +140,7 @@ class FrameSequence:
         raise PlateError(f"{self.clip.path} has no frame {frame}; it has {format_frames(self.frames)}")
 
 
-def open_clip(clip: ClipLike, missing: str = "error") -> FrameSequence:
+def open_clip(clip: ClipLike, missing: str = "error", interlaced: str = DEINTERLACE) -> FrameSequence:
     """Opens a clip.
 
     Args:
@@ -144,10 +148,13 @@ def open_clip(clip: ClipLike, missing: str = "error") -> FrameSequence:
             Stills by wildcard are sorted by name and numbered from 1. A single still is frame 1, unless it is named
             name.NUMBER.suffix.
         missing: What a frame without a file means: "error", "hold" (use the frame before it) or "skip".
+        interlaced: What becomes of interlaced frames of a movie: "deinterlace" or "keep".
 
     Raises:
         PlateError: No file matches, or it cannot be read.
     """
+    if interlaced not in INTERLACED_MODES:
+        raise PlateError(f"interlaced = {interlaced!r} is not known; it is one of {', '.join(INTERLACED_MODES)}")
     if missing not in MISSING_POLICIES:
         raise PlateError(f"missing = {missing!r} is not known; it is one of {', '.join(MISSING_POLICIES)}")
     clip = to_clip(clip)
@@ -161,7 +168,9 @@ def open_clip(clip: ClipLike, missing: str = "error") -> FrameSequence:
         raise PlateError(f"no file matches {path}{_suggest_patterns(path)}")
     first = next(iter(files.values()))
     if first == path and path.suffix.lower() in MOVIE_SUFFIXES:
-        return FrameSequence(clip, "movie", {}, missing, Movie(path))
+        return FrameSequence(clip, "movie", {}, missing, Movie(path, interlaced))
+    if first == path and is_animated_webp(path):
+        return FrameSequence(clip, "movie", {}, missing, AnimatedWebp(path))
     kind = "exr" if is_exr_file(first) else "image"
     if clip.view and not clip.part and kind == "exr" and clip.view in image_reader.list_views(first):
         clip = replace(clip, part=clip.view)

@@ -5,8 +5,6 @@ Pictures here are uint8 RGB, sRGB. `read_before_after` brings frames of target a
 
 from __future__ import annotations
 
-import logging
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +17,10 @@ from fsgan_core.contract.errors import OutputError
 from fsgan_core.contract.layers import META_COLORSPACE, META_FACE, META_FLAGS, RGB
 from fsgan_core.faces.geometry import Box
 from fsgan_core.plates.colour import ColourConfig
+from fsgan_core.plates.movie_writer import PREVIEW_CODECS, MovieCodec, write_movie
 from fsgan_core.plates.plate import Plate
 from fsgan_core.runtime.arrays import AnyArray, Image8
-from fsgan_core.runtime.atomic import explain_os_error, make_folder, write_atomically
+from fsgan_core.runtime.atomic import write_atomically
 from fsgan_core.runtime.sampling import sample_evenly
 
 __all__ = [
@@ -35,8 +34,6 @@ __all__ = [
     "write_preview_movie",
 ]
 
-log = logging.getLogger(__name__)
-
 SHEET_FRAMES = 6
 """Frames on a contact sheet."""
 
@@ -48,9 +45,8 @@ _CROP_SIDES = (320, 640)  # least and largest side of a face crop
 _CROP_MARGIN = 1.7  # side of the crop over that of the face's box
 _MOVIE_WIDTH = 1920  # both pictures together, at most
 
-# Tried in this order. OpenCV's wheels have no H.264 encoder. MPEG-4 plays in every player, though in no browser, and
-# takes a hundredth of the time of VP9.
-_CODECS = (("mp4v", ".mp4"), ("vp09", ".mp4"), ("MJPG", ".avi"))
+SYNTHETIC_COMMENT = "Contains synthesised face pixels (fsgan)."
+"""Written into every preview movie."""
 
 
 @dataclass(frozen=True)
@@ -245,88 +241,33 @@ def write_png(path: Path | str, picture: Image8) -> Path:
 
 
 def write_preview_movie(
-    frames: Iterable[BeforeAfter], path: Path | str, *, fps: float = 24.0, codecs: Sequence[tuple[str, str]] = _CODECS
+    frames: Iterable[BeforeAfter],
+    path: Path | str,
+    *,
+    fps: float = 24.0,
+    codecs: Sequence[MovieCodec] = PREVIEW_CODECS,
 ) -> Path:
     """Writes before and after, side by side, as a movie; holds one frame at a time.
 
+    Its metadata say that it shows synthesised faces.
+
     Returns:
-        The path that was written; its suffix is .avi if no codec for .mp4 works here.
+        The path that was written.
 
     Raises:
-        OutputError: There is no frame, no codec works, or the file cannot be written.
+        OutputError: There is no frame, no encoder works, or the file cannot be written.
     """
-    path = Path(path)
-    make_folder(path.parent)
-    stream = iter(frames)
-    first = next(stream, None)
-    if first is None:
-        raise OutputError(f"cannot write {path}: there is no frame to show")
-    opening = _join_side_by_side(first)
-    for code, suffix in codecs:
-        final = path.with_suffix(suffix)
-        temporary = final.with_name(f".{final.stem}.{os.getpid()}.tmp{suffix}")
-        try:
-            if not _can_encode(code, temporary, opening, fps):
-                log.info("the video codec %s does not work here", code)
-                continue
-            _encode_movie(code, temporary, opening, stream, fps, final)
-            temporary.replace(final)
-            return final
-        except OSError as error:
-            raise OutputError(explain_os_error(final, error)) from error
-        finally:
-            temporary.unlink(missing_ok=True)
-    raise OutputError(
-        f"cannot write {path}: no video codec works here (tried "
-        f"{', '.join(code for code, _ in codecs)}); look at the contact sheet instead"
-    )
+    pictures = (_join_side_by_side(look) for look in frames)
+    return write_movie(pictures, path, fps, codecs=codecs, metadata={"comment": SYNTHETIC_COMMENT})
 
 
 def _join_side_by_side(look: BeforeAfter) -> Image8:
-    """uint8 BGR with even sides, at most 1920 wide."""
+    """Shows both pictures, at most 1920 wide together, with even sides."""
     halves = [_shrink_to_fit(picture, _MOVIE_WIDTH // 2, 1080) for picture in (look.before, look.after)]
     picture = np.concatenate(halves, axis=1)
     height, width = (side // 2 * 2 for side in picture.shape[:2])
-    picture = (
-        np.ascontiguousarray(picture[:height, :width][..., ::-1])
-        if min(height, width)
-        else np.zeros((2, 2, 3), np.uint8)
-    )
+    picture = np.ascontiguousarray(picture[:height, :width]) if min(height, width) else np.zeros((2, 2, 3), np.uint8)
     for x, text in ((10, f"before  {look.number}"), (halves[0].shape[1] + 10, "after")):
         for colour, thick in (((0, 0, 0), 3), (_TEXT_COLOUR, 1)):
             cv2.putText(picture, text, (x, 24), cv2.FONT_HERSHEY_SIMPLEX, 0.6, colour, thick, cv2.LINE_AA)
     return picture
-
-
-def _can_encode(code: str, path: Path, picture: Image8, fps: float) -> bool:
-    """Whether this codec writes two frames here that can be read again."""
-    writer = _open_writer(code, path, picture, fps)
-    if not writer.isOpened():
-        return False
-    writer.write(picture)
-    writer.write(picture)
-    writer.release()
-    reader = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
-    count = 0
-    while reader.grab():
-        count += 1
-    reader.release()
-    return count == 2
-
-
-def _encode_movie(code: str, path: Path, first: Image8, frames: Iterator[BeforeAfter], fps: float, final: Path) -> None:
-    writer = _open_writer(code, path, first, fps)
-    try:
-        writer.write(first)
-        for look in frames:
-            picture = _join_side_by_side(look)
-            if picture.shape != first.shape:
-                raise OutputError(f"cannot write {final}: frame {look.number} differs in size from the first one")
-            writer.write(picture)
-    finally:
-        writer.release()
-
-
-def _open_writer(code: str, path: Path, picture: Image8, fps: float) -> cv2.VideoWriter:
-    code4 = cv2.VideoWriter.fourcc(*code)
-    return cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, code4, fps, (picture.shape[1], picture.shape[0]))

@@ -51,7 +51,7 @@ def write_report(folder: Path, shot: Shot, result: RenderResult, on_event: Event
     movies: dict[str, Path] = {}
     if frames:
         config = open_config(shot.stages.colour.config)
-        target = open_input(shot.target, config, shot.stages.output.missing)
+        target = open_input(shot.target, config, shot.stages.output.missing, shot.stages.output.interlaced)
         rendered = open_input(Clip(result.output, result.colorspace), config)
 
         def report_progress(shown: Iterable[BeforeAfter]) -> Iterable[BeforeAfter]:

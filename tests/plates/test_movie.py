@@ -12,29 +12,28 @@ import pytest
 
 from fsgan_core.contract.errors import PlateError
 from fsgan_core.plates import movie as movie_module
+from fsgan_core.plates import movie_stream
 from fsgan_core.plates.movie import Movie
 from fsgan_core.plates.plate import TypedValue, Window
+from tests.plates.movies import encode, make_rgb
 
 # A portrait phone clip: the track's matrix turns the stored picture by 90 degrees clockwise.
 _UPRIGHT_MATRIX = b"".join(n.to_bytes(4, "big") for n in (0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000))
 _TURNED_MATRIX = b"".join(n.to_bytes(4, "big") for n in (0, 0x10000, 0, 0xFFFF0000, 0, 0, 0, 0, 0x40000000))
+_MIRRORED_MATRIX = b"".join(n.to_bytes(4, "big") for n in (0xFFFF0000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000))
 
 
 def picture(frame: int, width: int = 64, height: int = 48) -> np.ndarray:
-    """BGR noise that no other frame has, with a red patch at the upper left."""
+    """RGB noise that no other frame has, with a red patch at the upper left."""
     image = np.random.default_rng(frame).integers(0, 256, (height // 8, width // 8, 3), np.uint8)
     image = cv2.resize(image, (width, height), interpolation=cv2.INTER_NEAREST)
-    image[:16, :16] = (0, 0, 255)
+    image[:16, :16] = (255, 0, 0)
     return image
 
 
-def write_movie(path: Path, count: int, codec: str = "FFV1", fps: float = 24.0) -> Path:
-    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*codec), fps, (64, 48))
-    assert writer.isOpened()
-    for frame in range(1, count + 1):
-        writer.write(picture(frame))
-    writer.release()
-    return path
+def write_movie(path: Path, count: int, codec: str = "ffv1", pix_fmt: str = "bgr0", **more: object) -> Path:
+    frames = (make_rgb(picture(frame), pix_fmt) for frame in range(1, count + 1))
+    return encode(path, frames, codec, pix_fmt, rate=24, **more)
 
 
 @pytest.fixture(autouse=True)
@@ -50,19 +49,41 @@ class TestFrames:
             for frame in (1, 5, 3):
                 plate = movie.read(frame)
                 assert plate.channels == ("R", "G", "B")
+                assert plate.formats == ("uint8",) * 3
                 assert plate.pixels.dtype == np.float32
                 assert plate.data_window == plate.display_window == Window(0, 0, 64, 48)
-                assert np.array_equal(np.rint(plate.pixels * 255), picture(frame)[..., ::-1])
+                assert np.array_equal(np.rint(plate.pixels * 255), picture(frame))
                 assert plate.get("R", "G", "B")[0, 0].tolist() == [1.0, 0.0, 0.0]
                 assert plate.metadata["framesPerSecond"] == TypedValue("rational", (24, 1))
 
-    @pytest.mark.parametrize(("name", "codec"), [("a.mp4", "mp4v"), ("a.avi", "MJPG"), ("a.mkv", "FFV1")])
-    def test_any_order_gives_what_reading_in_order_gives(self, name: str, codec: str, tmp_path: Path) -> None:
-        path = write_movie(tmp_path / name, 130, codec)
+    @pytest.mark.parametrize(
+        ("name", "codec", "pix_fmt", "options"),
+        [
+            ("a.mp4", "mpeg4", "yuv420p", {"g": "12", "bf": "2"}),
+            ("a.avi", "mpeg4", "yuv420p", {"g": "12", "bf": "2"}),  # no time stamps
+            ("a.mp4", "libx264", "yuv420p", {"g": "20", "bf": "3"}),
+            ("b.mp4", "libx264", "yuv420p", {"g": "20", "x264-params": "open-gop=1:scenecut=0"}),
+            ("c.mp4", "libx264", "yuv420p", {"g": "30", "x264-params": "intra-refresh=1"}),
+            ("a.ts", "libx264", "yuv420p", {"g": "20", "bf": "3"}),
+            ("a.mkv", "libx265", "yuv420p", {"x265-params": "keyint=20:log-level=none"}),
+            ("a.webm", "libvpx-vp9", "yuv420p", {"g": "20", "cpu-used": "8", "deadline": "realtime"}),
+            ("a.mpg", "mpeg2video", "yuv420p", {"g": "12", "bf": "2"}),
+            ("a.avi", "mjpeg", "yuvj420p", {}),
+            ("a.mkv", "ffv1", "bgr0", {}),
+        ],
+    )
+    def test_any_order_gives_what_reading_in_order_gives(
+        self, name: str, codec: str, pix_fmt: str, options: dict[str, str], tmp_path: Path
+    ) -> None:
+        path = write_movie(tmp_path / name, 130, codec, pix_fmt, options=options)
         with Movie(path) as movie:
+            assert movie.frames == tuple(range(1, 131))
             in_order = [movie.read(frame).pixels for frame in movie.frames]
+        for place in (0, 64, 129):  # they are the right ones, not only the same ones
+            errors = [np.abs(in_order[place] * 255 - picture(number)).mean() for number in range(1, 131)]
+            assert np.argmin(errors) == place
         with Movie(path) as movie:
-            for frame in (*np.random.default_rng(0).integers(1, 131, 40).tolist(), 130, 1, 129, 128, 60, 130):
+            for frame in (*np.random.default_rng(0).integers(1, 131, 30).tolist(), 130, 1, 129, 128, 60, 130):
                 assert np.array_equal(movie.read(frame).pixels, in_order[frame - 1]), frame
 
     def test_real_clips(self, footage: Path) -> None:
@@ -73,17 +94,27 @@ class TestFrames:
                 for frame in np.random.default_rng(0).permutation(movie.frames)[:25].tolist():
                     assert np.array_equal(movie.read(frame).pixels, in_order[frame - 1]), (name, frame)
 
-    def test_decoding_twice_is_equal(self, footage: Path) -> None:
-        path = footage / "clips" / "lp_d0.mp4"
+    def test_reading_in_order_never_seeks(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        path = write_movie(tmp_path / "a.mp4", 60, "mpeg4", "yuv420p", options={"g": "12"})
         with Movie(path) as movie:
-            first = movie.index
-        movie_module._indexes.clear()
+            monkeypatch.setattr(movie, "_go_to", lambda _: pytest.fail("sought"))
+            for frame in (1, 2, 4, 3, 5, 7, 6, *range(8, 61)):  # as two threads ask
+                movie.read(frame)
+
+    def test_a_frame_far_away_is_found_by_its_time(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        path = write_movie(tmp_path / "a.mp4", 120, "mpeg4", "yuv420p", options={"g": "12"})
+        decoded = []
+        own = movie_stream.MovieStream._decode_packet
+        monkeypatch.setattr(
+            movie_stream.MovieStream, "_decode_packet", lambda self, packet: decoded.append(packet) or own(self, packet)
+        )
         with Movie(path) as movie:
-            assert movie.index == first
-            assert movie.index is not first
+            decoded.clear()
+            movie.read(115)
+            assert len(decoded) <= 14
 
     def test_from_many_threads(self, tmp_path: Path) -> None:
-        path = write_movie(tmp_path / "a.mp4", 40, "mp4v")
+        path = write_movie(tmp_path / "a.mp4", 40, "mpeg4", "yuv420p")
         with Movie(path) as movie:
             expected = {frame: movie.read(frame).pixels for frame in movie.frames}
             wrong: list[int] = []
@@ -100,11 +131,13 @@ class TestFrames:
                 thread.join()
         assert wrong == []
 
-    def test_a_seek_that_lies_is_found_out(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_seek_that_lands_too_late_is_found_out(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         path = write_movie(tmp_path / "a.avi", 120)
+        own = movie_stream.MovieStream.seek
+        monkeypatch.setattr(movie_stream.MovieStream, "seek", lambda self, stamp: own(self, stamp + 5))
         with Movie(path) as movie:
-            monkeypatch.setattr(movie, "_seek", lambda wanted: setattr(movie, "_position", wanted - 5) or True)
-            assert np.array_equal(np.rint(movie.read(110).pixels * 255), picture(110)[..., ::-1])
+            assert movie.index.is_seekable
+            assert np.array_equal(np.rint(movie.read(110).pixels * 255), picture(110))
 
     def test_memory_is_bounded(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(movie_module, "_CACHE_BYTES", 6 * 64 * 48 * 3)
@@ -113,25 +146,80 @@ class TestFrames:
                 movie.read(frame)
             assert len(movie._cached_frames) == 6
 
-    def test_a_phone_held_upright(self, tmp_path: Path) -> None:
-        path = write_movie(tmp_path / "a.mp4", 2, "mp4v")
+    @pytest.mark.parametrize(
+        ("matrix", "turn"), [(_TURNED_MATRIX, lambda p: np.rot90(p, -1)), (_MIRRORED_MATRIX, lambda p: p[:, ::-1])]
+    )
+    def test_a_phone_held_upright_or_a_mirrored_picture(self, matrix: bytes, turn: object, tmp_path: Path) -> None:
+        path = write_movie(tmp_path / "a.mp4", 2, "mpeg4", "yuv420p")
         data = path.read_bytes()
         assert data.count(_UPRIGHT_MATRIX) == 2  # of the movie and of its one track
         place = data.rindex(_UPRIGHT_MATRIX)
-        (tmp_path / "b.mp4").write_bytes(data[:place] + _TURNED_MATRIX + data[place + len(_TURNED_MATRIX) :])
+        (tmp_path / "b.mp4").write_bytes(data[:place] + matrix + data[place + len(matrix) :])
         with Movie(path) as stored, Movie(tmp_path / "b.mp4") as turned:
-            assert np.array_equal(turned.read(2).pixels, np.rot90(stored.read(2).pixels, -1))
-            assert turned.read(1).data_window == Window(0, 0, 48, 64)
+            expected = turn(stored.read(2).pixels)
+            assert np.array_equal(turned.read(2).pixels, expected)
+            assert turned.read(1).data_window == Window(0, 0, expected.shape[1], expected.shape[0])
+
+    def test_variable_rate(self, tmp_path: Path) -> None:
+        stamps = [0, 40, 60, 200, 210, 700, 1000]
+        path = encode(
+            tmp_path / "a.mkv", (make_rgb(picture(frame)) for frame in range(1, 8)), "ffv1", "bgr0", pts=stamps
+        )
+        with Movie(path) as movie:
+            assert movie.index.timestamps == tuple(stamps)
+            for frame in (7, 1, 4, 2, 6, 3, 5):
+                assert np.array_equal(np.rint(movie.read(frame).pixels * 255), picture(frame))
+
+    def test_edit_list(self, tmp_path: Path) -> None:
+        path = write_movie(tmp_path / "a.mov", 10, "png", "rgb24")
+        data = path.read_bytes()
+        place = data.index(b"elst") + 12  # one entry: duration, media time, rate
+        ticks = int.from_bytes(data[place : place + 4], "big") // 10
+        scale = movie_module.build_index(path).time_base.denominator // 24
+        entry = (6 * ticks).to_bytes(4, "big") + (3 * scale).to_bytes(4, "big")
+        (tmp_path / "b.mov").write_bytes(data[:place] + entry + data[place + 8 :])
+        with Movie(tmp_path / "b.mov") as movie:  # cut to the fourth to the ninth frame
+            assert movie.frames == (1, 2, 3, 4, 5, 6)
+            for frame in (6, 1, 3):
+                assert np.array_equal(np.rint(movie.read(frame).pixels * 255), picture(frame + 3))
 
 
 class TestCount:
     def test_is_what_can_be_decoded(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-        whole = write_movie(tmp_path / "a.avi", 30, "MJPG").read_bytes()
+        whole = write_movie(tmp_path / "a.avi", 30, "mjpeg", "yuvj420p").read_bytes()
         (tmp_path / "b.avi").write_bytes(whole[: len(whole) // 2])
         with caplog.at_level(logging.WARNING), Movie(tmp_path / "b.avi") as movie:
             assert 5 < movie.index.count < 30
             assert movie.read(movie.index.count).pixels.shape == (48, 64, 3)
-        assert "30 frames" in caplog.text
+        assert "30 frames" in caplog.text and "cut short" in caplog.text
+
+    @pytest.mark.parametrize(
+        ("name", "codec", "pix_fmt", "options"),
+        [
+            ("a.mp4", "libx264", "yuv420p", {"movflags": "+faststart"}),
+            ("a.mkv", "ffv1", "bgr0", {}),
+            ("a.mov", "prores_ks", "yuv422p10le", {"movflags": "+faststart"}),
+        ],
+    )
+    def test_a_truncated_file_says_so(
+        self,
+        name: str,
+        codec: str,
+        pix_fmt: str,
+        options: dict[str, str],
+        tmp_path: Path,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        path = write_movie(tmp_path / name, 60, codec, pix_fmt, container_options=options)
+        with Movie(path) as movie:
+            first = movie.read(1).pixels
+        whole = path.read_bytes()
+        path.write_bytes(whole[: len(whole) * 2 // 3])
+        with caplog.at_level(logging.WARNING), Movie(path) as movie:
+            assert 20 < movie.index.count < 60
+            assert np.array_equal(movie.read(1).pixels, first)
+            movie.read(movie.index.count - 1)
+        assert "cut short" in caplog.text
 
     def test_frames_outside(self, tmp_path: Path) -> None:
         with Movie(write_movie(tmp_path / "a.avi", 3)) as movie:
@@ -139,11 +227,11 @@ class TestCount:
                 with pytest.raises(PlateError, match=f"has frames 1 to 3; there is no frame {frame}"):
                     movie.read(frame)
 
-    def test_opened_again_is_not_decoded_again(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_opened_again_is_not_listed_again(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         path = write_movie(tmp_path / "a.avi", 3)
         with Movie(path) as first:
             digest = first.digest
-        monkeypatch.setattr(Movie, "_decode_all", lambda *_: pytest.fail("decoded again"))
+        monkeypatch.setattr(movie_module, "build_index", lambda _: pytest.fail("listed again"))
         with Movie(path) as second:
             assert (second.digest, second.frames) == (digest, (1, 2, 3))
 
@@ -154,11 +242,49 @@ class TestBadInput:
         with pytest.raises(PlateError, match=r"no file .*clap\.avi; did you mean .*clip\.avi"):
             Movie(tmp_path / "clap.avi")
 
+    def test_empty(self, tmp_path: Path) -> None:
+        (tmp_path / "a.mov").write_bytes(b"")
+        with pytest.raises(PlateError, match=r"a\.mov is empty"):
+            Movie(tmp_path / "a.mov")
+
     def test_text(self, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
         (tmp_path / "a.mp4").write_text("words, not pictures\n" * 100)
         with pytest.raises(PlateError, match="cannot be read as a movie"):
             Movie(tmp_path / "a.mp4")
         assert capfd.readouterr().err == ""
+
+    def test_truncated_before_its_index(self, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+        path = write_movie(tmp_path / "a.mp4", 30, "mpeg4", "yuv420p")
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        with pytest.raises(PlateError, match="cut short"):
+            Movie(path)
+        assert capfd.readouterr().err == ""
+
+    def test_sound_only(self, tmp_path: Path) -> None:
+        import wave
+
+        with wave.open(str(tmp_path / "a.avi"), "wb") as sound:
+            sound.setnchannels(1)
+            sound.setsampwidth(2)
+            sound.setframerate(8000)
+            sound.writeframes(bytes(16000))
+        with pytest.raises(PlateError, match="has no video"):
+            Movie(tmp_path / "a.avi")
+
+    def test_one_damaged_frame_fails_alone(self, tmp_path: Path) -> None:
+        path = write_movie(tmp_path / "a.mov", 12, "png", "rgb24")
+        data = path.read_bytes()
+        starts = [place for place in range(len(data)) if data.startswith(b"\x89PNG\r\n", place)]
+        assert len(starts) == 12
+        path.write_bytes(data[: starts[5]] + bytes(starts[6] - starts[5]) + data[starts[6] :])
+        with Movie(path) as movie:
+            assert movie.index.count == 12
+            for frame in (12, *range(1, 13)):
+                if frame == 6:
+                    with pytest.raises(PlateError, match="frame 6 cannot be decoded"):
+                        movie.read(frame)
+                else:
+                    assert np.array_equal(np.rint(movie.read(frame).pixels * 255), picture(frame))
 
     def test_changed_while_it_is_read(self, tmp_path: Path) -> None:
         path = write_movie(tmp_path / "a.avi", 60)
@@ -167,6 +293,6 @@ class TestBadInput:
             other = bytearray(path.read_bytes())
             other[8000:-2000] = bytes(len(other) - 10000)
             path.write_bytes(other)
-            with pytest.raises(PlateError):
+            with pytest.raises(PlateError, match="has changed"):
                 for frame in (60, 30, 10):
                     movie.read(frame)
