@@ -352,10 +352,11 @@ class TestPictures:
         with pytest.raises(PlateError, match="no channel R, G, B; it has Y"):
             plate.get("R", "G", "B")
 
+    @pytest.mark.parametrize("name", ["a.tif", "a.png", "a.jpg", "a.webp"])
     @pytest.mark.parametrize("orientation", range(1, 9))
-    def test_orientation(self, orientation: int, tmp_path: Path) -> None:
-        upright = np.zeros((2, 3, 3), np.uint8)
-        upright[0, 0], upright[0, 2], upright[1, 0] = 10, 20, 30
+    def test_orientation(self, orientation: int, name: str, tmp_path: Path) -> None:
+        upright = np.zeros((32, 48, 3), np.uint8)
+        upright[:16, :16], upright[:16, 32:], upright[16:, :16] = 60, 120, 240
         # TIFF's table: what is the 0th row and the 0th column of the stored picture.
         stored = {
             1: upright,
@@ -367,11 +368,12 @@ class TestPictures:
             7: upright[::-1, ::-1].transpose(1, 0, 2),
             8: np.rot90(upright, -1),
         }[orientation]
-        path = self.save(tmp_path / "a.tif", np.ascontiguousarray(stored), Orientation=orientation)
-        plate = read_image(path)
-        assert np.array_equal(np.rint(plate.pixels * 255), upright)
-        assert plate.data_window == Window(0, 0, 3, 2)
-        assert "Orientation" not in plate.metadata
+        path = self.save(tmp_path / name, np.ascontiguousarray(stored), Orientation=orientation)
+        plate, header = read_image(path), read_header(path)
+        assert np.abs(plate.pixels * 255 - upright).max() < (1e-3 if name in ("a.tif", "a.png") else 6)
+        assert plate.data_window == plate.display_window == Window(0, 0, 48, 32)
+        assert header.data_window == header.display_window == Window(0, 0, 48, 32)
+        assert "Orientation" not in plate.metadata and "Orientation" not in header.metadata
 
     def test_photo_equals_another_decoder(self, grace_hopper: np.ndarray) -> None:
         cbook = pytest.importorskip("matplotlib.cbook")
@@ -382,6 +384,13 @@ class TestPictures:
 
 
 class TestBadInput:
+    @pytest.mark.parametrize("brand", [b"heic", b"mif1", b"avif"])
+    @pytest.mark.parametrize("name", ["a.heic", "a.avif", "a.jpg"])
+    def test_heic_and_avif(self, name: str, brand: bytes, tmp_path: Path) -> None:
+        (tmp_path / name).write_bytes(b"\0\0\0\x18ftyp" + brand + bytes(200))
+        with pytest.raises(PlateError, match="is HEIC or AVIF.*convert it to PNG or TIFF"):
+            read_image(tmp_path / name)
+
     def test_missing_file_names_near_ones(self, tmp_path: Path) -> None:
         write_exr(tmp_path / "plate.1001.exr", random_plate())
         with pytest.raises(PlateError, match=r"there is no file .*plate.1010.exr; did you mean .*plate.1001.exr\?"):

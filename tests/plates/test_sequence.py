@@ -26,6 +26,7 @@ from fsgan_core.plates.sequence import (
     select_frames,
 )
 from tests.plates.conftest import random_plate
+from tests.plates.movies import encode, make_rgb
 
 MakeExr = Callable[..., Path]
 
@@ -108,10 +109,8 @@ class TestOpen:
         assert open_clip(Clip(str(tmp_path / "take#3.exr"))).frames == (1,)
 
     def test_movie(self, tmp_path: Path) -> None:
-        writer = cv2.VideoWriter(str(tmp_path / "m.avi"), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*"FFV1"), 25, (16, 8))
-        for frame in range(3):
-            writer.write(np.full((8, 16, 3), 10 * frame, np.uint8))
-        writer.release()
+        frames = [make_rgb(np.full((8, 16, 3), 10 * frame, np.uint8)) for frame in range(3)]
+        encode(tmp_path / "m.avi", frames, "ffv1", "bgr0")
         with open_clip(Clip(str(tmp_path / "m.avi")), "hold") as clip:
             assert (clip.kind, clip.frames, clip.fps, clip.name) == ("movie", (1, 2, 3), 25.0, "m")
             assert clip.get_frame_path(2) == tmp_path / "m.avi"
@@ -120,6 +119,28 @@ class TestOpen:
             assert clip.read_header(2).channels == ("R", "G", "B")
             assert clip.compute_fingerprint(1) != clip.compute_fingerprint(2)
             assert clip.list_other_parts(1) == ()
+
+    @pytest.mark.parametrize(
+        ("name", "codec", "pix_fmt"), [("a.gif", "gif", "rgb8"), ("a.webp", "libwebp_anim", "bgra")]
+    )
+    def test_animations_are_clips(self, name: str, codec: str, pix_fmt: str, tmp_path: Path) -> None:
+        pictures = [np.full((24, 32, 3), (255 * (frame % 2), 0, 255), np.uint8) for frame in range(5)]
+        pictures[3][:12] = (0, 255, 0)
+        frames = [make_rgb(picture, pix_fmt) for picture in pictures]
+        path = encode(tmp_path / name, frames, codec, pix_fmt, rate=10, options={"lossless": "1"})
+        with open_clip(Clip(str(path))) as clip:
+            assert (clip.kind, clip.frames) == ("movie", (1, 2, 3, 4, 5))
+            for frame in (5, 1, 4, 2, 3):
+                pixels = clip.read(frame).get("R", "G", "B")
+                assert np.abs(pixels * 255 - pictures[frame - 1]).max() < 3, frame
+            assert clip.compute_fingerprint(1) != clip.compute_fingerprint(2)
+            with pytest.raises(PlateError, match="no frame 6"):
+                clip.read(6)
+
+    def test_a_webp_with_one_picture_is_a_still(self, tmp_path: Path) -> None:
+        cv2.imwrite(str(tmp_path / "a.webp"), np.full((8, 8, 3), 128, np.uint8))
+        clip = open_clip(Clip(str(tmp_path / "a.webp")))
+        assert (clip.kind, clip.frames) == ("image", (1,))
 
     def test_part(self, make_exr: MakeExr) -> None:
         full = {"full_width": 2, "full_height": 2}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from fsgan_core.contract.layers import META_COLORSPACE, META_FACE, META_FLAGS
 from fsgan_core.contract.shot import Clip
 from fsgan_core.plates.colour import open_config
 from fsgan_core.plates.exr_writer import write_exr
+from fsgan_core.plates.movie import Movie
+from fsgan_core.plates.movie_writer import PREVIEW_CODECS, MovieCodec
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.report import contact_sheet as sheet_module
 from fsgan_core.report.contact_sheet import (
@@ -99,31 +102,32 @@ class TestPicked:
 
 
 class TestPreviewMovie:
-    def test_frames_come_back(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("codec", PREVIEW_CODECS, ids=lambda codec: codec.name)
+    def test_frames_come_back(self, codec: MovieCodec, tmp_path: Path) -> None:
+        if codec.name not in av.codecs_available:
+            pytest.skip(f"FFmpeg was built without the encoder {codec.name}")
         frames = [look(number) for number in range(1, 6)]
-        path = write_preview_movie(iter(frames), tmp_path / "out" / "preview.mp4", fps=25.0)
-        capture = cv2.VideoCapture(str(path))
-        pictures = []
-        while True:
-            done, picture = capture.read()
-            if not done:
-                break
-            pictures.append(picture[..., ::-1])
-        assert len(pictures) == 5 and capture.get(cv2.CAP_PROP_FPS) == pytest.approx(25.0)
+        path = write_preview_movie(iter(frames), tmp_path / "out" / "preview.mp4", fps=25.0, codecs=(codec,))
+        with Movie(path) as movie:
+            pictures = [movie.read(frame).pixels * 255 for frame in movie.frames]
+            assert movie.fps == pytest.approx(25.0)
+        assert len(pictures) == 5
         assert pictures[0].shape == (200, 600, 3)
         expected = np.concatenate([frames[4].before, frames[4].after], axis=1)
-        assert np.abs(pictures[4][60:].astype(int) - expected[60:]).mean() < 12
+        assert np.abs(pictures[4][60:] - expected[60:]).mean() < 4
         assert [file.name for file in path.parent.iterdir()] == [path.name]
+        with av.open(str(path)) as container:
+            assert "synthesised face pixels" in container.metadata["comment"]
 
     def test_falls_back_to_another_codec(self, tmp_path: Path) -> None:
-        codecs = (("zzzz", ".mp4"), ("MJPG", ".avi"))
+        codecs = (MovieCodec("nonsense", ".mp4"), MovieCodec("mpeg4", ".mkv"))
         path = write_preview_movie([look(1), look(2)], tmp_path / "preview.mp4", codecs=codecs)
-        assert path == tmp_path / "preview.avi" and path.stat().st_size > 1000
+        assert path == tmp_path / "preview.mkv" and path.stat().st_size > 1000
         assert list(tmp_path.iterdir()) == [path]
 
     def test_no_codec(self, tmp_path: Path) -> None:
-        with pytest.raises(OutputError, match="no video codec works here"):
-            write_preview_movie([look()], tmp_path / "preview.mp4", codecs=(("zzzz", ".mp4"),))
+        with pytest.raises(OutputError, match="no video encoder works here"):
+            write_preview_movie([look()], tmp_path / "preview.mp4", codecs=(MovieCodec("nonsense", ".mp4"),))
         assert list(tmp_path.iterdir()) == []
 
     def test_no_frame(self, tmp_path: Path) -> None:
@@ -131,9 +135,14 @@ class TestPreviewMovie:
             write_preview_movie([], tmp_path / "preview.mp4")
 
     def test_frames_of_two_sizes(self, tmp_path: Path) -> None:
-        with pytest.raises(OutputError, match="frame 2 differs in size"):
+        with pytest.raises(OutputError, match="frame 2 is 200x100, the first one 600x200"):
             write_preview_movie([look(1), look(2, (100, 100))], tmp_path / "preview.mp4")
         assert list(tmp_path.iterdir()) == []
+
+    def test_a_folder_that_cannot_be_written(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("")
+        with pytest.raises(OutputError):
+            write_preview_movie([look(1)], tmp_path / "file" / "preview.mp4")
 
     @pytest.mark.parametrize(
         ("size", "expected"),
