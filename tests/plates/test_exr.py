@@ -368,7 +368,14 @@ class TestPictures:
             7: upright[::-1, ::-1].transpose(1, 0, 2),
             8: np.rot90(upright, -1),
         }[orientation]
-        path = self.save(tmp_path / name, np.ascontiguousarray(stored), Orientation=orientation)
+        path = tmp_path / name
+        if name == "a.webp":  # OpenImageIO does not write it
+            pillow = pytest.importorskip("PIL.Image")
+            exif = pillow.Exif()
+            exif[274] = orientation
+            pillow.fromarray(np.ascontiguousarray(stored)).save(path, exif=exif, lossless=True)
+        else:
+            self.save(path, np.ascontiguousarray(stored), Orientation=orientation)
         plate, header = read_image(path), read_header(path)
         assert np.abs(plate.pixels * 255 - upright).max() < (1e-3 if name in ("a.tif", "a.png") else 6)
         assert plate.data_window == plate.display_window == Window(0, 0, 48, 32)
@@ -388,7 +395,7 @@ class TestBadInput:
     @pytest.mark.parametrize("name", ["a.heic", "a.avif", "a.jpg"])
     def test_heic_and_avif(self, name: str, brand: bytes, tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"\0\0\0\x18ftyp" + brand + bytes(200))
-        with pytest.raises(PlateError, match="is HEIC or AVIF.*convert it to PNG or TIFF"):
+        with pytest.raises(PlateError, match=r"is HEIC or AVIF.*convert it to PNG or TIFF"):
             read_image(tmp_path / name)
 
     def test_missing_file_names_near_ones(self, tmp_path: Path) -> None:

@@ -101,7 +101,9 @@ class TestInterlaced:
         assert len(plain) == COUNT
         for frame, (picture, expected) in enumerate(zip(pictures, plain, strict=True)):
             assert np.abs(picture - expected).mean() < 1.2  # as FFmpeg does it, but for its rounding
-            assert np.quantile(np.abs(picture - expected), 0.99) < 2.0
+            # libswscale takes chroma of 4:2:2 as centred where the stream does not say that it is on the first column.
+            limit = 4.0 if "422" in FORMATS[name][1] else 2.0
+            assert np.quantile(np.abs(picture - expected), 0.99) < limit
             assert measure_combing(picture) < 1.0
             inside = np.abs(picture - scene(2 * frame, size))[8:-8, 8:-8]
             assert inside.mean() < 3.0  # the light at the time of the first field
