@@ -53,7 +53,7 @@ class AnimatedWebp:
         count = 0
         while count < _MAX_FRAMES and opened.seek_subimage(count, 0):
             count += 1
-        opened.geterror()
+        take_oiio_error(opened)
         if not count:
             raise PlateError(f"{path} holds no picture")
         self.frames = tuple(range(1, count + 1))
@@ -65,9 +65,10 @@ class AnimatedWebp:
         with self._lock:
             spec = self._input.spec_dimensions(frame - 1, 0)
             pixels = self._input.read_image(frame - 1, 0, 0, spec.nchannels, oiio.UINT8)
-            error = self._input.geterror()
-        if pixels is None or error:
-            raise PlateError(f"{self.path}: frame {frame} is damaged: {shorten_message(error)}")
+            failed = pixels is None or self._input.has_error
+            error = take_oiio_error(self._input)
+        if failed:
+            raise PlateError(f"{self.path}: frame {frame} is damaged: {error}")
         picture = np.asarray(pixels).reshape(spec.height, spec.width, spec.nchannels)
         window = Window(0, 0, spec.width, spec.height)
         channels = RGBA if spec.nchannels == 4 else RGB

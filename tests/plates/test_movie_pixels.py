@@ -9,8 +9,11 @@ import av
 import numpy as np
 import pytest
 
+from fsgan_core.clips.inputs import open_input
 from fsgan_core.contract.errors import PlateError
+from fsgan_core.contract.shot import Clip
 from fsgan_core.plates import movie_pixels
+from fsgan_core.plates.colour import open_config
 from fsgan_core.plates.movie import Movie
 from tests.plates.movies import encode, make_planes, make_rgb
 
@@ -31,6 +34,13 @@ def code(rgb: np.ndarray, matrix: int, full: bool, bits: int) -> list[np.ndarray
         planes = [(16 + 219 * y) * step, (128 + 224 * cb) * step, (128 + 224 * cr) * step]
     kind = np.uint8 if bits == 8 else np.dtype("<u2")
     return [np.clip(np.rint(plane), 0, top).astype(kind) for plane in planes]
+
+
+def encode_pq(nits: np.ndarray | float) -> np.ndarray:
+    """SMPTE ST 2084, equation 4."""
+    m1, m2, c1, c2, c3 = 0.1593017578125, 78.84375, 0.8359375, 18.8515625, 18.6875
+    light = (np.asarray(nits) / 10000) ** m1
+    return ((c1 + c2 * light) / (1 + c3 * light)) ** m2
 
 
 def colours(height: int = 32, width: int = 48) -> np.ndarray:
@@ -239,6 +249,50 @@ class TestTransfer:
         path = encode(tmp_path / "a.mkv", [frame], "ffv1", "yuv444p10le", setup=say(9, False, primaries, transfer))
         with Movie(path) as movie:
             assert movie.read(1).metadata.get("colorInteropID") == expected
+
+    @pytest.mark.parametrize(
+        ("config_name", "transfer", "space"),
+        [
+            ("ocio://default", PQ, "Rec.2100-PQ - Display"),
+            ("ocio://studio-config-latest", PQ, "Rec.2100-PQ - Display"),
+            ("ocio://studio-config-latest", HLG, "Rec.2100-HLG - Display"),
+        ],
+    )
+    def test_the_space_is_that_of_the_config(self, config_name: str, transfer: int, space: str, tmp_path: Path) -> None:
+        nits = np.full((48, 64, 3), 203.0)
+        nits[10:20, 10:30] = 1000.0
+        values = encode_pq(nits) if transfer == PQ else nits / 1000
+        planes = code(values, BT2020, False, 10)
+        form, (height, width) = "yuv420p10le", nits.shape[:2]
+        frame = make_planes([planes[0], *[np.full((height // 2, width // 2), 512, "<u2")] * 2], form)
+        path = encode(
+            tmp_path / "a.mov",
+            [frame] * 2,
+            "libx265",
+            form,
+            options={"x265-params": "lossless=1:log-level=none"},
+            setup=say(BT2020, False, BT2020, transfer),
+        )
+        config = open_config(config_name)
+        clip = open_input(Clip(str(path)), config)
+        assert clip.space == space
+        pixels = clip.sequence.read(1).pixels
+        linear = config.convert(pixels, clip.space, config.scene_linear)
+        if transfer == PQ:
+            lamp, white = linear[12:18, 12:28], linear[30:, 40:]
+            assert np.abs(lamp / 9.98 - 1).max() < 0.01
+            exact = config.convert(np.full((1, 1, 3), encode_pq(203.0), np.float32), clip.space, config.scene_linear)
+            assert np.abs(white / exact - 1).max() < 0.01
+            assert exact[0, 0, 0] == pytest.approx(2.03, rel=0.01)
+        named = open_input(Clip(str(path), colorspace="sRGB"), config)  # the user has the last word
+        assert named.space == "sRGB"
+
+    def test_a_config_without_such_a_space_is_told(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        frame = make_planes(code(colours(), BT2020, False, 10), "yuv444p10le")
+        path = encode(tmp_path / "a.mkv", [frame], "ffv1", "yuv444p10le", setup=say(BT2020, False, BT2020, HLG))
+        with caplog.at_level(logging.WARNING):
+            open_input(Clip(str(path)), open_config("ocio://default"))
+        assert "hlg_rec2020_display" in caplog.text and "Name the colour space" in caplog.text
 
 
 class TestChroma:
