@@ -20,6 +20,7 @@ from fsgan_core.stages.image_ops import (
     HALF_COVERED,
     clip01,
     mark_plate_area,
+    to_display,
     unpremultiply,
 )
 from fsgan_core.stages.interface import BlendedPlate, FaceFrame, Networks
@@ -73,12 +74,12 @@ class FsganBlend:
 
         there = mark_crop_area(crop, region)
         if params.as_published:  # the answer itself, by the published soft edge
-            answer = display_to_perceptual(paste_crop(after, crop, region), codec)
             shown = np.clip(paste_crop(soft, crop, region, "linear"), 0, 1) * there * mark_plate_area(target, region)
             if frame.holdout is not None:
                 shown = shown * (1 - clip01(frame.holdout))
             # Mixed as it is seen, not as light.
-            mixed = given.target_face + shown[..., None] * (answer - given.target_face)
+            seen = to_display(target, region, codec.without_shoulder())
+            mixed = display_to_perceptual(seen + shown[..., None] * (paste_crop(after, crop, region) - seen), codec)
             support = replace(given, matte=(shown > 0).astype(np.float32))
             return replace(mix_into_target(frame, support, mixed, params), matte=shown * np.float32(params.mix))
         # Beyond the crop the network sees nothing, and the face goes on as it is.

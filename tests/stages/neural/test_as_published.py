@@ -7,6 +7,7 @@ lie on whole pixels and the heads have one roll, so nothing is resampled: what i
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass, replace
 
 import cv2
@@ -19,6 +20,7 @@ from fsgan_core.clips.presets import load_preset
 from fsgan_core.contract.params import MaskParams
 from fsgan_core.contract.shot import Stages
 from fsgan_core.faces.landmarkers.landmarks_wflw import from_ibug
+from fsgan_core.networks.fold import fold_batch_norm
 from fsgan_core.networks.inference import make_runner
 from fsgan_core.networks.network import Network
 from fsgan_core.networks.weights.catalogue import WeightsInfo
@@ -217,8 +219,12 @@ def test_the_stages_give_the_published_picture(name: str, collins: Still, hopper
         for still, corner in zip((*sources, target), corners, strict=True)
     ]
     modules = fill(version, pictures[-1])
+    # One pixel of a class that two ways to round give differently would spread over the networks' reach.
+    reference = {**modules, "mask": fold_batch_norm(deepcopy(modules["mask"]))}
     points = target.face.wflw if version.landmarks == 98 else target.face.landmarks
-    wanted, hard = swap_as_published(version, modules, pictures[:-1], pictures[-1], crops[-1].normalise_points(points))
+    wanted, hard = swap_as_published(
+        version, reference, pictures[:-1], pictures[-1], crops[-1].normalise_points(points)
+    )
     assert 0.1 < hard.mean() < 0.9
 
     networks = {
