@@ -115,7 +115,8 @@ class SourceAtlas:
 
     @property
     def _codec(self) -> Codec:
-        return self._inputs.config.make_codec(self._inputs.working_space, self._clips[0].exposure)
+        first = next((clip for clip in self._clips if clip.performer.faces), self._clips[0])
+        return self._inputs.config.make_codec(self._inputs.working_space, first.exposure)
 
     @cached_property
     def _views(self) -> Mapping[ViewRef, Face]:

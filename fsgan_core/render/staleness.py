@@ -147,6 +147,8 @@ def list_inpaint_dependencies(context: RenderContext, frame: int) -> Dependencie
         **_list_engine_and_params(context, "inpaint"),
         **_list_holdout(context, frame),
     }
+    if context.uses_atlas(frame) and scene.atlas is not None:
+        listed["atlas"] = scene.atlas.digest
     if further:
         listed |= {**_list_views(context, scene, further), "views": [_name_view(scene, view) for view in further]}
         if "reenact" in context.upstream:  # else they are among that stage's own

@@ -312,6 +312,7 @@ def read_weights_info(path: Path) -> WeightsInfo:
             f"import it with: fsgan weights import {path}"
         )
     try:
+        parse_architecture(facts["arch"])
         return WeightsInfo(**{**facts, "name": name, "size": header.size})
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from error

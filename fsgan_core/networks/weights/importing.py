@@ -151,7 +151,8 @@ def import_weights(file: Path, folder: Path, *, name: str = "", licence: str = "
         file: A .safetensors file, or a file of torch.save.
         folder: The folder to write to.
         name: Which published weights it holds, or what to call it; "" recognises it.
-        licence: The studio's own licence class, one of LICENCE_CLASSES; "" keeps the one set for the same file before.
+        licence: The studio's own licence class, one of LICENCE_CLASSES; "" keeps the one set for the same file before,
+            or for earlier weights of this name if it is stricter than what the file says of itself.
 
     Raises:
         WeightsError: `name` or `licence` is invalid.
@@ -175,20 +176,34 @@ def import_weights(file: Path, folder: Path, *, name: str = "", licence: str = "
         info, state = recognise_weights(checkpoint, file, name)
     except WeightsError as error:
         return ImportResult(file, "refused", message=str(error))
-    licence = licence or _find_given_licence(folder / f"{info.name}{WEIGHTS_SUFFIX}", origin)
+    licence = licence or _find_given_licence(folder, info, origin)
     if licence:
         note = f"{info.note.removesuffix(GIVEN_LICENCE_NOTE).rstrip()} {GIVEN_LICENCE_NOTE}".strip()
         info = dataclasses.replace(info, licence=licence, note=note)
     return _store_weights(file, folder, origin, info, state)
 
 
-def _find_given_licence(path: Path, origin: str) -> str:
-    """Finds the licence class that the user set for the weights at `path`, if they came from the same file; else ""."""
-    with contextlib.suppress(WeightsError):
-        if read_safetensors_header(path).metadata.get(ORIGIN_KEY) == origin:
-            info = read_weights_info(path)
-            return info.licence if info.note.endswith(GIVEN_LICENCE_NOTE) else ""
-    return ""
+def _find_given_licence(folder: Path, info: WeightsInfo, origin: str) -> str:
+    """Finds the licence class that the user set at an earlier import, whatever the new file says of itself.
+
+    The class that was set for the same file holds, under any name. A class that was set for other weights of this name
+    holds only if it is stricter than the new file's own.
+
+    Returns:
+        The class; "" if none was set or none holds.
+    """
+    for_name = ""
+    for path in sorted(folder.glob(f"*{WEIGHTS_SUFFIX}")):
+        with contextlib.suppress(WeightsError):
+            known_origin, known = read_safetensors_header(path).metadata.get(ORIGIN_KEY), read_weights_info(path)
+            if not known.note.endswith(GIVEN_LICENCE_NOTE):
+                continue
+            if known_origin == origin:
+                return known.licence
+            if known.name == info.name:
+                for_name = known.licence
+    is_stricter = bool(for_name) and LICENCE_CLASSES.index(for_name) > LICENCE_CLASSES.index(info.licence)
+    return for_name if is_stricter else ""
 
 
 def _store_weights(
@@ -197,7 +212,7 @@ def _store_weights(
     from fsgan_core.networks.weights.checkpoint import write_checkpoint
 
     path = folder / f"{info.name}{WEIGHTS_SUFFIX}"
-    replaced = _describe_replaced(path, origin)
+    replaced = _describe_replaced(path, origin, info)
     write_checkpoint(path, info.arch, state, {**make_weights_metadata(info), ORIGIN_KEY: origin})
     digest = record_digest(path)
     message = ""
@@ -206,7 +221,7 @@ def _store_weights(
     return ImportResult(file, "imported", info, path, digest, message)
 
 
-def _describe_replaced(path: Path, origin: str) -> tuple[str, str] | None:
+def _describe_replaced(path: Path, origin: str, info: WeightsInfo) -> tuple[str, str] | None:
     """Reads the recorded digest of the weights at `path`, and describes what replacing them means; None without any."""
     try:
         digest = read_recorded_digest(path) or digest_weights_file(path)
@@ -223,7 +238,9 @@ def _describe_replaced(path: Path, origin: str) -> tuple[str, str] | None:
         return digest, f"the metadata of {path.name} has been changed"
     lost = ""
     if metadata.get("note", "").endswith(GIVEN_LICENCE_NOTE):
-        lost = f" (their licence class '{metadata.get('licence', '')}', set at import, does not apply to these)"
+        before = metadata.get("licence", "")
+        fate = "is kept, because it is stricter" if before == info.licence else "does not apply to these"
+        lost = f" (their licence class '{before}', set at import, {fate})"
     return digest, f"other weights under the name {path.name.removesuffix(WEIGHTS_SUFFIX)} have been replaced{lost}"
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from fsgan_core.cli import main
 from fsgan_core.contract.errors import WeightsError
 from fsgan_core.contract.licences import ALLOWED_LICENCES, LICENCE_CLASSES
 from fsgan_core.networks import parse_architecture
@@ -251,6 +252,32 @@ class TestBroken:
             find_best_weights("inpaint")
         assert find_best_weights("mask") is None
         assert [found for found, _ in list_broken_weights()] == [path]
+
+    @pytest.mark.parametrize(
+        "header",
+        [
+            b"",
+            b'{"a":{"dtype":"F32","shape":[1e999],"data_offsets":[0,4]}}',
+            b'{"__metadata__":{"role":"mask","arch":"unet("}}',
+            b'{"__metadata__":{"role":"mask","arch":"os.system(\\"x\\")"}}',
+            b'{"__metadata__":{"role":"mask","arch":"simple_unet.UNet()","crop":"1e999"}}',
+            b'{"__metadata__":{"role":"mask","arch":"simple_unet.UNet()","landmarks":"' + b"9" * 5000 + b'"}}',
+            b'{"__metadata__":{"role":"\xff\xfe","arch":"x"}}',
+            b'{"__metadata__":' + b"[" * 10_000,
+        ],
+        ids=range(8),
+    )
+    def test_is_listed_as_broken_and_the_others_work(
+        self, own_folders: Path, header: bytes, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        put(own_folders)
+        path = own_folders / "odd.safetensors"
+        path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(64))
+        assert [found for found, _ in list_broken_weights()] == [path]
+        assert len(list_installed_weights()) == len(list_present_weights()) == 1
+        assert find_best_weights("inpaint") is not None and find_best_weights("mask") is None
+        assert main(["weights", "list"]) == 0
+        assert f"not usable: {path}" in capsys.readouterr().out
 
     def test_behind_a_sound_one(self, two: tuple[Path, Path]) -> None:
         put(two[0])

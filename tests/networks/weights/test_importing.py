@@ -193,6 +193,35 @@ class TestBringIn:
         assert other.message.endswith(f"its SHA-256 was {done.sha256}, now it is {other.sha256}")
         assert import_weights(file, own_folders, licence="unknown").state == "imported"
 
+    @pytest.mark.parametrize(
+        ("given", "claimed", "kept"),
+        [
+            ("research", "commercial", "research"),
+            ("unknown", "commercial", "unknown"),
+            ("commercial", "research", "research"),
+            ("non-commercial", "non-commercial", "non-commercial"),
+        ],
+    )
+    def test_what_a_new_version_says_of_itself_does_not_loosen_the_studio_s_class(
+        self, own_folders: Path, tmp_path: Path, given: str, claimed: str, kept: str
+    ) -> None:
+        file = tmp_path / "theirs.safetensors"
+        for number, licence in enumerate(("", claimed)):
+            facts = {"role": "inpaint", "name": "theirs", "licence": licence or "unknown", "note": str(number)}
+            write_checkpoint(file, SMALL, small_state(), facts)
+            done = import_weights(file, own_folders, licence="" if number else given)
+            assert done.state == "imported", done.message
+        assert done.info is not None and done.info.licence == kept
+        assert find_weights("inpaint", "theirs").info.licence == kept
+        assert ("is kept, because it is stricter" in done.message) == (kept == given)
+
+    def test_the_studio_s_class_holds_for_the_file_under_any_name(self, own_folders: Path, tmp_path: Path) -> None:
+        file = tmp_path / "theirs.safetensors"
+        write_checkpoint(file, SMALL, small_state(), {"role": "inpaint", "name": "theirs", "licence": "commercial"})
+        import_weights(file, own_folders, name="ours", licence="research")
+        again = import_weights(file, own_folders, name="theirs")
+        assert again.info is not None and (again.info.name, again.info.licence) == ("theirs", "research")
+
     def test_other_content_under_a_name(self, own_folders: Path, tmp_path: Path) -> None:
         first = import_weights(publish(tmp_path / "a.pth"), own_folders, name="ours", licence="commercial")
         done = import_weights(publish(tmp_path / "b.pth", SMALL.replace("ngf=2", "ngf=3")), own_folders, name="ours")
