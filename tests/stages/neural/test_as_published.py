@@ -249,7 +249,11 @@ def test_the_stages_give_the_published_picture(name: str, collins: Still, hopper
     inside = (hard > 0)[..., None] & shown
     assert inside.mean() > 0.05
     assert error[inside].max() < EIGHT_BIT
-    assert error[shown].max() < 2 * EIGHT_BIT
+    # On the soft edge the plate keeps what lies outside 0..1, which 8 bits do not hold.
+    held = plain.encode(target.plate.get("R", "G", "B"))
+    held = np.moveaxis(cut((np.clip(held, 0, 1) == held).astype(np.float32), x, y), 0, -1) > 0
+    assert held[shown].mean() > 0.7
+    assert error[shown & held].max() < EIGHT_BIT
 
 
 def swap_by_stages(
