@@ -64,8 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _show_failure(error: Exception, words: Sequence[str], presenter: Presenter | None) -> int:
     """Show an error in one line; return the exit code."""
-    from fsgan_core.cli.failures import explain_exception, print_error
     from fsgan_core.contract.safe_text import escape_lines
+    from fsgan_core.runtime.failures import explain_exception, print_error
 
     known = explain_exception(error, words)
     try:
@@ -91,8 +91,8 @@ def _abandon_standard_output() -> None:
 @contextmanager
 def _report_thread_faults(words: Sequence[str]) -> Iterator[None]:
     """Write the faults of other threads to a log file instead of printing tracebacks."""
-    from fsgan_core.cli.failures import explain_exception, print_error
     from fsgan_core.contract.safe_text import escape_lines
+    from fsgan_core.runtime.failures import explain_exception, print_error
 
     def report(fault: threading.ExceptHookArgs) -> None:
         if fault.exc_value is not None:

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from fsgan_core.cli.failures import print_error
 from fsgan_core.contract.errors import FramesFailedError, FsganError
 from fsgan_core.contract.safe_text import escape_line, escape_lines
+from fsgan_core.runtime.failures import print_error
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

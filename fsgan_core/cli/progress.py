@@ -11,9 +11,9 @@ import os
 from argparse import Namespace
 from typing import TYPE_CHECKING
 
-from fsgan_core.cli.failures import print_error
 from fsgan_core.contract.errors import FsganError
 from fsgan_core.contract.safe_text import escape_line
+from fsgan_core.runtime.failures import print_error
 from fsgan_core.runtime.process_memory import measure_resident_bytes
 
 if TYPE_CHECKING:

@@ -33,7 +33,7 @@ from fsgan_core.contract.errors import FsganError, ProtocolError
 from fsgan_core.contract.plain_data import parse_json
 
 PROTOCOL_VERSION = 1
-INTERNAL_ERROR = "InternalError"  # ErrorEvent.error for a fault in our own code
+INTERNAL_ERROR = errors.InternalError.__name__  # ErrorEvent.error for a fault in our own code
 MAX_LINE_BYTES = 4 << 20  # of a line, including its newline
 
 # States of a frame's file in the result of `keys`.
@@ -501,7 +501,7 @@ class ErrorEvent(ProtocolEvent):
     name = "error"
 
     error: str = ""
-    exit_code: int = 1
+    exit_code: int = errors.InternalError.exit_code
     message: str = ""
 
     def make_error(self) -> FsganError:

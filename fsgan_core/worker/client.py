@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from fsgan_core.contract import protocol
-from fsgan_core.contract.errors import FsganError
 from fsgan_core.contract.protocol import NO_REQUEST
 from fsgan_core.runtime.events import Event
+from fsgan_core.runtime.failures import explain_exception
 from fsgan_core.runtime.process_memory import measure_resident_bytes
 from fsgan_core.worker.handlers import make_frame_path
 from fsgan_core.worker.outbox import Outbox
@@ -110,11 +110,8 @@ class WorkerClient:
 
     def send_failure(self, number: int, error: Exception) -> None:
         """Ends a request with an error."""
-        if isinstance(error, FsganError):
-            self.send(protocol.ErrorEvent(number, type(error).__name__, error.exit_code, str(error)))
-            return
-        message = f"internal error, {type(error).__name__}: {error}; the worker's log says where"
-        self.send(protocol.ErrorEvent(number, protocol.INTERNAL_ERROR, 1, message))
+        known = explain_exception(error, ["worker"])
+        self.send(protocol.ErrorEvent(number, type(known).__name__, known.exit_code, str(known)))
 
     def send_log(self, record: logging.LogRecord) -> None:
         """Sends a log record, if the client wants its level."""

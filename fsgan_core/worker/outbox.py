@@ -7,7 +7,7 @@ import os
 import threading
 from collections import deque
 
-from fsgan_core.contract.errors import ProtocolError
+from fsgan_core.contract.errors import InternalError, ProtocolError
 from fsgan_core.contract.protocol import DROPPABLE_EVENTS, FINAL_EVENTS, ErrorEvent, ProgressEvent, ProtocolEvent
 
 __all__ = ["Outbox"]
@@ -87,6 +87,6 @@ def _encode_event(event: ProtocolEvent) -> bytes:
         return event.to_line()
     except ProtocolError as error:
         log.error("%s", error)
-        return (
-            ErrorEvent(event.id, "InternalError", 1, str(error)).to_line() if isinstance(event, FINAL_EVENTS) else b""
-        )
+        if not isinstance(event, FINAL_EVENTS):
+            return b""
+        return ErrorEvent(event.id, InternalError.__name__, InternalError.exit_code, str(error)).to_line()

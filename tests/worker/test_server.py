@@ -210,7 +210,7 @@ class TestErrors:
         [
             (PlateError("no such plate"), "PlateError", 2),
             (MemoryError(), "MachineError", 3),
-            (ZeroDivisionError("division"), "InternalError", 1),
+            (ZeroDivisionError("division"), "InternalError", 4),
         ],
     )
     def test_never_end_the_worker(self, talk: Callable[..., Talk], error: Exception, kind: str, code: int) -> None:

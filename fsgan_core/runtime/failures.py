@@ -1,4 +1,4 @@
-"""Turn errors that nobody foresaw into one line for the person and a log file for us."""
+"""Turns errors that nobody foresaw into one line for the person and a log file for us."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ MEMORY_MESSAGES = ("can't allocate memory", "insufficient memory", "bad_alloc", 
 
 
 def explain_exception(error: BaseException, arguments: Sequence[str]) -> FsganError:
-    """Convert any error to one that can be shown.
+    """Converts any error to one that can be shown.
 
     Args:
         error: The error.
-        arguments: The command's arguments, for the log.
+        arguments: The command's arguments, or what else says what was done, for the log.
     """
     if isinstance(error, FsganError):
         return error
@@ -59,7 +59,7 @@ def explain_exception(error: BaseException, arguments: Sequence[str]) -> FsganEr
 
 
 def write_fault_log(error: BaseException, arguments: Sequence[str]) -> Path | None:
-    """Write the details of an error to a new file, and return its path; None if no file can be written."""
+    """Writes the details of an error to a new file, and returns its path; None if no file can be written."""
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(4)}.log"
     text = "\n".join(
         [
@@ -87,6 +87,7 @@ def _find_faults_folder() -> Path:
 
 
 def print_error(text: str) -> None:
-    """Print an error on standard error, if there still is one."""
-    with contextlib.suppress(OSError, ValueError):
-        print(text, file=sys.stderr, flush=True)
+    """Prints an error on standard error, if there still is one."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # full, closed, or none at all
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
