@@ -23,6 +23,7 @@ _BRACKET_STEPS = [(byte in b"[{") - (byte in b"]}") for byte in range(256)]
 _NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 # What may hold brackets without meaning: strings and comments.
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"|\'[^\'\n]*\'|#[^\n]*', re.DOTALL)
+_LONG_INTEGER = re.compile(rf"(?<![\w.])\d[\d_]{{{MAX_DIGITS},}}(?![\w.])")
 _NAME = r"""(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*"""
 _LONG_KEY = re.compile(rf"(?:^|[{{\[,])[ \t]*(?:{_NAME}\.[ \t]*){{{MAX_DEPTH}}}", re.MULTILINE)
 
@@ -56,6 +57,8 @@ def parse_toml(text: str) -> Mapping[str, Any]:
     _check_depth(text)
     if _LONG_KEY.search(text):
         raise ValueError(f"a key has more than {MAX_DEPTH} names")
+    if _LONG_INTEGER.search(_QUOTED.sub("", text)):
+        raise ValueError(f"a number has more than {MAX_DIGITS} digits")
     try:
         data: Mapping[str, Any] = import_module("tomllib").loads(text)
     except RecursionError:
