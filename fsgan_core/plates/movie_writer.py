@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -90,7 +91,7 @@ def write_movie(
             log.info("the video encoder %s does not work here", codec.name)
             continue
         final = path.with_suffix(codec.suffix)
-        temporary = final.with_name(f".{final.stem}.{os.getpid()}.tmp{codec.suffix}")
+        temporary = final.with_name(f".{final.stem}.{os.getpid()}.{secrets.token_hex(8)}.tmp{codec.suffix}")
         try:
             _encode(chain([first], stream), temporary, rate, codec, metadata or {}, final)
             temporary.replace(final)
