@@ -55,6 +55,7 @@ SAME_PERSON_DISTANCE = 0.6
 """dlib's own limit for two descriptors of one person; source frames farther from the others are left out."""
 _CROP_SCALE = 3.8  # box sides; side of the part of the picture that is converted to sRGB
 _MIN_CROP_SCALE = 3.25  # box sides around the face that this part must keep, so that no metric sees its border
+_UNCHANGED_SHARE = 1e-3  # of the face's pixels; half floats may move a very saturated one by more than a step of 255
 _MOVIE_TOLERANCE = 0.5 / 255.0  # half an 8-bit step: a movie's own rounding
 _CONVERTED_TOLERANCE = (2.0**-9, 1e-5)  # share of the value, plus a constant: two steps of half float
 
@@ -222,7 +223,7 @@ def evaluate(
     step = min((b - a for a, b in pairwise(chosen)), default=1)
     rows = [row for _, row in compute_metrics(measurer.measure_pairs(), descriptors, step)]
     values = {name: np.array([row[name] for row in rows]) for name in (*METRIC_NAMES, *EXTRA_METRIC_NAMES)}
-    unchanged = tuple(frame for frame, row in zip(chosen, rows, strict=True) if row["replaced"] == 0.0)
+    unchanged = tuple(frame for frame, row in zip(chosen, rows, strict=True) if row["replaced"] <= _UNCHANGED_SHARE)
     return Evaluation(
         source=tuple(clip.path for clip in clips),
         target=target.path,

@@ -417,7 +417,9 @@ def _compute_frame_metrics(
     shown, wanted = _crop_region(now.result, corner, region), _crop_region(now.target, corner, region)
     if shown is None or wanted is None:
         return row
-    row["replaced"] = float((shown != wanted).any(axis=2)[region].mean())
+    # Half floats of a result move a value between two steps of 255 to one or the other.
+    is_replaced = np.any(np.maximum(shown, wanted) - np.minimum(shown, wanted) > 1, axis=2, keepdims=True)[..., 0]
+    row["replaced"] = float(is_replaced[region].mean())
     ratio = compute_sharpness(compute_luma(shown), region) / max(
         compute_sharpness(compute_luma(wanted), region), _MIN_VARIANCE
     )

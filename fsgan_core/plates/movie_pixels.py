@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -63,6 +64,9 @@ _PLANAR_NAME = re.compile(r"(yuva?\d{3}p|gbra?p|gray)((9|10|12|14|16)le|f32le)?|
 _SUBSAMPLINGS = {(1, 1): "444", (2, 1): "422", (2, 2): "420", (1, 2): "440", (4, 1): "411", (4, 4): "410"}
 # Depths of yuva formats, by subsampling.
 _ALPHA_DEPTHS = {"420": (8, 9, 10, 16), "422": (8, 9, 10, 12, 16), "444": (8, 9, 10, 12, 16)}
+
+
+_STRIP_ROWS = 64
 
 
 @dataclass(frozen=True)
@@ -185,19 +189,28 @@ def convert_to_rgb(
     if name.startswith("gbr"):
         for channel, index in enumerate((2, 0, 1)):
             np.multiply(planes[index], unit, out=pixels[..., channel])
-    else:
+    elif len(planes) == 1:
         luma = planes[0] * unit if kind == "float" else _scale_luma(planes[0], bits, colour.is_full_range)
-        if len(planes) == 1:
-            pixels[...] = luma[..., None]
-        else:
-            cb, cr = (
-                _upsample_chroma(_scale_chroma(plane, bits, colour.is_full_range), luma.shape, colour, by_field)
-                for plane in planes[1:3]
-            )
-            _apply_matrix(luma, cb, cr, colour.matrix, pixels)
+        pixels[...] = luma[..., None]
+    else:
+        _convert_ycbcr(planes, bits, colour, by_field, pixels)
     if alpha:
         np.multiply(planes[3], unit, out=pixels[..., 3])
     return pixels, RGBA if alpha else RGB, kind
+
+
+def _convert_ycbcr(planes: Sequence[AnyArray], bits: int, colour: FrameColour, by_field: bool, pixels: Image) -> None:
+    """Fills R, G and B of `pixels`, strip by strip, so that what is computed stays in the processor's cache."""
+    height, width = pixels.shape[:2]
+    cb, cr = (
+        _upsample_columns(_scale_chroma(plane, bits, colour.is_full_range), width, colour.chroma_x)
+        for plane in planes[1:3]
+    )
+    rows = _ChromaRows(height, cb.shape[0], colour.chroma_y, by_field)
+    for begin in range(0, height, _STRIP_ROWS):
+        strip = slice(begin, min(begin + _STRIP_ROWS, height))
+        luma = _scale_luma(planes[0][strip], bits, colour.is_full_range)
+        _apply_matrix(luma, rows.interpolate(cb, strip), rows.interpolate(cr, strip), colour.matrix, pixels[strip])
 
 
 def _read_plane(frame: VideoFrame, index: int, kind: str) -> AnyArray:
@@ -226,45 +239,62 @@ def _scale_chroma(plane: AnyArray, bits: int, is_full_range: bool) -> Plane:
     return chroma
 
 
-def _upsample_chroma(chroma: Plane, shape: tuple[int, ...], colour: FrameColour, by_field: bool) -> Plane:
-    """Interpolates chroma linearly at the luma samples, (height, width)."""
-    height, width = shape
-    across, down = math.ceil(width / chroma.shape[1]), math.ceil(height / chroma.shape[0])
-    if across > 1:
-        chroma = _upsample_columns(chroma, across, colour.chroma_x)[:, :width]
-    if down == 1:
+def _upsample_columns(chroma: Plane, width: int, siting: float) -> Plane:
+    """Interpolates between columns, whose first lies at column `siting` of the result."""
+    count = chroma.shape[1]
+    factor = math.ceil(width / count)
+    if factor == 1:
         return chroma
-    if not by_field:
-        return _upsample_rows(chroma, down, colour.chroma_y)[:height]
-    # The rows of chroma of a field are a quarter of its rows above or below the middle (H.262, figure 6-2).
-    woven = np.empty((chroma.shape[0] * down, chroma.shape[1]), np.float32)
-    for field, siting in enumerate((0.25, 0.75)):
-        rows = _upsample_rows(chroma[field::2], down, siting)
-        woven[field::2] = rows[: len(woven[field::2])]
-    return woven[:height]
-
-
-def _upsample_columns(chroma: Plane, factor: int, siting: float) -> Plane:
-    return np.ascontiguousarray(_upsample_rows(chroma.T, factor, siting).T)
-
-
-def _upsample_rows(chroma: Plane, factor: int, siting: float) -> Plane:
-    """Interpolates between rows, whose first lies at row `siting` of the result; rows outside are the nearest one."""
-    count = chroma.shape[0]
-    result = np.empty((count * factor, chroma.shape[1]), np.float32)
-    padded = np.concatenate([chroma[:1], chroma, chroma[-1:]])
+    result = np.empty((chroma.shape[0], count * factor), np.float32)
+    padded = np.concatenate([chroma[:, :1], chroma, chroma[:, -1:]], axis=1)
     for phase in range(factor):
         place = (phase - siting) / factor
         first = math.floor(place)
         weight = np.float32(place - first)
-        above, below = padded[1 + first : 1 + first + count], padded[2 + first : 2 + first + count]
-        rows = result[phase::factor]
-        if weight == 0.0:
-            rows[...] = above
+        left = padded[:, 1 + first : 1 + first + count]
+        if weight != 0.0:
+            left = left * (np.float32(1.0) - weight) + padded[:, 2 + first : 2 + first + count] * weight
+        result[:, phase::factor] = left
+    return result[:, :width]
+
+
+class _ChromaRows:
+    """Interpolates chroma at rows of luma. Rows outside the plane are those of its edge.
+
+    Args:
+        height: Rows of luma.
+        count: Rows of chroma.
+        siting: Row of luma at which the first row of chroma lies.
+        by_field: Whether even and odd rows are fields of their own.
+    """
+
+    def __init__(self, height: int, count: int, siting: float, by_field: bool) -> None:
+        factor = math.ceil(height / count)
+        rows = np.arange(height)
+        self._is_whole = factor == 1
+        if by_field and not self._is_whole:
+            # The chroma of a field lies a quarter of its rows above or below the middle (H.262, figure 6-2).
+            field = rows % 2
+            place = (rows // 2 - np.where(field == 0, 0.25, 0.75)) / factor
+            last = (count - 1 - field) // 2
         else:
-            np.multiply(above, np.float32(1.0) - weight, out=rows)
-            rows += below * weight
-    return result
+            field, place, last = np.zeros_like(rows), (rows - siting) / factor, np.full_like(rows, count - 1)
+        first = np.floor(place).astype(np.intp)
+        step = 2 if by_field and not self._is_whole else 1
+        self._weights = (place - first).astype(np.float32)[:, None]
+        self._above = np.clip(first, 0, last) * step + field
+        self._below = np.clip(first + 1, 0, last) * step + field
+
+    def interpolate(self, chroma: Plane, strip: slice) -> Plane:
+        """Gives the chroma of some rows of luma, as a new array."""
+        if self._is_whole:
+            return chroma[strip].copy()
+        result: Plane = chroma[self._above[strip]]
+        difference = chroma[self._below[strip]]
+        difference -= result
+        difference *= self._weights[strip]
+        result += difference
+        return result
 
 
 def _apply_matrix(luma: Plane, cb: Plane, cr: Plane, code: MatrixCode, pixels: Image) -> None:

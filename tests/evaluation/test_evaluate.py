@@ -18,8 +18,10 @@ from fsgan_core.evaluation.evaluate import Evaluation, evaluate
 from fsgan_core.plates.colour import ColourConfig, open_config
 from fsgan_core.plates.exr_writer import write_exr
 from fsgan_core.plates.image_reader import read_image
+from fsgan_core.plates.movie import Movie
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.runtime.events import Event
+from tests.plates.movies import encode, make_rgb
 from tests.small_shot import Small
 
 Change = Callable[[Plate, int], Plate]
@@ -161,16 +163,16 @@ class TestOutside:
         assert found.outside_total > 1000
 
     def test_target_a_movie_result_exr(self, bench: Bench, grace_hopper: np.ndarray) -> None:
+        pictures = (
+            cv2.resize(np.roll(grace_hopper, shift * 2, axis=1), (256, 300), interpolation=cv2.INTER_AREA)
+            for shift in range(3)
+        )
         path = bench.folder / "target.avi"
-        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 24, (256, 300))
-        for shift in range(3):
-            small = cv2.resize(np.roll(grace_hopper, shift * 2, axis=1), (256, 300), interpolation=cv2.INTER_AREA)
-            writer.write(np.ascontiguousarray(small[..., ::-1]))
-        writer.release()
-        capture = cv2.VideoCapture(str(path))
+        encode(path, (make_rgb(picture, "yuvj420p") for picture in pictures), "mjpeg", "yuvj420p", rate=24)
+        movie = Movie(path)
         linear = bench.config.scene_linear
         for frame in (1, 2, 3):
-            picture = capture.read()[1][..., ::-1].astype(np.float32) / 255
+            picture = movie.read(frame).pixels
             window = Window(0, 0, 256, 300)
             plate = Plate(
                 bench.config.convert(picture, "sRGB", linear),
@@ -184,8 +186,8 @@ class TestOutside:
         result = Clip(str(bench.folder / "swap.####.exr"))
         found = evaluate(bench.source, Clip(str(path)), result, config=bench.config, cache=bench.kept)
         assert found.exact and found.outside_total == 0
-        assert found.unchanged == (1, 2, 3)  # 8-bit values come back through half floats
-        assert found.means["landmarks"] == 0.0
+        assert found.unchanged == (1, 2, 3)
+        assert found.means["landmarks"] < 1e-3
 
     def test_third_colour_space_has_a_tolerance(self, bench: Bench) -> None:
         def change(plate: Plate, frame: int) -> Plate:
