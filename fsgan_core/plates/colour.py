@@ -71,11 +71,12 @@ def open_config(text: str = "") -> ColourConfig:
     try:
         config = ocio.Config.CreateFromFile(wanted)
         config.validate()
-    except OCIO_ERRORS as error:
+        name = config.getName() or Path(wanted).name
+    except (*OCIO_ERRORS, UnicodeDecodeError) as error:
         hint = f" Built-in configs: {', '.join(builtin)}." if wanted.startswith("ocio://") else ""
         raise ColourError(f"OCIO config '{wanted}' cannot be used: {error} {remedy}{hint}") from error
     archive = Path(wanted) if wanted.lower().endswith(_ARCHIVE_SUFFIX) else None
-    return ColourConfig(config, config.getName() or Path(wanted).name, archive)
+    return ColourConfig(config, name, archive)
 
 
 class ColourConfig:
