@@ -22,6 +22,7 @@ from fsgan_core.contract.view_grid import VIEW_SPARE, VIEW_USED, format_pose
 from fsgan_core.faces.appearance import AppearanceMap
 from fsgan_core.faces.landmarkers.landmarks import measure_mouth_opening
 from fsgan_core.faces.track import Face
+from fsgan_core.plates.colour import ColourConfig
 from fsgan_core.plates.plate import Window
 from fsgan_core.plates.sequence import format_frames, select_frames
 from fsgan_core.render.scene import JobScenes, SourceClip
@@ -205,7 +206,7 @@ def make_view_map(
             except (NoFaceError, ParameterError) as error:
                 problem = problem or str(error)
                 faces = {frame: scenes(frame).faces[frame] for frame in wanted if frame in scenes(frame).faces}
-    shown = _make_pictures(clips, chosen, relay_event) if pictures else {}
+    shown = _make_pictures(inputs.config, clips, chosen, relay_event) if pictures else {}
     parts = _sum_view_parts(plan)
     views = tuple(
         _make_map_view(ref, one, clips[ref.clip].performer, names, parts.get(ref, (0, 0.0)), shown.get(ref, ""))
@@ -337,7 +338,7 @@ def _find_missing_angles(
 
 
 def _make_pictures(
-    clips: Sequence[SourceClip], chosen: Mapping[ViewRef, ViewChoice], on_event: EventListener
+    config: ColourConfig, clips: Sequence[SourceClip], chosen: Mapping[ViewRef, ViewChoice], on_event: EventListener
 ) -> dict[ViewRef, str]:
     """Small pictures of all views that a person may choose from; one that cannot be made is logged and left out."""
     wanted = [(ref, one.face) for ref, one in chosen.items() if one.state != VIEW_SPARE]
@@ -345,7 +346,7 @@ def _make_pictures(
     for done, (ref, face) in enumerate(wanted, start=1):
         clip = clips[ref.clip]
         try:
-            path = _compute_picture_path(clip, face)
+            path = _compute_picture_path(config, clip, face)
             if not path.is_file():
                 _make_picture(clip, face, path)
                 on_event(Event("views", clip.clip_input.name, done, len(wanted), ref.frame))
@@ -355,7 +356,7 @@ def _make_pictures(
     return found
 
 
-def _compute_picture_path(clip: SourceClip, face: Face) -> Path:
+def _compute_picture_path(config: ColourConfig, clip: SourceClip, face: Face) -> Path:
     """Computes the path of the face's PNG in the cache from everything that decides its pixels. Raises PlateError."""
     x, y, width, height = (round(float(value), 2) for value in face.box)
     key = compute_digest(
@@ -365,6 +366,7 @@ def _compute_picture_path(clip: SourceClip, face: Face) -> Path:
         (x, y, width, height),
         clip.exposure,
         clip.codec.space,
+        config.compute_digest(clip.codec.space),
         PICTURE_SIDE,
         PICTURE_MARGIN,
     )

@@ -128,6 +128,13 @@ class TestMemory:
         np.save(tmp_path / "ab" / "ab.npy", np.zeros(5))
         assert np.array_equal(FaceGauge(tmp_path).recall_or_measure("ab", lambda: np.ones(267)), np.ones(267))
 
+    def test_a_changed_bit_is_measured_again(self, tmp_path: Path) -> None:
+        FaceGauge(tmp_path).recall_or_measure("ab", lambda: np.ones(267))
+        content = bytearray((tmp_path / "ab" / "ab.npy").read_bytes())
+        content[1000] ^= 1
+        (tmp_path / "ab" / "ab.npy").write_bytes(content)
+        assert np.array_equal(FaceGauge(tmp_path).recall_or_measure("ab", lambda: np.zeros(267)), np.zeros(267))
+
     def test_folder_that_cannot_be_written(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         (tmp_path / "file").write_text("in the way")
         gauge = FaceGauge(tmp_path / "file")

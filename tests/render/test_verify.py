@@ -17,7 +17,7 @@ from fsgan_core.contract.errors import InputError, PlateError
 from fsgan_core.contract.layers import META_CHECKSUM, META_SYNTHETIC
 from fsgan_core.plates.exr_checksum import find_damage, find_obvious_damage
 from fsgan_core.plates.exr_header import find_value
-from fsgan_core.plates.exr_writer import write_exr
+from fsgan_core.plates.exr_writer import PartRef, write_exr
 from fsgan_core.plates.image_reader import read_header, read_image
 from fsgan_core.render.frame_status import compute_frame_states
 from fsgan_core.render.pipeline import RenderJob, render_shot
@@ -104,12 +104,43 @@ def zero_the_table(path: Path) -> None:
 
 
 @pytest.mark.parametrize("compression", ["none", "rle", "zips", "zip", "piz", "pxr24", "b44", "b44a", "dwaa", "dwab"])
-def test_every_compression_and_several_parts(rendered: Path, tmp_path: Path, compression: str) -> None:
+def test_every_compression(rendered: Path, tmp_path: Path, compression: str) -> None:
     plate = read_image(rendered / "swap.0001.exr")
     path = tmp_path / "a.exr"
     write_exr(path, plate, compression=compression)
     assert find_obvious_damage(path) == find_damage(path) == ""
     assert META_CHECKSUM not in read_header(path).metadata, "never copied to another file"
+
+
+@pytest.mark.parametrize("folder", ["tracks", "covered", "atlases"])
+def test_a_changed_byte_in_the_cache_changes_no_pixel(
+    small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, folder: str
+) -> None:
+    """A digit of a track, of a measured share, or a bit of an atlas: the file is made again."""
+    monkeypatch.setenv("FSGAN_CACHE", str(tmp_path / "cache"))
+    shot = small.shot(tmp_path / "out", "1")
+    shot = replace(shot, source=(replace(shot.source[0], track=""),))
+    render_shot(shot)
+    before = (tmp_path / "out" / "swap.0001.exr").read_bytes()
+    files = [path for path in (tmp_path / "cache" / folder).iterdir() if path.suffix in (".json", ".txt", ".exr")]
+    assert files
+    for path in files:
+        content = bytearray(path.read_bytes())
+        digits = [place for place in range(len(content)) if content[place : place + 1].isdigit()]
+        content[digits[len(digits) // 2]] ^= 1
+        path.write_bytes(content)
+    assert render_shot(shot, force=True).list_frames("rendered") == (1,)
+    assert (tmp_path / "out" / "swap.0001.exr").read_bytes() == before
+    assert "not what was written" in caplog.text
+
+
+def test_several_parts(rendered: Path, tmp_path: Path) -> None:
+    plate = read_image(rendered / "swap.0001.exr")
+    other = PartRef(rendered / "swap.0001.exr", 0, "")
+    write_exr(tmp_path / "a.exr", replace(plate, metadata={**plate.metadata, "name": "ours"}), other_parts=[other])
+    assert find_obvious_damage(tmp_path / "a.exr") == find_damage(tmp_path / "a.exr") == ""
+    cut_in_half(tmp_path / "a.exr")
+    assert find_obvious_damage(tmp_path / "a.exr") and find_damage(tmp_path / "a.exr")
 
 
 class TestCommand:
