@@ -129,13 +129,14 @@ def reenact(
     picture = combine_views(pictures, width * DETAIL_SIZE, aspect)
     alpha = sum(w.matte * weight.detail for w, weight in warped)
     alpha = np.clip(alpha, 0, 1).astype(np.float32)
-    picture = close_lids(picture, alpha, plate, own, goal, measure_view_openings(plan, views), region, aspect)
+    openings = measure_view_openings(plan, views)
+    picture = close_lids(picture, alpha, plate, own, goal, openings, region, aspect)
     leading = views[max(plan.views, key=lambda w: w.detail).view]
     if params.eyes == "source":
         eyes = set_eyes(make_view_picture(leading), lead.places, own, goal, region, aspect, alpha.shape)
         picture = picture + eyes.matte[..., None] * (eyes.picture - picture)
         alpha = np.maximum(alpha, eyes.matte)
-    kept = keep_openings(plate, own, goal, region, aspect, params, 1 - plan.inner_mouth, iris_gain)
+    kept = keep_openings(plate, own, goal, region, aspect, params, 1 - plan.inner_mouth, iris_gain, openings)
     kept = replace(kept, matte=kept.matte * measure_seen(alpha, SEEN_SIGMA * width, aspect))
     picture = picture + kept.matte[..., None] * (kept.picture - picture)
     alpha = np.maximum(alpha, kept.matte)
@@ -195,6 +196,7 @@ def keep_openings(
     params: ReenactParams,
     mouth: float,
     iris_gain: Vector | None,
+    view_openings: Vector | None = None,
 ) -> EyePicture:
     """Takes what the new face keeps of the target: its eyeballs by `reenact.eyes`, and its inner mouth.
 
@@ -207,10 +209,11 @@ def keep_openings(
         params: Settings of the reenact stage.
         mouth: How much of the inner mouth is kept, 0..1.
         iris_gain: (3,) linear (`iris.compute_iris_gain`).
+        view_openings: As for `eyes.keep_eyes`.
     """
     picture, matte = plate, np.zeros(plate.shape[:2], np.float32)
     if params.eyes == "target":
-        eyes = keep_eyes(plate, own, goal, region, aspect, iris_gain)
+        eyes = keep_eyes(plate, own, goal, region, aspect, iris_gain, view_openings)
         picture, matte = eyes.picture, eyes.matte
     if mouth > 0:
         lips = keep_mouth(plate, own, goal, region, aspect)

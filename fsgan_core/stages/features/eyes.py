@@ -50,6 +50,8 @@ from fsgan_core.stages.warp import sample_picture
 EYE_MARGIN = 0.9  # of the window around an eye
 FEATHER = 0.05  # from the lids inwards, over which the eyeball appears: it never covers the lashes
 MIN_FEATHER = 1.0  # pixels
+LASH_WIDTH = 0.06  # from the lids outwards
+STRETCHED_RANGE = (0.15, 0.45)  # how much less open a view's eye is, as a share, at which its lashes are stretched
 SHUT_OPENING, SHOWN_OPENING = 0.05, 0.11  # an eyeball is hidden up to the one, shown from the other on
 
 # The source's eyeball.
@@ -81,7 +83,13 @@ class EyePicture:
 
 
 def keep_eyes(
-    plate: Image, target: Mesh, goal: Mesh, region: Window, aspect: float, gain: Vector | None = None
+    plate: Image,
+    target: Mesh,
+    goal: Mesh,
+    region: Window,
+    aspect: float,
+    gain: Vector | None = None,
+    view_openings: Vector | None = None,
 ) -> EyePicture:
     """Takes the target's own eyeballs out of the plate, moved along with the lids and tinted.
 
@@ -92,13 +100,17 @@ def keep_eyes(
         region: The part of the plate that the arrays cover.
         aspect: Width of a pixel over its height.
         gain: (3,) linear, of the irises (`iris.compute_iris_gain`); None leaves their colour.
+        view_openings: (2,) `openings.measure_lid_openings` of the view. Lashes of a view whose eyes are less open are
+            stretched by the warp, so the plate's own take their place. None is a view as open as the goal.
 
     Returns:
         The plate with its eyeballs moved and tinted, and a matte that is 1 inside the goal's open lids.
     """
     goal = carry_irises(goal, target)
     picture, matte = plate.copy(), np.zeros(plate.shape[:2], np.float32)
-    for eye, opening in zip(EYES, measure_lid_openings(goal, aspect), strict=True):
+    openings = measure_lid_openings(goal, aspect)
+    views = openings if view_openings is None else view_openings
+    for eye, opening, view_opening in zip(EYES, openings, views, strict=True):
         part = _open_window(goal, eye, region, aspect)
         shown = measure_shown_share(opening)
         if part is None or shown <= 0:
@@ -109,7 +121,7 @@ def keep_eyes(
         distance = measure_ring_distance(trace_ring(square_points(goal, eye.lids, aspect)), part.places)
         if gain is not None:
             crop = tint_iris(crop, part.places, distance, goal, eye, aspect, gain)
-        own = shown * draw_opening(distance, goal, eye, aspect)
+        own = shown * draw_opening(distance, goal, eye, aspect, measure_stretched_share(opening, view_opening))
         picture[part.slices] = np.where(own[..., None] > 0, crop, picture[part.slices])
         matte[part.slices] = np.maximum(matte[part.slices], own)
     return EyePicture(picture, matte)
@@ -212,17 +224,29 @@ def measure_shown_share(opening: float) -> float:
     return float(smoothstep(np.asarray((opening - SHUT_OPENING) / (SHOWN_OPENING - SHUT_OPENING))))
 
 
-def draw_opening(distance: Plane, mesh: Mesh, eye: Eye, aspect: float) -> Matte:
-    """Draws the opening of the lids: soft from the lids inwards, nothing on the lids and lashes themselves.
+def measure_stretched_share(opening: float, view_opening: float) -> float:
+    """Measures how surely a view's lashes are stretched because its eye is less open than the goal's: 0..1.
+
+    >>> measure_stretched_share(0.3, 0.29), measure_stretched_share(0.36, 0.16)
+    (0.0, 1.0)
+    """
+    less = 1 - view_opening / max(opening, 1e-6)
+    return float(smoothstep(np.asarray((less - STRETCHED_RANGE[0]) / (STRETCHED_RANGE[1] - STRETCHED_RANGE[0]))))
+
+
+def draw_opening(distance: Plane, mesh: Mesh, eye: Eye, aspect: float, lashes: float = 0.0) -> Matte:
+    """Draws the opening of the lids: soft from the lids inwards, nothing on the lids themselves.
 
     Args:
         distance: Into the opening, square pixels.
         mesh: Plate coordinates.
         eye: Which.
         aspect: Width of a pixel over its height.
+        lashes: How much of the line of lashes is taken in, 0..1.
     """
     width = measure_ring_width(square_points(mesh, eye.lids, aspect))
-    return soften_edge(distance, 0.0, max(FEATHER * width, MIN_FEATHER))
+    begin = -lashes * LASH_WIDTH * width
+    return soften_edge(distance, begin, begin + max(FEATHER * width, MIN_FEATHER))
 
 
 def _open_window(goal: Mesh, eye: Eye, region: Window, aspect: float) -> OpeningWindow | None:
