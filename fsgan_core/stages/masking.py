@@ -105,10 +105,11 @@ def measure_mattes(frame: FaceFrame, *, params: MaskParams, strictness: float = 
         small = _to_raster(vertices, region, sight.window)
         zone = draw_beard_zone(small, sight.window, sight.face_width)
         other = other * (1 - np.float32(measure_beard(other, small, sight.outline)) * zone)
-    other = apply_guided_filter(other, sight.rgb, np.clip(display, 0, 1), max(2, round(0.03 * sight.face_width)), 1e-4)
+    radius = max(MIN_GUIDE_RADIUS, round(GUIDE_RADIUS * sight.face_width))
+    other = apply_guided_filter(other, sight.rgb, np.clip(display, 0, 1), radius, GUIDE_EPSILON)
     above = np.asarray(cv2.resize(above, (region.width, region.height), interpolation=cv2.INTER_LINEAR))
 
-    near = cv2.GaussianBlur(hull, (0, 0), max(1.0, 0.03 * width)) > 0.02  # behind the head, anything is unlike skin
+    near = cv2.GaussianBlur(hull, (0, 0), max(1.0, NEAR_SIGMA * width)) > NEAR_LIMIT  # behind the head, anything is unlike skin
     hair = np.clip(other * above, 0, 1) * inside * near
     occlusion = np.clip(other * (1 - above), 0, 1) * hull
     if stems is not None:

@@ -32,15 +32,12 @@ GRID_POINTS = 97  # the map is computed on so many points a side, and interpolat
 MAP_STIFFNESS = 1e-6  # of the spline: irons out the noise of single vertices
 
 # How much a view counts at a place.
-FULL_DENSITY = 0.7  # of the densest view's pixels per texel, from which on a view counts fully
-DENSITY_FLOOR = 0.05  # pixels per texel: the least that counts
 DETAIL_POWER = 3  # of the weight: fine detail comes from few views, light from all
 DETAIL_SIZE = 0.012  # of the atlas: finer is detail
 EDGE_SIZE = 0.01  # of the atlas: what lies this near to something hidden is trusted less
 
 # Leaving out what differs from view to view.
 ROBUST_SIZE = 256  # texels: raster on which views are compared
-ROBUST_ROUNDS = 4
 OUTLIER_UNIT = 0.06  # perceptual steps of difference at which a view counts half
 LIGHT_SIZE = 96  # texels: raster on which light is fitted
 LIGHT_ROUNDS = 3
