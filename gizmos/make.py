@@ -40,6 +40,7 @@ from panel_knobs import (  # noqa: E402
     make_network_knobs,
     make_offset_knobs,
     make_output_knobs,
+    make_preset_knobs,
     make_render_knobs,
     make_report_knobs,
     make_tab,
@@ -180,6 +181,7 @@ def make_stage(
     knobs = (
         make_tab(f"{stage_name}_tab", title),
         *make_render_knobs(),
+        *make_preset_knobs(),
         *make_engine_knobs(stage_name),
         *add_atlas_button(make_stage_knobs(stage_name, exclude=("engine",), group="")),
         *views,
@@ -197,6 +199,7 @@ def make_blend() -> Gizmo:
         make_tab("blend_tab", "Blend"),
         *make_render_knobs(),
         *MIXING_KNOBS,
+        *make_preset_knobs(),
         *make_engine_knobs("blend"),
         *make_stage_knobs("blend", exclude=("engine", "mix"), group=""),
         *make_network_knobs("blend"),
@@ -240,7 +243,11 @@ def make_swap() -> Gizmo:
     """All four stages, connected; its knobs link to theirs."""
     inputs = ("target", "source", "holdout", "mask")
     made = {gizmo.name: gizmo for gizmo in (REENACT_GIZMO, MASK_GIZMO, INPAINT_GIZMO, make_blend())}
-    knobs: list[NukeKnob] = [make_tab("swap_tab", "Swap"), *make_render_knobs(range_help=SWAP_RANGE_HELP)]
+    knobs: list[NukeKnob] = [
+        make_tab("swap_tab", "Swap"),
+        *make_render_knobs(range_help=SWAP_RANGE_HELP),
+        *make_preset_knobs(),
+    ]
     links: list[NukeKnob] = []
     for name, gizmo in made.items():
         inner = name.partition("_")[2]

@@ -85,6 +85,28 @@ def make_engine_knobs(stage: str) -> list[NukeKnob]:
     ]
 
 
+def make_preset_knobs() -> list[NukeKnob]:
+    """The name of the preset that the node started from, and the menu of presets."""
+    return [
+        NukeKnob(
+            "preset",
+            STRING,
+            "preset",
+            "Name or file of the preset that comes first; the knobs come after it. Every frame's metadata names it, "
+            "and what was changed.",
+        ),
+        NukeKnob(
+            "preset_menu",
+            ENUM,
+            "",
+            "Presets of this installation and of the studio. Choosing one sets its knobs on this node. as-published "
+            "gives the result of the authors' program.",
+            items=("none",),
+            flags=("-STARTLINE", "+DO_NOT_WRITE"),
+        ),
+    ]
+
+
 def make_weights_menu(name: str = "network_menu") -> NukeKnob:
     """The menu of installed weights."""
     return NukeKnob(

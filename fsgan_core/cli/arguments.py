@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from pathlib import Path
 
 from fsgan_core.contract.errors import InputError
 from fsgan_core.contract.shot import Clip, Stages
@@ -68,5 +69,6 @@ def make_stages(options: Namespace, base: Stages | None = None) -> Stages:
         settings["output.layers"] = options.layers
     stages = base or Stages()
     if getattr(options, "stage_preset", ""):
-        stages = stages.with_preset(options.stage_preset)
+        name = options.stage_preset
+        stages = stages.with_preset(str(Path(name).absolute()) if name.endswith(".toml") else name)
     return stages.with_settings(settings)

@@ -40,16 +40,20 @@ def load_shot(path: Path | str) -> Shot:
         raise ShotError(f"there is no shot file {path}") from None
     except (OSError, ValueError) as error:
         raise ShotError(f"cannot read the shot file {path}: {error}") from error
+    folder = path.absolute().parent
     try:
-        shot = parse_shot(text)
+        shot = parse_shot(text, folder)
     except FsganError as error:
         raise type(error)(f"{path}: {error}") from error
-    folder = path.absolute().parent
     return _map_paths(shot, lambda given: given if _is_absolute(given) else os.path.normpath(folder / given))
 
 
-def parse_shot(text: str) -> Shot:
+def parse_shot(text: str, folder: Path | None = None) -> Shot:
     r"""Parses TOML text as a shot; paths stay as they are written.
+
+    Args:
+        text: The text.
+        folder: Where the file of a preset is looked for if its path is relative; None is the working directory.
 
     Raises:
         ShotError: The text is not TOML, or its keys are unknown or contradictory.
@@ -63,6 +67,11 @@ def parse_shot(text: str) -> Shot:
         data = parse_toml(text)
     except ValueError as error:
         raise ShotError(f"this is not TOML: {error}") from error
+    stages = data.get("stages")
+    if folder is not None and isinstance(stages, dict):
+        preset = str(stages.get("preset", ""))
+        if preset.endswith(".toml") and not _is_absolute(preset):
+            data = {**data, "stages": {**stages, "preset": os.path.normpath(folder / preset)}}
     return Shot.from_dict(data)
 
 
@@ -109,8 +118,6 @@ def _map_paths(shot: Shot, change: Callable[[str], str]) -> Shot:
     if stages.analyse.person_reference:
         reference = change(stages.analyse.person_reference)
         stages = replace(stages, analyse=stages.analyse.replace(person_reference=reference))
-    if stages.preset.endswith(".toml"):
-        stages = replace(stages, preset=change(stages.preset))
     config = stages.colour.config
     if config and "://" not in config:
         stages = replace(stages, colour=stages.colour.replace(config=change(config)))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fsgan_core.clips.presets import describe_preset
 from fsgan_core.contract.safe_text import escape_line
 from fsgan_core.contract.shot import Shot
 from fsgan_core.evaluation.evaluate import Evaluation
@@ -79,11 +80,13 @@ def make_render_page(
         changed = [
             (f"{stage}.{name}", _format_value(value))
             for stage, values in shot.to_dict().get("stages", {}).items()
+            if isinstance(values, dict)
             for name, value in values.items()
         ]
+        base = "the preset" if shot.stages.preset else "their defaults"
         sections.append(
             PageSection(
-                "Settings that differ from their defaults",
+                f"Settings that differ from {base}",
                 () if changed else ("none",),
                 (("parameter", "value"), *changed) if changed else (),
             )
@@ -114,6 +117,8 @@ def _make_summary_section(result: RenderResult, shot: Shot | None) -> PageSectio
     rows = [("", "")]
     if shot is not None:
         rows += [("source", ", ".join(clip.path for clip in shot.source)), ("target", shot.target.path)]
+        if shot.stages.preset:
+            rows.append(("preset", describe_preset(shot.stages)))
     numbers = [report.frame for report in result.frames]
     rows += [("result", result.output), ("frames", f"{format_frames(numbers)} ({len(numbers)})")]
     names = {

@@ -214,6 +214,7 @@ class RequestHandler:
     def _answer_describe(
         self, request: protocol.DescribeRequest, on_event: EventListener, is_cancelled: CancelCheck
     ) -> dict[str, Any]:
+        from fsgan_core.clips.presets import list_presets
         from fsgan_core.contract.licences import is_allowed
         from fsgan_core.networks.weights.catalogue import list_present_weights, load_catalogue
         from fsgan_core.render.engines import ENGINES, describe_missing, find_auto_engine
@@ -244,6 +245,9 @@ class RequestHandler:
                 }
                 for weight in weights
             ],
+            "presets": {
+                preset.name: {"summary": preset.summary, "settings": dict(preset.settings)} for preset in list_presets()
+            },
             "devices": list(list_devices()),
             "device": choose_device(self._device),
         }

@@ -11,7 +11,7 @@ import nuke
 
 from fsgan_core.contract.errors import InputError
 from fsgan_core.contract.stage_graph import INPUT_STAGES, NODE_STAGES, NODES
-from fsgan_nuke import graph, offsets, paths, stereo
+from fsgan_nuke import graph, offsets, paths, presets_menu, stereo
 from fsgan_nuke.colour import ProjectColour, read_project_colour, read_space
 from fsgan_nuke.host import use_full_size
 from fsgan_nuke.knobs import read_stage_params
@@ -170,7 +170,7 @@ def _check_own_output(node: Any, output: str) -> None:
 def collect_settings(node: Any, colour: ProjectColour, view: str = "") -> dict[str, Any]:
     """Collects the parameters of every stage from a node and the FSGAN nodes above it. view: as in `make_node_job`."""
     view = view or stereo.list_node_views(node)[0]
-    stages: dict[str, dict[str, Any]] = {}
+    stages: dict[str, Any] = {}
     for upstream_node in graph.iterate_render_nodes(node):
         if graph.get_node_class(upstream_node) in NODE_STAGES and upstream_node.fullName() != node.fullName():
             stages[NODE_STAGES[graph.get_node_class(upstream_node)]] = read_knobs(
@@ -183,6 +183,9 @@ def collect_settings(node: Any, colour: ProjectColour, view: str = "") -> dict[s
         stages["drive"] = read_knobs(node, "drive", view)
         stages["mask"] = read_knobs(node, "mask", view, "mask_")
     swap = graph.find_swap(node)
+    preset = presets_menu.get_preset(node if swap is None else swap)
+    if preset:
+        stages["preset"] = preset
     stages["weights"] = read_knobs(node if swap is None else graph.get_render_node(swap), "weights", view, "weights_")
     stages["output"] = read_knobs(node, "output", view)
     stages["colour"] = {"config": colour.config} if colour.config else {}

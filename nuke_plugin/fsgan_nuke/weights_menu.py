@@ -10,7 +10,7 @@ import time
 from typing import Any, Mapping
 
 from fsgan_core.contract import protocol
-from fsgan_nuke import graph
+from fsgan_nuke import graph, presets_menu
 from fsgan_nuke.client import get_shared_client
 from fsgan_nuke.host import call_later, keep_undo
 from fsgan_nuke.request import PendingRequest
@@ -81,7 +81,10 @@ def list_menus(node: Any) -> list[tuple[str, str]]:
 
 
 def apply_menu_choice(node: Any, knob: str) -> bool:
-    """Writes the choice in a menu into its `network`; returns whether `knob` is such a menu."""
+    """Writes the choice in a menu into its `network`, or a preset into the node; returns whether `knob` is a menu."""
+    if knob == presets_menu.PRESET_MENU:
+        presets_menu.apply_preset(node, next((description for _, description in _answers.values()), {}))
+        return True
     if not knob.endswith(f"network{MENU_SUFFIX}"):
         return False
     network_name = parse_network_item(str(node[knob].value()))
@@ -150,4 +153,5 @@ def _fill_knobs(node: Any, description: Mapping[str, Any]) -> None:
         note = node[f"{prefix}engine{NOTE_SUFFIX}"]
         note.setValue(short)
         note.setTooltip(tooltip)
+    presets_menu.fill_preset_menu(node, description)
     node["about"].setValue(f"FSGAN {description.get('version', '')}, networks on {description.get('device', '')}")

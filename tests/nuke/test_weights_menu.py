@@ -134,3 +134,22 @@ def test_a_swap_has_one_choice_of_licences(session: Host) -> None:
         found = node_job.collect_settings(graph.find_inner_node(swap, name), read_project_colour())
         assert found["weights"]["allow"] == "commercial"
     session.module.delete(swap)
+
+
+@pytest.mark.parametrize(("kind", "prefix"), [("FSGAN_Mask", ""), ("FSGAN_Swap", "mask_")])
+def test_a_preset_sets_the_knobs(session: Host, answer: dict[str, Any], kind: str, prefix: str) -> None:
+    from fsgan_nuke import presets_menu, weights_menu
+
+    settings = {"mask.feather": 0.25, "mask.hands": False, "mask.engine": "fsgan", "colour.as_published": True}
+    described = {**answer, "presets": {"studio": {"summary": "", "settings": settings}}}
+    node = session.module.createNode(kind)
+    weights_menu.fill_menus(node, described)
+    menu = node["preset_menu"]
+    assert list(menu.values()) == ["none", "studio"] and menu.value() == "none"
+    menu.setValue("studio")
+    presets_menu.apply_preset(node, described)
+    assert node["preset"].value() == "studio"
+    assert node[f"{prefix}feather"].value() == 0.25 and not node[f"{prefix}hands"].value()
+    assert node[f"{prefix}engine"].value() == "fsgan"
+    assert presets_menu.get_preset(node) == "studio"
+    session.module.delete(node)
