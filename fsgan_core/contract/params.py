@@ -478,6 +478,14 @@ class BlendParams(Params):
         minimum=0.0,
         maximum=1.0,
     )
+    detail: float = declare_number(
+        1.0,
+        "skin texture",
+        "How much fine skin texture (pores, grain) the face takes from the target's skin, where the source is too "
+        "small or too soft to have its own. Lower it if the skin looks too rough; 0 is off.",
+        minimum=0.0,
+        maximum=1.0,
+    )
     grain: float = declare_number(
         1.0,
         "grain match",

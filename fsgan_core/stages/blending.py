@@ -41,9 +41,9 @@ from fsgan_core.stages.image_ops import (
     unpremultiply,
 )
 from fsgan_core.stages.interface import BlendedPlate, FaceFrame
-from fsgan_core.stages.light import match_light, measure_surface
+from fsgan_core.stages.light import draw_plain_skin, match_light, measure_surface
 from fsgan_core.stages.masking import read_texture
-from fsgan_core.stages.plate_match import match_texture
+from fsgan_core.stages.plate_match import PlateSkin, match_texture
 from fsgan_core.stages.poisson import solve_membrane
 
 MIN_MATTE = 1e-7  # a smaller matte is 0, as it is in a half float, where it would say that nothing changed
@@ -88,6 +88,7 @@ class BlendInputs:
             the plate's light already, and another skin's tint would colour teeth and whites.
         kept_picture: The face as it is there.
         not_face: What of the target is not face.
+        plain_skin: Where both have plain skin, without brows, lids, lips and nostrils.
         width: Of the face, in square pixels.
         aspect: Width of a pixel over its height.
         region: The part of the plate that the arrays cover.
@@ -100,6 +101,7 @@ class BlendInputs:
     kept: Matte
     kept_picture: Image
     not_face: Matte
+    plain_skin: Matte
     width: float
     aspect: float
     region: Window
@@ -130,8 +132,19 @@ def prepare_blend(frame: FaceFrame, completed: Plate, mattes: Plate, params: Ble
     new = match_light(new, own, shown, inside * (1 - occluders) ** 2, surface, params.colour, params.shine)
     # Beyond the frame's edge there is nothing to blend with.
     beyond = cv2.dilate(1 - inside, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    plain_skin = (draw_plain_skin(surface, new.shape[:2]) * (matte > 0) * (1 - mouth) * (1 - kept) * (1 - occluders) ** 2 * inside).astype(np.float32)
     return BlendInputs(
-        new, own, matte, skin, kept, kept_picture, np.maximum(occluders, beyond), width, target.pixel_aspect, region
+        new,
+        own,
+        matte,
+        skin,
+        kept,
+        kept_picture,
+        np.maximum(occluders, beyond),
+        plain_skin,
+        width,
+        target.pixel_aspect,
+        region,
     )
 
 
@@ -143,7 +156,7 @@ def apply_plate_texture(
         picture,
         inputs.skin,
         read_texture(mattes),
-        inputs.width,
+        PlateSkin(inputs.target_face, inputs.plain_skin, inputs.width, params.detail),
         params.sharpness,
         params.grain,
         (params.seed, face.frame & SEED_BITS),

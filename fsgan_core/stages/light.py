@@ -31,7 +31,7 @@ from fsgan_core.faces.mesh import (
 from fsgan_core.plates.curve import LUMA_WEIGHTS
 from fsgan_core.plates.plate import Window
 from fsgan_core.runtime.arrays import AnyArray, Image, Mask, Matrix, Matte, Mesh, Plane, Points, Points3D, Vector
-from fsgan_core.stages.image_ops import blur_weighted, to_perceptual, to_scene_linear
+from fsgan_core.stages.image_ops import blur_weighted, smoothstep, to_perceptual, to_scene_linear
 
 # Reading the pictures. Lengths in mm are on the generic face; "of the face" is a share of the face's width.
 FACE_WIDTH = 144.0  # mm
@@ -75,6 +75,8 @@ BEARD_SPREAD = 0.7  # from the model, at which the weight of a sample in the bea
 FIELD_STEP, FIELD_SIGMA, FIELD_REACH = 0.03, 0.035, 0.15  # of the face
 FAR_SHARE = 1e-3  # weight of samples that are far away: they alone count beyond the face
 BACK_SHARE = 0.05  # weight of triangles that face away
+
+PLAIN_RANGE = (0.5, 0.9)  # share of plain skin around a pixel, from which on it counts, and counts fully
 
 # Pale parts: teeth and the whites of the eyes take on only a part of a difference in tan.
 PALE_REACH = 4.0  # mm around eyes and mouth, where such parts are
@@ -349,6 +351,12 @@ def spread_over_picture(values: Matrix, surface: FaceSurface, shape: tuple[int, 
     kernel *= surface.areas * (BACK_SHARE + surface.facing)
     field = kernel @ values / kernel.sum(-1, keepdims=True)
     return np.asarray(cv2.resize(field.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC))
+
+
+def draw_plain_skin(surface: FaceSurface, shape: tuple[int, int]) -> Matte:
+    """Draws where a face has no features (eyes, brows, lips, nostrils), with soft edges, over a picture of `shape`."""
+    share = spread_over_picture(1.0 - FEATURES[:, None], surface, shape)
+    return smoothstep((share - PLAIN_RANGE[0]) / (PLAIN_RANGE[1] - PLAIN_RANGE[0]))
 
 
 def match_light(

@@ -7,6 +7,7 @@ neighbouring frames), the new face on itself; the difference is removed or added
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import cv2
@@ -14,6 +15,7 @@ import numpy as np
 
 from fsgan_core.plates.curve import LUMA_WEIGHTS
 from fsgan_core.runtime.arrays import AnyArray, Image, Mask, Matte, Plane, Vector
+from fsgan_core.stages.image_ops import HALF_COVERED, blur_weighted
 
 # Detail and grain.
 BAND_SIGMAS = (0.7, 1.4, 2.8)  # pixels of the plate: coarse ends of the bands of detail, finest first
@@ -24,7 +26,7 @@ BAND_COUNT = len(BAND_SIGMAS)
 GRAIN_BAND_COUNT = 2
 SURE_SKIN = 0.7  # weight from which on a pixel is surely skin
 MIN_TEXTURE_PIXELS = 64  # pixels of skin: fewer say nothing about texture
-GLINT_PERCENTILE = 99.5  # a glint or the frame of glasses does not set the sharpness of the whole face
+GLINT_PERCENTILE = 97.0  # a glint or the frame of glasses does not set the sharpness of the whole face
 MIN_VARIANCE = 1e-9
 NOISE_BLOCK = 8  # pixels: side of a block in which noise is measured
 FULL_BLOCK = 0.99  # share of skin in a block that counts
@@ -35,25 +37,34 @@ SHARED_GRAIN, CHANNEL_GRAIN = 0.85, 0.53  # parts of the grain that all channels
 GRAIN_ROUNDS = 4
 MIN_GRAIN_DEVIATION = 1e-6
 
+# Texture of the skin.
+SKIN_SIGMA, MIN_SKIN_SIGMA = 0.03, 4.0  # of the face; pixels: the surroundings in which texture is compared
+PRIOR_WEIGHT = 0.01  # of the mean of all skin, of that of a pixel of skin
+TEXTURE_SIZE = 0.7  # mm: sigma of a band that counts as texture; from twice that on it is wrinkles and shape
+FACE_WIDTH = 144.0  # mm
+ODD_CONTRAST = 2.5  # times the skin's usual contrast, from which on it is no plain skin
+MIN_KEPT = 0.5  # of the face's own texture
 
-def measure_texture(display: Image, weight: Matte, width: float) -> tuple[float, ...]:
-    """Measure detail and grain on skin.
+
+def measure_texture(display: Image, weight: Matte, plain: Matte) -> tuple[float, ...]:
+    """Measure the detail of the features and the grain on a face.
 
     Args:
         display: The picture, display-like.
-        weight: Where skin is, 0..1.
-        width: Of the face, in square pixels.
+        weight: Where the face is, 0..1.
+        plain: Where a face has plain skin and no features, 0..1.
 
     Returns:
-        `BAND_COUNT` strengths of detail, finest first, then `GRAIN_BAND_COUNT` deviations of the grain, display values.
-        All zero if there is too little skin.
+        `BAND_COUNT` strengths of the features' detail, finest first, then `GRAIN_BAND_COUNT` deviations of the grain,
+        display values. All zero if too little is seen.
     """
     sure = _find_sure_skin(weight)
-    if sure.sum() < MIN_TEXTURE_PIXELS:
+    features = sure & (plain < HALF_COVERED)
+    if features.sum() < MIN_TEXTURE_PIXELS:
         return (0.0,) * (BAND_COUNT + GRAIN_BAND_COUNT)
     bands = _split_bands(display @ LUMA_WEIGHTS)
     grain = [_measure_noise(band, sure) for band in bands[:GRAIN_BAND_COUNT]]
-    return (*_measure_strengths(bands, sure), *grain)
+    return (*_measure_strengths(bands, features), *grain)
 
 
 def _find_sure_skin(weight: Matte) -> Mask:
@@ -81,39 +92,115 @@ def match_texture(
     face: AnyArray,
     weight: Matte,
     plate_texture: Sequence[float],
-    width: float,
+    skin: PlateSkin,
     sharpness: float,
     grain: float,
     seed: tuple[int, int],
 ) -> Image:
-    """Give a face the plate's sharpness and grain.
+    """Give a face the plate's sharpness, fine texture and grain.
 
     Args:
         face: The new face, display-like.
-        weight: Where skin is, 0..1.
+        weight: Where the face is, 0..1.
         plate_texture: `measure_texture` of the plate.
-        width: Of the face, in square pixels.
+        skin: The plate's skin.
         sharpness: How far detail is brought to the plate's, 0..1.
         grain: How much of the missing grain is added, 0..1.
         seed: The artist's number and the frame's; the same pair gives the same grain.
     """
-    own = measure_texture(face, weight, width)
+    own = measure_texture(face, weight, skin.plain)
     if not own[0] or len(plate_texture) != len(own) or not plate_texture[0]:
         return face
     signal = _subtract_grain(plate_texture)
     softer = min(1.0, signal[0] / _subtract_grain(own)[0]) ** sharpness
     if softer < 1:
-        face = _soften_face(face, _find_sure_skin(weight), softer)
-        own = measure_texture(face, weight, width)
-    present = _subtract_grain(own)
-    gains = np.clip(signal / present, MIN_BAND_GAIN, MAX_BAND_GAIN) ** (sharpness * np.array(BAND_SHARES))
+        face = _soften_face(face, _find_sure_skin(weight) & (skin.plain < HALF_COVERED), softer)
+        own = measure_texture(face, weight, skin.plain)
+    gains = np.clip(signal / _subtract_grain(own), MIN_BAND_GAIN, MAX_BAND_GAIN) ** (sharpness * np.array(BAND_SHARES))
     bands = _split_bands(face)
-    result = face + sum(np.float32(gain - 1) * band for gain, band in zip(gains, bands, strict=True))
+    lumas = [band @ LUMA_WEIGHTS for band in bands]
+    smooth = skin.plain * _find_plain_texture(lumas, skin.plain)
+    # Sharpening of smooth skin would bring up noise and nothing else.
+    result = face + (1 - smooth)[..., None] * sum(
+        np.float32(gain - 1) * band for gain, band in zip(gains, bands, strict=True)
+    )
+    cover: Matte | np.float32 = np.float32(0)
+    if skin.amount > 0:
+        change, cover = match_skin(bands, lumas, smooth, skin)
+        result = result + change
     left = gains[:GRAIN_BAND_COUNT] * own[BAND_COUNT:]
     missing = np.sqrt(np.maximum(np.square(plate_texture[BAND_COUNT:]) - left**2, 0))
     if grain > 0 and missing.any():
-        result = result + np.float32(grain) * _make_grain(face.shape[:2], missing, seed)
+        noise = _make_grain(face.shape[:2], missing, seed)
+        result = result + np.float32(grain) * np.sqrt(1 - np.square(cover))[..., None] * noise
     return np.asarray(result, np.float32)
+
+
+@dataclass(frozen=True)
+class PlateSkin:
+    """The plate's skin, whose fine texture a face is given.
+
+    Attributes:
+        picture: The plate, display-like.
+        plain: Where both faces have plain skin and no features, 0..1.
+        width: Of the face, in square pixels.
+        amount: How far the face's texture is brought to the plate's, 0..1.
+    """
+
+    picture: Image
+    plain: Matte
+    width: float
+    amount: float
+
+
+def match_skin(
+    own: Sequence[Image], own_lumas: Sequence[Plane], smooth: Matte, plate: PlateSkin
+) -> tuple[Image, Matte]:
+    """Bring the fine texture of a face's skin to that of the plate's skin, band by band, place by place.
+
+    Texture that the face lacks is taken from the plate; what it has too much of is reduced. Where the plate shows more
+    than skin (hair, frames of glasses, a scar, stubble), it gives nothing; where the face does, it keeps it.
+
+    Returns:
+        The change of the face, and how much of the plate's finest band it got, 0..1.
+    """
+    bands = _split_bands(plate.picture)
+    lumas = [band @ LUMA_WEIGHTS for band in bands]
+    sigma = max(MIN_SKIN_SIGMA, SKIN_SIGMA * plate.width)
+    usable = plate.plain * _find_plain_texture(lumas, plate.plain)
+    change, covers = np.zeros_like(bands[0]), []
+    for k, coarse in enumerate(BAND_SIGMAS):
+        wanted, present = (
+            _measure_energy(luma, weight, sigma) for luma, weight in ((lumas[k], usable), (own_lumas[k], smooth))
+        )
+        ratio = wanted / np.maximum(present, MIN_VARIANCE)
+        size = coarse * FACE_WIDTH / plate.width
+        amount = plate.amount * (1.0 if k < GRAIN_BAND_COUNT else float(np.clip(2 - size / TEXTURE_SIZE, 0, 1)))
+        kept = np.sqrt(np.clip(ratio, MIN_KEPT**2, 1))
+        covers.append(np.float32(amount) * usable * np.sqrt(np.clip(1 - 1 / np.maximum(ratio, 1), 0, 1)))
+        change += (np.float32(amount) * smooth * (kept - 1))[..., None] * own[k] + covers[k][..., None] * bands[k]
+    return change, covers[0]
+
+
+def _measure_energy(band: Plane, weight: Matte, sigma: float) -> Plane:
+    """Energy around each pixel of what has weight; where nothing has, the mean."""
+    energy = band**2
+    usual = np.float32(np.average(energy, weights=weight + MIN_VARIANCE))
+    prior = np.float32(PRIOR_WEIGHT)
+    return blur_weighted((energy * weight + usual * prior) / (weight + prior), weight + prior, sigma)
+
+
+def _find_plain_texture(bands: Sequence[Plane], skin: Matte) -> Matte:
+    """Where a picture of skin has no more contrast than skin mostly has, 0..1."""
+    sure = skin > SURE_SKIN
+    if not sure.any():
+        return np.zeros_like(skin)
+    odd = np.zeros_like(skin)
+    for band, sigma in zip(bands, BAND_SIGMAS, strict=True):
+        energy = cv2.GaussianBlur(band**2, (0, 0), 2 * sigma)
+        usual = max(float(np.median(energy[sure])), MIN_VARIANCE)
+        odd = np.maximum(odd, energy / (usual * ODD_CONTRAST**2))
+    return cv2.GaussianBlur(1 / (1 + odd**2), (0, 0), BAND_SIGMAS[-1])
 
 
 def _subtract_grain(measured: Sequence[float]) -> Vector:
