@@ -30,7 +30,7 @@ from fsgan_core.stages.image_ops import to_display
 from fsgan_core.stages.interface import AtlasPicture, FaceFrame, SourceView
 from fsgan_core.stages.masking import format_texture
 from fsgan_core.stages.neural.fsgan_crop import compute_view_margin
-from fsgan_core.stages.plate_match import BAND_COUNT, GRAIN_BAND_COUNT
+from fsgan_core.stages.plate_match import TEXTURE_LENGTH
 from fsgan_core.stages.reenactment import VIEW_MARGIN, compute_goal_mesh, prepare_view
 from fsgan_core.stages.skin.atlas_frame import add_atlas_coordinates, paint_from_atlas, project_atlas
 from fsgan_core.stages.views import FramePlan, ViewRef, WeightedView
@@ -346,7 +346,7 @@ class FrameRenderer:
         metadata = strip_foreign_prefixes(plate.metadata)
         if stage == "mask" and not metadata.get(META_TEXTURE):
             log.warning("the mask's files have lost %s: sharpness and grain are not matched", META_TEXTURE)
-            metadata[META_TEXTURE] = format_texture((0.0,) * (BAND_COUNT + GRAIN_BAND_COUNT))
+            metadata[META_TEXTURE] = format_texture((0.0,) * TEXTURE_LENGTH)
         return replace(plate, metadata=metadata)
 
 

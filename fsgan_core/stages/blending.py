@@ -24,7 +24,6 @@ from fsgan_core.contract.layers import (
     RGB,
 )
 from fsgan_core.contract.params import BlendParams
-from fsgan_core.faces.mesh_pose import fit_mesh_to_landmarks
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.plate import Plate, Window, compute_slices
 from fsgan_core.runtime.arrays import AnyArray, Image, Matte
@@ -42,7 +41,7 @@ from fsgan_core.stages.image_ops import (
 )
 from fsgan_core.stages.interface import BlendedPlate, FaceFrame
 from fsgan_core.stages.light import draw_plain_skin, match_light, measure_surface
-from fsgan_core.stages.masking import read_texture
+from fsgan_core.stages.masking import draw_eyes, read_texture
 from fsgan_core.stages.plate_match import PlateSkin, match_texture
 from fsgan_core.stages.poisson import solve_membrane
 
@@ -83,7 +82,7 @@ class BlendInputs:
         new_face: The face in the target's light.
         target_face: The target.
         matte: What is mixed by.
-        skin: The matte without the inner mouth.
+        skin: The matte without the inner mouth and the eyes.
         kept: Where the face is the plate's own: its eyeballs, and its inner mouth if reenactment kept it. They are in
             the plate's light already, and another skin's tint would colour teeth and whites.
         kept_picture: The face as it is there.
@@ -123,16 +122,17 @@ def prepare_blend(frame: FaceFrame, completed: Plate, mattes: Plate, params: Ble
     new = to_perceptual(fill_nonfinite(rgb), codec.exposure)
     mouth = clip01(mattes.get_matte(MATTE_MOUTH))
     kept, kept_picture = clip01(completed.get_matte(MATTE_KEPT)), new
-    skin = matte * (1 - mouth) * (1 - kept)
+    mesh = face.get_mesh(target.pixel_aspect)
+    skin = matte * (1 - mouth) * (1 - kept) * (1 - draw_eyes(mesh, region))
     occluders = clip01(np.maximum(mattes.get_matte(MATTE_HAIR), mattes.get_matte(MATTE_OCCLUSION)))
     new_skin = (alpha > HALF_COVERED) * (1 - clip01(completed.get_matte(MATTE_COMPLETED))) * (1 - kept)
     shown = (new_skin * inside).astype(np.float32)
-    mesh = fit_mesh_to_landmarks(face.landmarks, target.pixel_aspect) if face.mesh is None else face.mesh
     surface = measure_surface(mesh, region, target.pixel_aspect)
     new = match_light(new, own, shown, inside * (1 - occluders) ** 2, surface, params.colour, params.shine)
     # Beyond the frame's edge there is nothing to blend with.
     beyond = cv2.dilate(1 - inside, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
-    plain_skin = (draw_plain_skin(surface, new.shape[:2]) * (matte > 0) * (1 - mouth) * (1 - kept) * (1 - occluders) ** 2 * inside).astype(np.float32)
+    bare = inside * (matte > 0) * (1 - mouth) * (1 - kept) * (1 - occluders) ** 2
+    plain_skin = (draw_plain_skin(surface, new.shape[:2]) * bare).astype(np.float32)
     return BlendInputs(
         new,
         own,
@@ -152,8 +152,9 @@ def apply_plate_texture(
     picture: AnyArray, inputs: BlendInputs, mattes: Plate, params: BlendParams, face: Face
 ) -> Image:
     """Give a picture, in perceptual steps, the plate's sharpness and grain."""
+    # Beyond the matte there may be nothing, which must not blur into the face.
     return match_texture(
-        picture,
+        np.where((inputs.matte > 0)[..., None], picture, inputs.target_face),
         inputs.skin,
         read_texture(mattes),
         PlateSkin(inputs.target_face, inputs.plain_skin, inputs.width, params.detail),

@@ -200,7 +200,7 @@ def resolve_drive_stages(stages: Stages) -> Stages:
     return replace(
         stages,
         inpaint=stages.inpaint.replace(engine=filling),
-        blend=stages.blend.replace(engine=engine, colour=0.0, sharpness=0.0, grain=0.0),
+        blend=stages.blend.replace(engine=engine, colour=0.0, sharpness=0.0, detail=0.0, grain=0.0),
     )
 
 

@@ -17,10 +17,10 @@ import numpy as np
 from fsgan_core.contract.layers import MATTE_FACE, MATTE_MOUTH, MATTE_OCCLUSION, MATTES, META_OUTLINE, META_TEXTURE
 from fsgan_core.contract.params import MaskParams
 from fsgan_core.faces.geometry import fit_similarity
-from fsgan_core.faces.mesh import BROW_L, BROW_R, CANONICAL, INNER_LIPS, SKIN_COUNT
+from fsgan_core.faces.mesh import BROW_L, BROW_R, CANONICAL, INNER_LIPS, LIDS_L, LIDS_R, SKIN_COUNT
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.plate import Plate, Window
-from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Points
+from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Mesh, Points
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.image_ops import (
     HALF_COVERED,
@@ -34,6 +34,7 @@ from fsgan_core.stages.image_ops import (
     to_display,
 )
 from fsgan_core.stages.interface import FaceFrame
+from fsgan_core.stages.light import draw_plain_skin, measure_surface
 from fsgan_core.stages.occluders.beard import draw_beard_zone, measure_beard
 from fsgan_core.stages.occluders.glasses import detect_glasses, find_glasses_frames, find_stems
 from fsgan_core.stages.occluders.hands import (
@@ -125,7 +126,16 @@ def measure_mattes(frame: FaceFrame, *, params: MaskParams, strictness: float = 
     measured = Plate(np.dstack(mattes).astype(np.float32), channels, region, target.display_window, aspect)
     if params.hands:
         measured = add_hands(measured, measure_hand_mattes(frame, display, hull), hull, params.occlusions)
-    texture = measure_texture(display, measured.get_matte(MATTE_FACE) * (1 - mouth) * inside, width)
+    return add_texture(frame, measured, display)
+
+
+def add_texture(frame: FaceFrame, measured: Plate, display: Image) -> Plate:
+    """Add the face's texture to the metadata of its measured mattes."""
+    aspect, region = frame.pixel_aspect, frame.region
+    mesh = frame.face.get_mesh(aspect)
+    face = measured.get_matte(MATTE_FACE) * (1 - measured.get_matte(MATTE_MOUTH)) * (1 - draw_eyes(mesh, region))
+    plain = draw_plain_skin(measure_surface(mesh, region, aspect), display.shape[:2])
+    texture = measure_texture(display, face * mark_plate_area(frame.plate, region), plain)
     return measured.with_metadata(**{META_TEXTURE: format_texture(texture)})
 
 
@@ -161,6 +171,16 @@ def draw_mouth(face: Face, region: Window, width: float, aspect: float = 1.0) ->
         aspect: Width of the plate's pixels over their height.
     """
     return draw_polygon(face.get_mesh(aspect)[list(INNER_LIPS), :2], region, MOUTH_SOFTNESS * width)
+
+
+def draw_eyes(mesh: Mesh, region: Window) -> Matte:
+    """Draw the openings between the lids.
+
+    Args:
+        mesh: (478, 3), plate coordinates.
+        region: The part of the plate to draw on.
+    """
+    return np.maximum(*(draw_polygon(mesh[list(lids), :2], region) for lids in (LIDS_R, LIDS_L)))
 
 
 def make_face_raster(

@@ -17,17 +17,25 @@ from fsgan_core.plates.curve import LUMA_WEIGHTS
 from fsgan_core.runtime.arrays import AnyArray, Image, Mask, Matte, Plane, Vector
 from fsgan_core.stages.image_ops import HALF_COVERED, blur_weighted
 
-# Detail and grain.
+# Sharpness.
+EDGE_SIGMA, EDGE_PREBLUR = 2.5, 0.5  # pixels: blur that shows how steep an edge is; blur against noise
+STRONG_EDGES, SHARP_EDGES = 85.0, 75.0  # percentiles: of all gradients; of the strong edges' steepness
+RIDGE = 0.98  # share of the largest gradient around, from which on a pixel is the middle of an edge
+MIN_BLUR_CHANGE = 0.2  # pixels
+CLEAR_FALL = 0.3  # share of its fine contrast that a blurred picture lacks, from which on the blur is sure
+MIN_STRENGTH = 1e-6
+SAME_BLUR = 0.4  # squared pixels: blurs that differ by less may be equal
+MAX_GAIN = 2.0  # of a band of detail: a larger gain would bring up noise
 BAND_SIGMAS = (0.7, 1.4, 2.8)  # pixels of the plate: coarse ends of the bands of detail, finest first
-BAND_SHARES = (1.0, 1.0, 0.5)  # of a band that is matched: coarse bands are more the face than the lens
-MIN_BAND_GAIN, MAX_BAND_GAIN = 0.15, 2.0  # a larger gain would bring up noise
-BLUR_SIGMAS = (0.0, 0.4, 0.6, 0.8, 1.1, 1.5, 2.0, 2.8)  # pixels: blurs tried to bring a face to a softer plate
+BAND_FREQUENCIES = (2.8, 1.37, 0.69)  # radians for each pixel: where these bands have most
 BAND_COUNT = len(BAND_SIGMAS)
-GRAIN_BAND_COUNT = 2
+GLINT_PERCENTILE = 97.0  # a glint or the frame of glasses does not set the contrast of the features
 SURE_SKIN = 0.7  # weight from which on a pixel is surely skin
 MIN_TEXTURE_PIXELS = 64  # pixels of skin: fewer say nothing about texture
-GLINT_PERCENTILE = 97.0  # a glint or the frame of glasses does not set the sharpness of the whole face
 MIN_VARIANCE = 1e-9
+
+# Grain.
+GRAIN_BAND_COUNT = 2
 NOISE_BLOCK = 8  # pixels: side of a block in which noise is measured
 FULL_BLOCK = 0.99  # share of skin in a block that counts
 MIN_BLOCKS = 16
@@ -36,6 +44,7 @@ QUARTER_BIAS = 0.92  # share of the true deviation that this percentile shows on
 SHARED_GRAIN, CHANNEL_GRAIN = 0.85, 0.53  # parts of the grain that all channels share, and that each has by itself
 GRAIN_ROUNDS = 4
 MIN_GRAIN_DEVIATION = 1e-6
+TEXTURE_LENGTH = BAND_COUNT + GRAIN_BAND_COUNT + 1
 
 # Texture of the skin.
 SKIN_SIGMA, MIN_SKIN_SIGMA = 0.03, 4.0  # of the face; pixels: the surroundings in which texture is compared
@@ -47,7 +56,7 @@ MIN_KEPT = 0.5  # of the face's own texture
 
 
 def measure_texture(display: Image, weight: Matte, plain: Matte) -> tuple[float, ...]:
-    """Measure the detail of the features and the grain on a face.
+    """Measure contrast, grain and blur of a face.
 
     Args:
         display: The picture, display-like.
@@ -56,15 +65,37 @@ def measure_texture(display: Image, weight: Matte, plain: Matte) -> tuple[float,
 
     Returns:
         `BAND_COUNT` strengths of the features' detail, finest first, then `GRAIN_BAND_COUNT` deviations of the grain,
-        display values. All zero if too little is seen.
+        display values, then the sigma of the blur of its edges, pixels. All zero if too little is seen.
     """
     sure = _find_sure_skin(weight)
     features = sure & (plain < HALF_COVERED)
     if features.sum() < MIN_TEXTURE_PIXELS:
-        return (0.0,) * (BAND_COUNT + GRAIN_BAND_COUNT)
-    bands = _split_bands(display @ LUMA_WEIGHTS)
+        return (0.0,) * TEXTURE_LENGTH
+    luma = np.asarray(display @ LUMA_WEIGHTS, np.float32)
+    bands = _split_bands(luma)
     grain = [_measure_noise(band, sure) for band in bands[:GRAIN_BAND_COUNT]]
-    return (*_measure_strengths(bands, features), *grain)
+    return (*_measure_strengths(bands, features), *grain, _measure_blur(luma, sure))
+
+
+def _measure_blur(luma: Plane, sure: Mask) -> float:
+    """Sigma of the blur of a picture's sharpest strong edges, pixels, by what more blur does to their gradient.
+
+    An edge of blur s that is blurred by a and by b has gradients in the ratio sqrt((s^2 + b^2) / (s^2 + a^2)) (Zhuo and
+    Sim 2011).
+    """
+    sharp, soft = (
+        _measure_gradient(np.asarray(cv2.GaussianBlur(luma, (0, 0), sigma))) for sigma in (EDGE_PREBLUR, EDGE_SIGMA)
+    )
+    edges = sure & (soft >= np.percentile(soft[sure], STRONG_EDGES))
+    edges &= sharp >= RIDGE * cv2.dilate(sharp, np.ones((3, 3), np.uint8))
+    if not edges.any():
+        return 0.0
+    fall = max(float(np.percentile(sharp[edges] / np.maximum(soft[edges], MIN_VARIANCE), SHARP_EDGES)) ** 2, 1 + 1e-3)
+    return float(np.sqrt(max((EDGE_SIGMA**2 - EDGE_PREBLUR**2 * fall) / (fall - 1), 0)))
+
+
+def _measure_gradient(picture: Plane) -> Plane:
+    return np.hypot(*(cv2.Sobel(picture, cv2.CV_32F, x, 1 - x, ksize=1) for x in (1, 0)))
 
 
 def _find_sure_skin(weight: Matte) -> Mask:
@@ -84,7 +115,7 @@ def average_textures(measured: Sequence[Sequence[float]]) -> tuple[float, ...]:
     """Average textures over frames, leaving out frames without skin."""
     known = [values for values in measured if values[0] > 0]
     if not known:
-        return (0.0,) * (BAND_COUNT + GRAIN_BAND_COUNT)
+        return (0.0,) * TEXTURE_LENGTH
     return tuple(float(value) for value in np.mean(known, axis=0))
 
 
@@ -111,29 +142,36 @@ def match_texture(
     own = measure_texture(face, weight, skin.plain)
     if not own[0] or len(plate_texture) != len(own) or not plate_texture[0]:
         return face
-    signal = _subtract_grain(plate_texture)
-    softer = min(1.0, signal[0] / _subtract_grain(own)[0]) ** sharpness
-    if softer < 1:
-        face = _soften_face(face, _find_sure_skin(weight) & (skin.plain < HALF_COVERED), softer)
+    more_blur = plate_texture[-1] ** 2 - own[-1] ** 2
+    contrast = _compare_contrast(plate_texture, own)
+    softening = sharpness * more_blur * float(np.clip((1 - contrast[0] / contrast[-1]) / CLEAR_FALL, 0, 1))
+    if softening > MIN_BLUR_CHANGE**2:
+        face = np.asarray(cv2.GaussianBlur(face, (0, 0), float(np.sqrt(softening))))
         own = measure_texture(face, weight, skin.plain)
-    gains = np.clip(signal / _subtract_grain(own), MIN_BAND_GAIN, MAX_BAND_GAIN) ** (sharpness * np.array(BAND_SHARES))
+        contrast = _compare_contrast(plate_texture, own)
+    # Sharpening undoes the larger blur, but no contrast of features beyond the plate's.
+    undo = np.exp(0.5 * np.square(BAND_FREQUENCIES) * max(SAME_BLUR - more_blur, 0))
+    gains = np.clip(np.minimum(contrast, undo), 1, MAX_GAIN) ** sharpness
     bands = _split_bands(face)
     lumas = [band @ LUMA_WEIGHTS for band in bands]
     smooth = skin.plain * _find_plain_texture(lumas, skin.plain)
     # Sharpening of smooth skin would bring up noise and nothing else.
-    result = face + (1 - smooth)[..., None] * sum(
-        np.float32(gain - 1) * band for gain, band in zip(gains, bands, strict=True)
-    )
-    cover: Matte | np.float32 = np.float32(0)
+    result = face + (1 - smooth)[..., None] * np.tensordot(np.float32(gains - 1), np.stack(bands), 1)
+    cover = np.zeros_like(smooth)
     if skin.amount > 0:
-        change, cover = match_skin(bands, lumas, smooth, skin)
-        result = result + change
-    left = gains[:GRAIN_BAND_COUNT] * own[BAND_COUNT:]
-    missing = np.sqrt(np.maximum(np.square(plate_texture[BAND_COUNT:]) - left**2, 0))
+        finer, cover = match_skin(bands, lumas, smooth, skin)
+        result = result + finer
+    left = np.asarray(own[BAND_COUNT:-1])
+    missing = np.sqrt(np.maximum(np.square(plate_texture[BAND_COUNT:-1]) - left**2, 0))
     if grain > 0 and missing.any():
         noise = _make_grain(face.shape[:2], missing, seed)
-        result = result + np.float32(grain) * np.sqrt(1 - np.square(cover))[..., None] * noise
+        result = result + np.float32(grain) * (1 - cover)[..., None] * noise
     return np.asarray(result, np.float32)
+
+
+def _compare_contrast(plate_texture: Sequence[float], own: Sequence[float]) -> Vector:
+    """How many times stronger the plate's features are than a face's, (BAND_COUNT,)."""
+    return np.asarray(plate_texture[:BAND_COUNT]) / np.maximum(own[:BAND_COUNT], MIN_STRENGTH)
 
 
 @dataclass(frozen=True)
@@ -162,24 +200,24 @@ def match_skin(
     than skin (hair, frames of glasses, a scar, stubble), it gives nothing; where the face does, it keeps it.
 
     Returns:
-        The change of the face, and how much of the plate's finest band it got, 0..1.
+        The change of the face, and where it is as rough as the plate now, 0..1.
     """
     bands = _split_bands(plate.picture)
     lumas = [band @ LUMA_WEIGHTS for band in bands]
     sigma = max(MIN_SKIN_SIGMA, SKIN_SIGMA * plate.width)
     usable = plate.plain * _find_plain_texture(lumas, plate.plain)
-    change, covers = np.zeros_like(bands[0]), []
+    change = np.zeros_like(bands[0])
     for k, coarse in enumerate(BAND_SIGMAS):
         wanted, present = (
             _measure_energy(luma, weight, sigma) for luma, weight in ((lumas[k], usable), (own_lumas[k], smooth))
         )
         ratio = wanted / np.maximum(present, MIN_VARIANCE)
         size = coarse * FACE_WIDTH / plate.width
-        amount = plate.amount * (1.0 if k < GRAIN_BAND_COUNT else float(np.clip(2 - size / TEXTURE_SIZE, 0, 1)))
-        kept = np.sqrt(np.clip(ratio, MIN_KEPT**2, 1))
-        covers.append(np.float32(amount) * usable * np.sqrt(np.clip(1 - 1 / np.maximum(ratio, 1), 0, 1)))
-        change += (np.float32(amount) * smooth * (kept - 1))[..., None] * own[k] + covers[k][..., None] * bands[k]
-    return change, covers[0]
+        share = 1.0 if k < GRAIN_BAND_COUNT else float(np.clip(2 - size / TEXTURE_SIZE, 0, 1))
+        less = smooth * (np.sqrt(np.clip(ratio, MIN_KEPT**2, 1)) - 1)
+        more = usable * np.sqrt(1 - 1 / np.maximum(ratio, 1))
+        change += np.float32(share * plate.amount) * (less[..., None] * own[k] + more[..., None] * bands[k])
+    return change, np.float32(plate.amount) * usable
 
 
 def _measure_energy(band: Plane, weight: Matte, sigma: float) -> Plane:
@@ -200,29 +238,7 @@ def _find_plain_texture(bands: Sequence[Plane], skin: Matte) -> Matte:
         energy = cv2.GaussianBlur(band**2, (0, 0), 2 * sigma)
         usual = max(float(np.median(energy[sure])), MIN_VARIANCE)
         odd = np.maximum(odd, energy / (usual * ODD_CONTRAST**2))
-    return cv2.GaussianBlur(1 / (1 + odd**2), (0, 0), BAND_SIGMAS[-1])
-
-
-def _subtract_grain(measured: Sequence[float]) -> Vector:
-    """(BAND_COUNT,) strengths of a measured texture without its grain."""
-    grain = np.zeros(BAND_COUNT)
-    grain[:GRAIN_BAND_COUNT] = measured[BAND_COUNT:]
-    return np.sqrt(np.maximum(np.square(measured[:BAND_COUNT]) - grain**2, MIN_VARIANCE))
-
-
-def _soften_face(face: Image, sure: Mask, share: float) -> Image:
-    """`face` blurred until `share` of its finest detail is left, grain not counted.
-
-    A lens or a codec softens detail of every size; scaling single bands would not reproduce that.
-    """
-    luma = face @ LUMA_WEIGHTS
-    strengths = []
-    for sigma in BLUR_SIGMAS:
-        band = _split_bands(np.asarray(cv2.GaussianBlur(luma, (0, 0), sigma)) if sigma else luma)[0]
-        variance = _measure_strengths([band], sure)[0] ** 2 - _measure_noise(band, sure) ** 2
-        strengths.append(np.sqrt(max(variance, MIN_VARIANCE)))
-    sigma = float(np.interp(-np.log(share * strengths[0]), -np.log(strengths), BLUR_SIGMAS))
-    return np.asarray(cv2.GaussianBlur(face, (0, 0), sigma)) if sigma > BLUR_SIGMAS[1] / 2 else face
+    return np.asarray(cv2.GaussianBlur(1 / (1 + odd**2), (0, 0), BAND_SIGMAS[-1]), np.float32)
 
 
 def _split_bands(picture: Image) -> list[Image]:

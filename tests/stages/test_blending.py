@@ -262,7 +262,8 @@ class TestSeat:
 
     def test_light_comes_together(self, swap: Swap, codec: Codec) -> None:
         matched, plain = (
-            blended(swap, codec, engine="over", colour=amount, sharpness=0.0, grain=0.0) for amount in (1.0, 0.0)
+            blended(swap, codec, engine="over", colour=amount, sharpness=0.0, detail=0.0, grain=0.0)
+            for amount in (1.0, 0.0)
         )
         skin = matched.matte > 0.9
         own = swap.before(codec)[skin].mean(0)
@@ -317,7 +318,7 @@ class TestSeat:
         ]
         skin = (results[0].blended.matte > 0.95).astype(np.float32)
         bands = [
-            measure_texture(picture, skin, soft.width)[:2]
+            measure_texture(picture, skin, 0 * skin)[:2]
             for picture in (soft_display(soft, codec), *(result.after(codec) for result in results))
         ]
         assert bands[1][0] > 3 * bands[0][0]
@@ -348,12 +349,12 @@ class TestSeat:
         result = blend(
             swap.target.frame(codec), completed=swap.completed, mattes=bare, params=BlendParams(engine="over")
         )
-        plain = blended(swap, codec, engine="over", sharpness=0.0, grain=0.0)
+        plain = blended(swap, codec, engine="over", sharpness=0.0, detail=0.0, grain=0.0)
         assert np.array_equal(result.plate.pixels, plain.plate.pixels)
 
     def test_multiband_has_a_wider_seam_for_light_than_for_detail(self, swap: Swap, codec: Codec) -> None:
         multi, over = (
-            blended(swap, codec, engine=method, colour=0.0, sharpness=0.0, grain=0.0)
+            blended(swap, codec, engine=method, colour=0.0, sharpness=0.0, detail=0.0, grain=0.0)
             for method in ("multiband", "over")
         )
         pictures = [codec.encode(result.plate.crop(swap.target.region).get("R", "G", "B")) for result in (multi, over)]
@@ -376,7 +377,7 @@ class TestPixelAspect:
     def test_a_squeezed_plate_gives_the_same_face(
         self, hopper: Still, collins: Still, codec: Codec, method: str
     ) -> None:
-        params = BlendParams(engine=method, grain=0.0, sharpness=0.0)
+        params = BlendParams(engine=method, grain=0.0, detail=0.0, sharpness=0.0)
         square = swapped(hopper, collins, codec, blending=params).blended.plate
         narrow = collins.squeezed()
         wide = swapped(hopper, narrow, codec, blending=params).blended.plate

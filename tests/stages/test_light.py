@@ -246,10 +246,11 @@ class TestPicture:
         mesh = make_mesh()
         surface = measure_surface(mesh, REGION)
         new = draw(mesh, shade(surface, LIGHT_LEFT))
-        new[165:172, 105:135] = 0.6
+        x, y = np.int32(mesh[list(INNER_LIPS), :2].mean(0))
+        new[y - 3 : y + 4, x - 10 : x + 11] = 0.6
         tanned = draw(mesh, shade(surface, LIGHT_LEFT, SKIN * (1.0, 0.7, 0.4)))
         matched = relight(mesh, new, tanned)
-        teeth, cheek = matched[168, 120], matched[120, 165]
+        teeth, cheek = matched[y, x], matched[120, 165]
         assert teeth[2] / teeth[0] > 0.6
         assert cheek[2] / cheek[0] < 0.25
 
@@ -257,7 +258,8 @@ class TestPicture:
         mesh = make_mesh()
         surface = measure_surface(mesh, REGION)
         new = draw(mesh, shade(surface, LIGHT_LEFT))
-        new[165:172, 105:135] = 0.6
+        x, y = np.int32(mesh[list(INNER_LIPS), :2].mean(0))
+        new[y - 3 : y + 4, x - 10 : x + 11] = 0.6
         blue = draw(mesh, shade(surface, LIGHT_LEFT, SKIN * (0.2, 0.5, 2.0)))
         matched = relight(mesh, new, blue)
         assert matched[168, 120, 2] / matched[168, 120, 0] > 1.8

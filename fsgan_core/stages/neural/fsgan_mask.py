@@ -22,7 +22,6 @@ from fsgan_core.contract.layers import (
     MATTE_MOUTH,
     MATTE_OCCLUSION,
     MATTES,
-    META_TEXTURE,
 )
 from fsgan_core.contract.params import MaskParams
 from fsgan_core.faces.track import Face
@@ -32,11 +31,11 @@ from fsgan_core.stages import warp_points
 from fsgan_core.stages.image_ops import HALF_COVERED, draw_polygon, mark_plate_area, to_display
 from fsgan_core.stages.interface import FaceFrame, Networks
 from fsgan_core.stages.masking import (
+    add_texture,
     average_mattes,
     draw_hull,
     draw_mouth,
     finish_mask,
-    format_texture,
     make_face_raster,
     put_hands_in_front,
 )
@@ -51,7 +50,6 @@ from fsgan_core.stages.neural.fsgan_network import (
 from fsgan_core.stages.occluders.beard import draw_beard_zone
 from fsgan_core.stages.occluders.glasses import detect_glasses, find_glasses_frames
 from fsgan_core.stages.occluders.hands import add_hands, measure_hand_mattes
-from fsgan_core.stages.plate_match import measure_texture
 
 if TYPE_CHECKING:
     from fsgan_core.networks.network import Network
@@ -105,8 +103,7 @@ class FsganMask:
         measured = Plate(pixels, channels, region, target.display_window, aspect)
         if params.hands:
             measured = add_hands(measured, measure_hand_mattes(frame, display, hull), hull, params.occlusions)
-        texture = measure_texture(display, measured.get_matte(MATTE_FACE) * (1 - mattes[MATTE_MOUTH]) * inside, width)
-        return measured.with_metadata(**{META_TEXTURE: format_texture(texture)})
+        return add_texture(frame, measured, display)
 
     def combine_mattes(
         self, frame: FaceFrame, *, neighbours: Sequence[tuple[Face, Plate]], params: MaskParams

@@ -23,7 +23,7 @@ from tests.stages.neural.test_fsgan_inpaint import oval, reenacted, wanted
 from tests.stages.stand_ins import Function, StandIn, module_network, network, on_raster, same_picture
 from tests.stages.test_blending import on_plate, rich
 
-PLAIN = BlendParams(engine="fsgan", resolution=128, colour=0.0, sharpness=0.0, grain=0.0)
+PLAIN = BlendParams(engine="fsgan", resolution=128, colour=0.0, sharpness=0.0, detail=0.0, grain=0.0)
 
 
 @pytest.fixture(scope="module")
