@@ -383,7 +383,7 @@ def match_light(
     if transfer is None:
         return new
     spread = spread_over_picture(np.column_stack([transfer.change, PALE_PARTS]), surface, new.shape[:2])
-    change, near_openings = spread[..., :3], np.clip(spread[..., 3:], 0, 1)
+    change, near_openings = spread[..., :3], np.clip(2 * spread[..., 3:], 0, 1)
     tint = transfer.level - transfer.level @ LUMA_WEIGHTS
     tint = np.clip(tint @ SKIN_TINT, -TINT_LIMIT, TINT_LIMIT) * SKIN_TINT
     usual = _compute_saturation(to_perceptual(transfer.skin.astype(np.float32), 0.0))
