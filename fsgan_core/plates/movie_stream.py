@@ -59,6 +59,12 @@ _ONE_FRAME_PACKETS = frozenset(
 )
 _FRAME_CONTAINERS = frozenset({"avi", "gif", "matroska", "mov", "mxf", "webm"})
 _PROBED_FRAMES = 12  # decoded at the start, to see whether the packets tell the truth
+# Containers that hold their own pictures, and only this file: a playlist could make FFmpeg read others, or the network.
+_OPEN_OPTIONS = {
+    "protocol_whitelist": "file",
+    "format_whitelist": "3g2,3gp,asf,avi,dv,flv,gif,h264,hevc,m4a,m4v,matroska,mj2,mov,mp4,mpeg,mpegts,mpegvideo,mxf,"
+    "nut,ogg,wav,webm",
+}
 _DEPENDENT_PICTURES = (PictureType.P, PictureType.B, PictureType.S)
 _MAX_THREADS = 4  # of a decoder
 # A file whose pictures end this long before its stated end was cut short. Sound may be a little longer than pictures.
@@ -110,7 +116,7 @@ class MovieStream:
         if path.stat().st_size == 0:
             raise PlateError(f"{path} is empty (0 bytes); copy or export it again")
         try:
-            self._container: InputContainer = av.open(str(path))
+            self._container: InputContainer = av.open(f"file:{path}", options=_OPEN_OPTIONS)
         except (FFmpegError, ValueError, OSError) as error:
             raise PlateError(
                 f"{path} cannot be read as a movie ({_describe_error(error)}); it is cut short, damaged or in another "

@@ -253,6 +253,22 @@ class TestBadInput:
             Movie(tmp_path / "a.mp4")
         assert capfd.readouterr().err == ""
 
+    @pytest.mark.parametrize(
+        "text",
+        ["#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{}\n#EXT-X-ENDLIST\n", "ffconcat version 1.0\nfile {}\n"],
+    )
+    def test_playlists_are_refused(self, text: str, tmp_path: Path) -> None:
+        other = write_movie(tmp_path / "other.ts", 3, "mpeg2video", "yuv420p")
+        (tmp_path / "a.mov").write_text(text.format(other.name))
+        with pytest.raises(PlateError, match="cannot be read as a movie"):
+            Movie(tmp_path / "a.mov")
+
+    def test_a_name_like_a_protocol(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        write_movie(tmp_path / "a.avi", 2).rename(tmp_path / "http:a.avi")
+        monkeypatch.chdir(tmp_path)
+        with Movie("http:a.avi") as movie:
+            assert movie.index.count == 2
+
     def test_truncated_before_its_index(self, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
         path = write_movie(tmp_path / "a.mp4", 30, "mpeg4", "yuv420p")
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
