@@ -110,7 +110,9 @@ def measure_mattes(frame: FaceFrame, *, params: MaskParams, strictness: float = 
     other = apply_guided_filter(other, sight.rgb, np.clip(display, 0, 1), radius, GUIDE_EPSILON)
     above = np.asarray(cv2.resize(above, (region.width, region.height), interpolation=cv2.INTER_LINEAR))
 
-    near = cv2.GaussianBlur(hull, (0, 0), max(1.0, NEAR_SIGMA * width)) > NEAR_LIMIT  # behind the head, anything is unlike skin
+    near = (
+        cv2.GaussianBlur(hull, (0, 0), max(1.0, NEAR_SIGMA * width)) > NEAR_LIMIT
+    )  # behind the head, anything is unlike skin
     hair = np.clip(other * above, 0, 1) * inside * near
     occlusion = np.clip(other * (1 - above), 0, 1) * hull
     if stems is not None:

@@ -18,15 +18,17 @@ import pytest
 
 from fsgan_core.contract.errors import MachineError, OutputError, WeightsError
 from fsgan_core.networks.weights import fetch
-from fsgan_core.networks.weights.catalogue import find_weights, load_catalogue
+from fsgan_core.networks.weights.catalogue import WeightsInfo, find_weights, load_catalogue
 from fsgan_core.networks.weights.fetch import RetryPolicy, download, fetch_weights
 from fsgan_core.networks.weights.safetensors_header import read_safetensors_header
 from tests.networks.conftest import publish
+from tests.networks.weights.test_importing import narrow
 
 DATA = b"".join(hashlib.sha256(bytes([n % 256, n // 256])).digest() for n in range(20_000))  # no two parts alike
 CUT = 15 * fetch.BLOCK_SIZE
 SUM = hashlib.sha256(DATA).hexdigest()
 QUICK = RetryPolicy(attempts=3, connect_timeout=2.0, read_timeout=0.5, pause=0.0)
+PUBLISHED = [info for info in load_catalogue().values() if info.source and info.arch]
 INPAINT = "ijbc_msrunet_256_1_2_inpainting_v2"
 
 DRIVE_PAGE = """<!DOCTYPE html><html><head><title>Google Drive - Virus scan warning</title></head><body>
@@ -417,6 +419,17 @@ class TestWeights:
         assert found.sha256 == done.sha256
         assert read_safetensors_header(found.path).metadata["origin_sha256"] == hashlib.sha256(data).hexdigest()
         assert parts(own_folders) == [f"{INPAINT}.safetensors", f"{INPAINT}.safetensors.sha256"]
+
+    @pytest.mark.parametrize("info", PUBLISHED, ids=lambda info: info.name)
+    def test_every_published_file(self, server: Server, tmp_path: Path, own_folders: Path, info: WeightsInfo) -> None:
+        """Each has an address over https and what is known of its licence, and arrives installed."""
+        assert info.source.startswith("https://") and info.licence and info.note
+        data = publish(tmp_path / "served.pth", narrow(info.arch)).read_bytes()
+        server.plays["/w.pth"] = lambda handler: send(handler, data)
+        done = fetch_weights(info, own_folders, url=server.url("/w.pth"))
+        assert done.state == "imported", done.message
+        found = find_weights(info.role, info.name)
+        assert (found.sha256, found.info.version) == (done.sha256, info.version)
 
     def test_again_asks_nobody(self, server: Server, tmp_path: Path, own_folders: Path) -> None:
         self.serve(server, tmp_path)
