@@ -287,6 +287,22 @@ class TestTransfer:
         named = open_input(Clip(str(path), colorspace="sRGB"), config)  # the user has the last word
         assert named.space == "sRGB"
 
+    @pytest.mark.parametrize(("luma", "light"), [(723, 10.04), (725, 10.25), (940, 100.0)])
+    def test_light_is_that_of_the_standard(self, luma: int, light: float, tmp_path: Path) -> None:
+        """723 is 1000 nit. 725 is what ffmpeg codes for 1000 nit in 16-bit RGB, whose white it takes for 255 x 256."""
+        planes = [np.full((16, 16), value, "<u2") for value in (luma, 512, 512)]
+        path = encode(
+            tmp_path / "a.mkv",
+            [make_planes(planes, "yuv444p10le")],
+            "ffv1",
+            "yuv444p10le",
+            setup=say(BT2020, False, BT2020, PQ),
+        )
+        config = open_config("ocio://studio-config-latest")
+        clip = open_input(Clip(str(path)), config)
+        linear = config.convert(clip.sequence.read(1).pixels, clip.space, config.scene_linear)
+        assert linear == pytest.approx(np.full_like(linear, light), rel=2e-3)
+
     def test_a_config_without_such_a_space_is_told(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         frame = make_planes(code(colours(), BT2020, False, 10), "yuv444p10le")
         path = encode(tmp_path / "a.mkv", [frame], "ffv1", "yuv444p10le", setup=say(BT2020, False, BT2020, HLG))
