@@ -46,6 +46,7 @@ from fsgan_core.stages.plate_match import PlateSkin, match_texture
 from fsgan_core.stages.poisson import solve_membrane
 
 MIN_MATTE = 1e-7  # a smaller matte is 0, as it is in a half float, where it would say that nothing changed
+NOTHING = 0.01  # matte value up to which the completed picture may be empty
 SEED_BITS = 0xFFFFFFFF  # of a frame number, that go into the grain's seed
 
 # Poisson: which border pixels to trust. Lengths are shares of the face's width, differences perceptual.
@@ -131,7 +132,7 @@ def prepare_blend(frame: FaceFrame, completed: Plate, mattes: Plate, params: Ble
     new = match_light(new, own, shown, inside * (1 - occluders) ** 2, surface, params.colour, params.shine)
     # Beyond the frame's edge there is nothing to blend with.
     beyond = cv2.dilate(1 - inside, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
-    bare = inside * (matte > 0) * (1 - mouth) * (1 - kept) * (1 - occluders) ** 2
+    bare = inside * alpha * (matte > 0) * (1 - mouth) * (1 - kept) * (1 - occluders) ** 2
     plain_skin = (draw_plain_skin(surface, new.shape[:2]) * bare).astype(np.float32)
     return BlendInputs(
         new,
@@ -154,7 +155,7 @@ def apply_plate_texture(
     """Give a picture, in perceptual steps, the plate's sharpness and grain."""
     # Beyond the matte there may be nothing, which must not blur into the face.
     return match_texture(
-        np.where((inputs.matte > 0)[..., None], picture, inputs.target_face),
+        np.where((inputs.matte > NOTHING)[..., None], picture, inputs.target_face),
         inputs.skin,
         read_texture(mattes),
         PlateSkin(inputs.target_face, inputs.plain_skin, inputs.width, params.detail),
