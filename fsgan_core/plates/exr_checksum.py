@@ -22,7 +22,7 @@ BLANK_CHECKSUM = b"0" * _SIZE_DIGITS + b":" + b"0" * 2 * _DIGEST_BYTES
 """What stands in a header until the file is complete."""
 _CHECKSUM_PATTERN = re.compile(rb"(\d{%d}):([0-9a-f]{%d})" % (_SIZE_DIGITS, 2 * _DIGEST_BYTES))
 _BLOCK = 1 << 20
-_NO_CHECKSUM = "it has no checksum, so another program wrote it or it was damaged"
+_NO_CHECKSUM = "it has no checksum: another program or an earlier version of this one wrote it, or it was damaged"
 
 
 def write_checksum(path: Path) -> None:

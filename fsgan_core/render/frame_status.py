@@ -60,10 +60,11 @@ def _iterate_states(job: RenderJob, is_cancelled: CancelCheck) -> Iterator[Frame
             continue
         source = plan.resolve_held_frame(frame)
         try:
-            if key_metadata["damaged"]:
+            if key_metadata["unreadable"]:
                 yield FrameState(frame, FRAME_STALE, ("damaged",))
             elif key_metadata["key"] == job.compute_frame_key(source):
-                yield FrameState(frame, FRAME_DONE)
+                damaged = key_metadata["damaged"]
+                yield FrameState(frame, FRAME_STALE, ("damaged",)) if damaged else FrameState(frame, FRAME_DONE)
             else:
                 yield FrameState(
                     frame, FRAME_STALE, find_changed_parts(key_metadata["parts"], job.compute_frame_parts(source))
@@ -111,8 +112,9 @@ def _read_header_cached(path: str, *_state: int) -> Mapping[str, Any]:
     try:
         metadata = read_header(Path(path)).metadata
     except FsganError:
-        return {"damaged": True}
+        return {"unreadable": True}
     return {
+        "unreadable": False,
         "damaged": bool(find_obvious_damage(Path(path))),
         "key": metadata.get(META_KEY),
         "parts": str(metadata.get(META_PARTS, "")),
