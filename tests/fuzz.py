@@ -103,6 +103,7 @@ def make_readers(folder: Path) -> dict[str, Reader]:
     import numpy as np
     import torch
 
+    from fsgan_core.clips.presets import load_preset
     from fsgan_core.clips.shot_file import load_shot
     from fsgan_core.contract import protocol
     from fsgan_core.contract.shot import Clip, Output, Shot, Stages
@@ -241,6 +242,7 @@ def make_readers(folder: Path) -> dict[str, Reader]:
         b"colorspaces:\n  - !<ColorSpace> {name: lin, encoding: scene-linear}\n  - !<ColorSpace>\n    name: camera\n"
         b"    to_scene_reference: !<ExponentTransform> {value: 2.2}\n"
     )
+    preset_text = b'summary = "x"\nextends = "as-published"\n[stages.mask]\nfeather = 0.1\n[stages.blend]\nmix = 0.5\n'
     texts = [b"1001-1048x2,1060", b"out/swap.%04d.exr", b"mask.feather", b"12,34.5", b"~/plates/a.####.exr", b"0.25"]
     page = (
         b'<html><head><title>x</title></head><form id="download-form" action="/uc"><input name="id" value="1"></form>'
@@ -256,6 +258,7 @@ def make_readers(folder: Path) -> dict[str, Reader]:
         "plan": Reader(
             lambda path: load_plan(path, "reenact"), "a.toml", [get_preset_path("reenact", "small").read_bytes()]
         ),
+        "preset": Reader(lambda path: load_preset(str(path)), "a.toml", [preset_text]),
         "script": Reader(read_script, "a.nk", [script_text]),
         "pth": Reader(
             read_checkpoint,

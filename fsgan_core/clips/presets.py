@@ -13,7 +13,6 @@ package, in this order. A path that ends in .toml names any file.
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -22,7 +21,10 @@ from typing import Any
 
 from fsgan_core.contract.errors import ParameterError
 from fsgan_core.contract.params import STAGE_PARAMS
+from fsgan_core.contract.plain_data import parse_toml
 from fsgan_core.contract.shot import Stages
+from fsgan_core.runtime.text_files import read_text_file
+from fsgan_core.runtime.user_paths import expand_home
 
 __all__ = ["Preset", "describe_preset", "list_presets", "load_preset"]
 
@@ -108,7 +110,7 @@ def describe_preset(stages: Stages) -> str:
 def _list_folders() -> tuple[Path, ...]:
     import platformdirs
 
-    given = [Path(part).expanduser() for part in os.environ.get(PRESETS_VARIABLE, "").split(os.pathsep) if part.strip()]
+    given = [expand_home(part) for part in os.environ.get(PRESETS_VARIABLE, "").split(os.pathsep) if part.strip()]
     own = Path(platformdirs.user_config_dir("fsgan", appauthor=False)) / "presets"
     return (*given, own, Path(__file__).parents[1] / "presets")
 
@@ -122,7 +124,7 @@ def _iterate_files(folder: Path) -> Iterator[Path]:
 
 def _find_file(name: str) -> Path:
     if name.endswith(PRESET_SUFFIX):
-        return Path(name).expanduser()
+        return expand_home(name)
     files = {
         path.name.removesuffix(PRESET_SUFFIX): path
         for folder in reversed(_list_folders())
@@ -140,12 +142,8 @@ def _read_preset(name: str, depth: int) -> Preset:
     if depth > MAX_EXTENDS:
         raise ParameterError(f"{path}: presets extend one another in a circle, or more than {MAX_EXTENDS} deep")
     try:
-        with path.open("rb") as stream:
-            content = stream.read(MAX_PRESET_BYTES + 1)
-        if len(content) > MAX_PRESET_BYTES:
-            raise ParameterError(f"{path}: too large for a preset")
-        data = tomllib.loads(content.decode())
-    except (OSError, ValueError, RecursionError) as error:
+        data = parse_toml(read_text_file(path, MAX_PRESET_BYTES))
+    except (OSError, ValueError) as error:
         raise ParameterError(f"the preset {path} cannot be read: {error}") from error
     unknown = [key for key in data if key not in PRESET_KEYS]
     tables = data.get("stages", {})
