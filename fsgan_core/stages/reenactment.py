@@ -38,7 +38,8 @@ from fsgan_core.plates.region import compute_region
 from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Mesh, Plane, PointMap, Points, Points3D, Points68, Vector
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.features.eyes import EyePicture, close_lids, keep_eyes, set_eyes
-from fsgan_core.stages.features.mouth import close_lips, keep_mouth
+from fsgan_core.stages.features.lips import find_lip_edges
+from fsgan_core.stages.features.mouth import cover_inner_mouth, keep_mouth, set_inner_mouth
 from fsgan_core.stages.features.openings import ViewPicture, measure_lid_openings
 from fsgan_core.stages.image_ops import HALF_COVERED, draw_polygon, mark_plate_area, premultiply, smoothstep, to_display
 from fsgan_core.stages.interface import FaceFrame, SourceView
@@ -118,15 +119,20 @@ def reenact(
     warped = [(by_view[w.view], w) for w in plan.views]
     lead = max(warped, key=lambda pair: pair[1].detail)[0]
     plate, own = to_display(target, region, codec), face.get_mesh(aspect)
+    edges = find_lip_edges(plate, own, region, aspect)
     pictures = [
         (
-            close_lips(w.picture, w.places, make_view_picture(views[weight.view]), plate, own, goal, region, aspect),
+            cover_inner_mouth(w.picture, w.places, make_view_picture(views[weight.view]), goal, edges, region, aspect),
             weight.light,
             weight.detail,
         )
         for w, weight in warped
     ]
     picture = combine_views(pictures, width * DETAIL_SIZE, aspect)
+    opened = picture + sum(
+        np.float32(weight.detail) * (w.picture - closed)
+        for (w, weight), (closed, _, _) in zip(warped, pictures, strict=True)
+    )
     alpha = sum(w.matte * weight.detail for w, weight in warped)
     alpha = np.clip(alpha, 0, 1).astype(np.float32)
     openings = measure_view_openings(plan, views)
@@ -136,12 +142,16 @@ def reenact(
         eyes = set_eyes(make_view_picture(leading), lead.places, own, goal, region, aspect, alpha.shape)
         picture = picture + eyes.matte[..., None] * (eyes.picture - picture)
         alpha = np.maximum(alpha, eyes.matte)
-    kept = keep_openings(plate, own, goal, region, aspect, params, 1 - plan.inner_mouth, iris_gain, openings)
-    kept = replace(kept, matte=kept.matte * measure_seen(alpha, SEEN_SIGMA * width, aspect))
+    seen = measure_seen(alpha, SEEN_SIGMA * width, aspect)
+    mouth = set_inner_mouth(picture, opened, plate, own, goal, edges, region, aspect, plan.inner_mouth)
+    picture = picture + seen[..., None] * (mouth.picture - picture)
+    kept = keep_openings(plate, own, goal, region, aspect, params, 0.0, iris_gain, openings)
+    kept = replace(kept, matte=kept.matte * seen)
     picture = picture + kept.matte[..., None] * (kept.picture - picture)
-    alpha = np.maximum(alpha, kept.matte)
+    kept_matte = np.maximum(kept.matte, mouth.matte * seen)
+    alpha = np.maximum(alpha, kept_matte)
     return make_reenacted_plate(
-        codec.decode(picture), alpha, lead, face, region, target, 1 - plan.inner_mouth, kept.matte
+        codec.decode(picture), alpha, lead, face, region, target, 1 - plan.inner_mouth, kept_matte
     )
 
 

@@ -11,15 +11,23 @@ from dataclasses import dataclass
 import numpy as np
 
 from fsgan_core.faces.mesh import INNER_LIPS, OUTER_LIPS
-from fsgan_core.plates.curve import LUMA_WEIGHTS
 from fsgan_core.plates.plate import Window
 from fsgan_core.runtime.arrays import AnyArray, Image, IndexArray, Matte, Mesh, PointMap, Vector
+from fsgan_core.stages.features.lips import (
+    LipEdges,
+    compute_lip_ratio,
+    continue_lips,
+    draw_inside_lips,
+    find_lip_edges,
+    find_mouth_axes,
+    mark_other_than_lip,
+    measure_gap,
+    measure_lip_places,
+)
 from fsgan_core.stages.features.openings import (
     LOG_FLOOR,
     OpeningWindow,
     ViewPicture,
-    continue_skin,
-    find_middle_line,
     fit_opening_map,
     make_opening_window,
     measure_lip_opening,
@@ -27,27 +35,23 @@ from fsgan_core.stages.features.openings import (
     measure_ring_width,
     soften_edge,
     square_points,
-    take_line,
     trace_ring,
 )
 from fsgan_core.stages.image_ops import smoothstep
-from fsgan_core.stages.warp import fit_spline_map, sample_picture
+from fsgan_core.stages.warp import sample_picture
 
 # Lengths are shares of the mouth's width.
 MOUTH_MARGIN = 0.5  # of the window around the mouth
 FEATHER, MIN_FEATHER = 0.035, 1.0  # from the lips inwards, over which the inner mouth appears; pixels
-LIPS_SOFTNESS = 0.05  # around the lips, over which the view's own warp goes on
-LIP_INSET = 0.12  # of the lip's thickness, that its inner edge is moved into the lip
-LIP_STIFFNESS = 5e-4  # of the spline of one lip
-AROUND_LIPS = (1.3, 1.7)  # times the size of the lips: where the view's own warp holds
-SEAM_SOFTNESS, MIN_SEAM = 0.008, 0.7  # of the line where lips meet; pixels
-LEFT_RANGE, LEFT_REACH = (-0.01, 0.01), 0.3  # into the view's inner mouth: from none to all is covered; from how far
-# Shares of the outer eye corners' distance.
-FURTHER_RANGE = (0.004, 0.02)  # how much further the view's mouth is open: from none to all of the lips is drawn anew
-SLIT_RANGE = (0.02, 0.05)  # a mouth open by less is shut, by more is open
+SHOWN_FEATHER = 0.015  # outside the lips' ends, over which the source's inner mouth appears
+LINE_REACH = 0.05  # outside the inner lips: this far the plate's line between its lips is drawn
+DEEP_INSIDE = (0.03, 0.08)  # inside the inner lips: from here on there is no lip, whatever its colour
+BRIGHTEST = (0.15, 0.9)  # in a shut and a slightly open mouth, against the lips, in log display values
+WIDE_GAP = (0.05, 0.11)  # between the lips: from a line to a mouth that shows the plate's own colours
 
 # Choice of the inner mouth. Openings are shares of the outer eye corners' distance.
 TALKING_OPENING = 0.03  # a mouth open by less shows no teeth
+WIDE_OPENING = (0.035, 0.08)  # from a line between the lips to an open mouth
 ENOUGH_MOUTH = 0.6  # of the target's opening: a view open this far shows its teeth
 DEFAULT_FPS = 24.0  # frames a second, of a clip that does not say
 MIN_HOLD = 1.0  # seconds that a choice lasts
@@ -163,106 +167,123 @@ def draw_lips_opening(mesh: Mesh, part: OpeningWindow, aspect: float) -> Matte:
     return soften_edge(distance, 0.0, max(FEATHER * measure_ring_width(ring), MIN_FEATHER))
 
 
-def close_lips(
-    picture: Image,
+def cover_inner_mouth(
+    warped: Image,
     places: PointMap,
     view: ViewPicture,
-    plate: Image,
-    target: Mesh,
     goal: Mesh,
+    goal_edges: LipEdges,
     region: Window,
     aspect: float,
 ) -> Image:
-    """Lets the lips of a warped view meet where the goal's do, although the view's mouth is further open.
-
-    One smooth warp cannot bring two edges to one line: it would keep a strip of teeth between them. So each lip is
-    warped by itself, and the two are joined along the line where they meet. That line's darkness is the plate's.
+    """Continues the lips of a warped view over its inner mouth, up to the line where the goal's lips meet.
 
     Args:
-        picture: The warped view, display-like, on the region.
-        places: (height, width, 2) the place in the view's plate that each pixel shows.
+        warped: The warped view, display-like, on the region.
+        places: (height, width, 2) the place in the view's plate that each pixel of the region shows.
         view: The view.
-        plate: Display-like picture of the region.
-        target: The target's mesh, plate coordinates.
         goal: The mesh of the new face.
+        goal_edges: Where its lips end: there, where the target's do.
         region: The part of the plate that the arrays cover.
         aspect: Width of a pixel over its height.
 
     Returns:
-        The picture; the same array if the view's mouth is no further open than the goal's.
+        The picture; the same array if the mouth is outside the region.
     """
     part = _open_window(goal, region, aspect)
-    opening = measure_lip_opening(goal, aspect)
-    further = measure_lip_opening(view.mesh, view.pixel_aspect) - opening
-    share = float(smoothstep(np.asarray((further - FURTHER_RANGE[0]) / (FURTHER_RANGE[1] - FURTHER_RANGE[0]))))
-    if part is None or share <= 0:
-        return picture
-    ring, outer = (square_points(goal, vertices, aspect) for vertices in (INNER_LIPS, OUTER_LIPS))
-    width = measure_ring_width(ring)
-    distance = measure_ring_distance(trace_ring(ring), part.places)
-    lips = soften_edge(measure_ring_distance(trace_ring(outer), part.places), -LIPS_SOFTNESS * width, 0.0)
-    # Shut lips of a mesh lie slightly apart: such a slit shows no teeth.
-    low, high = SLIT_RANGE
-    met = 1 - float(smoothstep(np.asarray((opening - low) / (high - low))))
-    cover = share * lips * (1 - (1 - met) * draw_lips_opening(goal, part, aspect))
-
-    line = np.vstack([goal[INNER_LIPS[0]], find_middle_line(goal, INNER_LIPS), goal[INNER_LIPS[len(INNER_LIPS) // 2]]])
-    above = measure_ring_distance(np.vstack([line[:, :2] * (aspect, 1.0), outer[len(outer) // 2 :]]), part.places)
-    seam = max(SEAM_SOFTNESS * width, MIN_SEAM)
-    is_upper = soften_edge(above, -seam, seam)[..., None]
-    maps = _fit_lip_maps(places[part.slices], view, goal, part, region, aspect)
-    upper, lower = (sample_picture(view.display, one) for one in maps)
-    joined = np.asarray(lower + is_upper * (upper - lower), np.float32)
-    # Next to the corners of the mouth a little of the inner mouth may be left.
-    view_ring = square_points(view.mesh, INNER_LIPS, view.pixel_aspect)
-    corner, scale = np.array([view.window.x, view.window.y]), (view.pixel_aspect, 1.0)
-    inside = [measure_ring_distance(trace_ring(view_ring), (one + corner) * scale)[..., None] for one in maps]
-    depth = (inside[1] + is_upper * (inside[0] - inside[1]))[..., 0] / measure_ring_width(view_ring)
-    left = soften_edge(depth, *LEFT_RANGE)
-    if left.any():
-        skin = continue_skin(joined, lips * (left <= 0), LEFT_REACH * width, aspect)
-        joined = np.asarray(joined + left[..., None] * (skin - joined), np.float32)
-
-    moved = fit_opening_map(_list_shut_knots(goal), _list_shut_knots(target), part, region, aspect)
-    own = plate[part.slices] if moved is None else sample_picture(plate, moved)
-    luma = np.log(np.maximum(own, 0) @ LUMA_WEIGHTS + LOG_FLOOR)
-    change = met * take_line(luma, distance, width, aspect)
-    joined = np.asarray((joined + LOG_FLOOR) * np.exp(change)[..., None] - LOG_FLOOR, np.float32)
-    result = picture.copy()
-    crop = picture[part.slices]
-    result[part.slices] = crop + cover[..., None] * (joined - crop)
+    if part is None:
+        return warped
+    edges = find_lip_edges(view.display, view.mesh, view.window, view.pixel_aspect)
+    mouth = find_mouth_axes(goal, aspect)
+    lips = measure_lip_places(mouth, part.places)
+    local = places[part.slices] - np.array([view.window.x, view.window.y], np.float32)
+    closed = continue_lips(view.display, local, lips, mouth, edges, goal_edges, aspect)
+    on_lips = (lips.across > lips.upper_outer) & (lips.across < lips.lower_outer)
+    on_lips &= (lips.along > 0) & (lips.along < 1)
+    result = warped.copy()
+    result[part.slices] = np.where(on_lips[..., None], closed, warped[part.slices])
     return result
 
 
-def _fit_lip_maps(
-    places: PointMap, view: ViewPicture, goal: Mesh, part: OpeningWindow, region: Window, aspect: float
-) -> tuple[PointMap, PointMap]:
-    """Maps from a window's pixels to the view's picture, for the upper and the lower lip.
+def set_inner_mouth(
+    closed: Image,
+    opened: Image,
+    plate: Image,
+    target: Mesh,
+    goal: Mesh,
+    edges: LipEdges,
+    region: Window,
+    aspect: float,
+    share: float,
+) -> MouthPicture:
+    """Puts an inner mouth between lips.
 
-    Either meets its own lip's edges, and the view's warp around the mouth.
+    A thin gap is always the plate's: it is darker or paler than the lips by as much as in the plate. A wide one is the
+    source's or the plate's; the matte says where the picture is the plate's own.
+
+    Args:
+        closed: The new face with its lips continued over the mouth (`cover_inner_mouth`), display-like, on the region.
+        opened: The same with the source's inner mouth.
+        plate: Display-like picture of the region.
+        target: The target's mesh, plate coordinates.
+        goal: The mesh of the new face.
+        edges: Where the target's lips end.
+        region: The part of the plate that the arrays cover.
+        aspect: Width of a pixel over its height.
+        share: Of the source's inner mouth where the mouth is open, 0..1.
     """
-    half = len(INNER_LIPS) // 2
-    middle = goal[list(OUTER_LIPS), :2].mean(0)
-    around = np.vstack([middle + growth * (goal[list(OUTER_LIPS), :2] - middle) for growth in AROUND_LIPS])
-    low, high = (part.window.x, part.window.y), (part.window.right - 1, part.window.bottom - 1)
-    around = np.clip(np.rint(around), low, high).astype(int)
-    there = places[around[:, 1] - part.window.y, around[:, 0] - part.window.x]
-    inner, outer = view.mesh[list(INNER_LIPS), :2], view.mesh[list(OUTER_LIPS), :2]
-    inner = inner + LIP_INSET * (outer - inner)  # the lip's edge lies in the shadow of the mouth
-    maps = []
-    for side in ([*range(half, len(INNER_LIPS)), 0], [*range(half + 1)]):
-        vertices = np.array(INNER_LIPS)[side], np.array(OUTER_LIPS)
-        destination = np.vstack([goal[vertices[0], :2], goal[vertices[1], :2], around])
-        source = np.vstack([inner[side], outer, there])
-        stiffness = np.full(len(destination), LIP_STIFFNESS)
-        fitted = fit_spline_map(destination, source, part.window, stiffness, aspect)
-        maps.append(np.asarray(fitted - np.array([view.window.x, view.window.y]), np.float32))
-    return maps[0], maps[1]
+    matte = np.zeros(plate.shape[:2], np.float32)
+    part = _open_window(goal, region, aspect)
+    if part is None:
+        return MouthPicture(closed, matte)
+    mouth = find_mouth_axes(goal, aspect)
+    lips = measure_lip_places(mouth, part.places)
+    share = share * float(smoothstep(_place_between(measure_lip_opening(target, aspect), *WIDE_OPENING)))
+    skin = closed[part.slices]
+    inner = skin
+    if share < 1:
+        own, ratio = _take_plate_mouth(plate, target, goal, edges, part, region, aspect)
+        gap = measure_gap(lips, mouth)
+        # Where lips meet there are no teeth: nothing is paler than they are.
+        brightest = BRIGHTEST[0] + (BRIGHTEST[1] - BRIGHTEST[0]) * smoothstep(gap / WIDE_GAP[0])
+        ratio = np.minimum(ratio, brightest[..., None]).astype(np.float32)
+        near = draw_inside_lips(lips, mouth, edges, -LINE_REACH * mouth.width, 0.0)
+        drawn = (skin + LOG_FLOOR) * np.exp(near[..., None] * ratio) - LOG_FLOOR
+        deep = draw_inside_lips(lips, mouth, edges, DEEP_INSIDE[0] * mouth.width, DEEP_INSIDE[1] * mouth.width)
+        edge = draw_inside_lips(lips, mouth, edges, 0.0, max(FEATHER * mouth.width, MIN_FEATHER))
+        wide = smoothstep(_place_between(gap, *WIDE_GAP))
+        kept = np.asarray(edge * np.maximum(deep, mark_other_than_lip(ratio)) * wide, np.float32)
+        inner = drawn + kept[..., None] * (own - drawn)
+        matte[part.slices] = (1 - share) * kept
+    if share > 0:
+        inside = draw_inside_lips(lips, mouth, edges, -max(SHOWN_FEATHER * mouth.width, MIN_FEATHER), 0.0)
+        shown = skin + inside[..., None] * (opened[part.slices] - skin)
+        inner = inner + np.float32(share) * (shown - inner)
+    picture = closed.copy()
+    picture[part.slices] = inner
+    return MouthPicture(picture, matte)
 
 
-def _list_shut_knots(mesh: Mesh) -> AnyArray:
-    """Points of lips that may touch: their outer edge, and the line where they meet."""
-    return np.vstack([np.asarray(mesh)[list(OUTER_LIPS)], find_middle_line(mesh, INNER_LIPS)])
+def _take_plate_mouth(
+    plate: Image, target: Mesh, goal: Mesh, edges: LipEdges, part: OpeningWindow, region: Window, aspect: float
+) -> tuple[Image, AnyArray]:
+    """The plate moved along with the lips, and what it shows between them (`lips.compute_lip_ratio`)."""
+    height, width = plate.shape[:2]
+    whole = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).astype(np.float32)
+    mouth = find_mouth_axes(target, aspect)
+    lips = measure_lip_places(mouth, part.places)
+    own = plate[part.slices]
+    ratio = compute_lip_ratio(own, continue_lips(plate, whole[part.slices], lips, mouth, edges, edges, aspect))
+    knots = [*INNER_LIPS, *OUTER_LIPS]
+    moved = fit_opening_map(goal[knots], target[knots], part, region, aspect)
+    if moved is None:
+        return own, ratio
+    corner = np.array([part.slices[1].start, part.slices[0].start], np.float32)
+    return sample_picture(plate, moved), sample_picture(ratio, moved - corner)
+
+
+def _place_between(value: AnyArray | float, low: float, high: float) -> AnyArray:
+    return np.asarray((np.asarray(value) - low) / (high - low))
 
 
 def _open_window(goal: Mesh, region: Window, aspect: float) -> OpeningWindow | None:

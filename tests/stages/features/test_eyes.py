@@ -7,10 +7,11 @@ import pytest
 
 from fsgan_core.faces.mesh import CANONICAL, INNER_LIPS, LIDS_L, LIDS_R, OUTER_LIPS
 from fsgan_core.plates.plate import Window
-from fsgan_core.runtime.arrays import Image, Mesh, Vector
+from fsgan_core.runtime.arrays import AnyArray, Image, Mesh, Vector
 from fsgan_core.stages.features.eyes import close_lids, keep_eyes, set_eyes
 from fsgan_core.stages.features.iris import IrisColour, compute_iris_gain, measure_iris, to_linear
-from fsgan_core.stages.features.mouth import choose_inner_mouth, close_lips, keep_mouth
+from fsgan_core.stages.features.lips import STATIONS, LipEdges, find_lip_edges
+from fsgan_core.stages.features.mouth import choose_inner_mouth, cover_inner_mouth, keep_mouth, set_inner_mouth
 from fsgan_core.stages.features.openings import (
     EYES,
     ViewPicture,
@@ -24,6 +25,8 @@ from fsgan_core.stages.features.openings import (
 
 REGION = Window(10, 20, 300, 300)
 SKIN, WHITE, TEETH, LIP = (0.7, 0.55, 0.45), (0.85, 0.84, 0.82), (0.95, 0.95, 0.9), (0.6, 0.3, 0.3)
+
+NO_EDGES = LipEdges(np.zeros(STATIONS), np.zeros(STATIONS))
 
 
 def make_mesh(lids: float = 1.0, lips: float = 0.0, shift: tuple[float, float] = (0.0, 0.0)) -> Mesh:
@@ -171,16 +174,52 @@ def test_closed_lids_hide_the_views_eyeball_and_take_the_plates_lashes() -> None
     assert close_lids(view, alpha, plate, opened, opened, measure_lid_openings(opened), REGION, 1.0) is view
 
 
-def test_a_smile_closes_without_teeth() -> None:
-    smiling, shut = make_mesh(lips=10.0), make_mesh()
+def mark_inner_lips(mesh: Mesh) -> AnyArray:
+    return measure_ring_distance(trace_ring(square_points(mesh, INNER_LIPS, 1.0)), get_places())
+
+
+def test_lips_are_continued_over_teeth_that_the_mesh_misses() -> None:
+    smiling, measured = make_mesh(lips=10.0), make_mesh(lips=6.0)
     view = draw_face(smiling, (0.2, 0.2, 0.4))
-    plate = draw_face(shut, (0.2, 0.2, 0.4))
-    closed = close_lips(view, get_places(), ViewPicture(view, REGION, smiling), plate, shut, shut, REGION, 1.0)
-    inner = measure_ring_distance(trace_ring(square_points(smiling, INNER_LIPS, 1.0)), get_places()) > 0
+    closed = cover_inner_mouth(view, get_places(), ViewPicture(view, REGION, measured), measured, NO_EDGES, REGION, 1.0)
+    inner = mark_inner_lips(smiling) > 0
     assert np.abs(view - LIP)[inner].max() > 0.3
-    assert np.percentile(np.abs(closed - LIP)[inner], 95) < 0.1
-    assert np.abs(closed - LIP)[inner].max() < 0.3
-    assert close_lips(plate, get_places(), ViewPicture(plate, REGION, shut), plate, shut, shut, REGION, 1.0) is plate
+    assert np.percentile(np.abs(closed - LIP)[inner], 90) < 0.1
+    far = measure_ring_distance(trace_ring(square_points(smiling, OUTER_LIPS, 1.0)), get_places()) < -1
+    np.testing.assert_array_equal(closed[far], view[far])
+
+
+def test_shut_lips_have_the_line_of_the_plate_and_no_teeth() -> None:
+    shut = make_mesh()
+    closed = np.full((REGION.height, REGION.width, 3), LIP, np.float32)
+    plate = draw_face(shut, (0.2, 0.2, 0.4))
+    line = np.abs(mark_inner_lips(shut)) < 1
+    plate[line] = 0.1
+    teeth = draw_face(make_mesh(lips=10.0), (0.2, 0.2, 0.4))
+    mouth = set_inner_mouth(
+        closed, teeth, plate, shut, shut, find_lip_edges(plate, shut, REGION, 1.0), REGION, 1.0, 1.0
+    )
+    assert not mouth.matte.any()
+    between = np.abs(get_places()[..., 0] - shut[13, 0]) < 35
+    assert mouth.picture[between].max() <= max(LIP) + 0.05
+    assert np.median(mouth.picture[line]) < 0.25
+    np.testing.assert_array_equal(mouth.picture[mark_inner_lips(shut) < -12], closed[mark_inner_lips(shut) < -12])
+
+
+def test_an_open_mouth_shows_the_plate_or_the_source() -> None:
+    mesh = make_mesh(lips=14.0)
+    closed = np.full((REGION.height, REGION.width, 3), LIP, np.float32)
+    plate = draw_face(mesh, (0.2, 0.2, 0.4))
+    kept = set_inner_mouth(
+        closed, closed, plate, mesh, mesh, find_lip_edges(plate, mesh, REGION, 1.0), REGION, 1.0, 0.0
+    )
+    deep = (mark_inner_lips(mesh) > 4) & (np.abs(get_places()[..., 0] - mesh[13, 0]) < 20)
+    assert kept.matte[deep].min() > 0.9 and np.abs(kept.picture - TEETH)[deep].max() < 0.1
+    assert not kept.matte[mark_inner_lips(mesh) < -1].any()
+    shown = set_inner_mouth(
+        closed, np.full_like(closed, 0.2), plate, mesh, mesh, find_lip_edges(plate, mesh, REGION, 1.0), REGION, 1.0, 1.0
+    )
+    assert not shown.matte.any() and np.abs(shown.picture - 0.2)[deep].max() < 0.05
 
 
 def test_teeth_show_inside_the_lips_alone() -> None:

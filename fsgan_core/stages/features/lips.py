@@ -1,0 +1,299 @@
+"""Lips: where they end in a picture, continued over the inner mouth, and what a picture shows between them.
+
+All is measured along the mouth (from corner to corner) and across it (from the upper lip down), in square pixels. The
+mesh's inner lips are only roughly where a picture's lips end: teeth and gaps beyond them are found by their colour.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from scipy.ndimage import gaussian_filter1d, maximum_filter1d
+
+from fsgan_core.faces.mesh import INNER_LIPS, OUTER_LIPS
+from fsgan_core.plates.curve import LUMA_WEIGHTS
+from fsgan_core.plates.plate import Window
+from fsgan_core.runtime.arrays import AnyArray, Image, Matrix, Mesh, Plane, Points, Vector
+from fsgan_core.stages.features.openings import (
+    ARC_SAMPLES,
+    LOG_FLOOR,
+    measure_ring_width,
+    soften_edge,
+    square_points,
+    trace_ring,
+)
+from fsgan_core.stages.image_ops import smoothstep
+from fsgan_core.stages.warp import sample_picture
+
+STATIONS = 48  # along the mouth, at which the ends of the lips are measured
+ACROSS = 40  # samples across a lip
+
+# Shares of a lip's height.
+LIP_CORE = (0.3, 0.65)  # from its outer edge: certainly lip
+LARGEST_SHIFT = 0.45  # that a lip is stretched by, so that nothing folds
+MORE_MARGIN, MORE_RANGE = 0.12, 0.12  # of a lip that ends earlier than the new one: teeth tint their surroundings
+SCAN_BEGIN = 0.5  # from here on inwards a lip may end
+LIP_GAP = 0.12  # lip colour over less than this does not part teeth from the mouth
+
+# Differences from the lip's own colour, in log display values.
+DARK_DIFFERENCE = 0.35  # a gap is darker
+PALE_DIFFERENCE = 0.10  # teeth are less red against green
+DIFFERENCE_RANGE = (0.25, 0.55)  # from lip to certainly something else
+RATIO_LIMITS = (-2.5, 2.5)  # of what is seen between lips
+
+# Shares of the mouth's width.
+CORNER_FADE = 0.06  # from a corner inwards: lips are not stretched at it
+EDGE_MARGIN = 0.015  # beyond the edge that is found
+SEAM = 0.012  # over which upper and lower lip are blended where they meet
+STATION_SMOOTHING = 1.5  # stations
+
+
+@dataclass(frozen=True)
+class MouthAxes:
+    """The mouth of a mesh, measured along and across.
+
+    Attributes:
+        origin: (2,) its right corner, square pixels.
+        axes: (2, 2) unit vectors along and across, rows.
+        width: Between the inner corners, square pixels.
+        along: (n,) ascending places along the mouth at which the curves are known.
+        upper: (n,) height of the upper lip's inner edge.
+        lower: (n,) height of the lower lip's inner edge.
+        upper_outer: (n,) height of the upper lip's outer edge.
+        lower_outer: (n,) height of the lower lip's outer edge.
+    """
+
+    origin: Points
+    axes: Matrix
+    width: float
+    along: Vector
+    upper: Vector
+    lower: Vector
+    upper_outer: Vector
+    lower_outer: Vector
+
+
+@dataclass(frozen=True)
+class LipEdges:
+    """How far from the mesh's inner lips the lips of a picture end, as shares of their heights.
+
+    Attributes:
+        upper: (STATIONS,) from corner to corner.
+        lower: (STATIONS,)
+    """
+
+    upper: Vector
+    lower: Vector
+
+
+@dataclass(frozen=True)
+class LipPlaces:
+    """A window's pixels, measured along and across a mouth; all (height, width).
+
+    Attributes:
+        along: Share of the mouth's width from the right corner.
+        across: Square pixels.
+        middle: Height of the line where the lips meet.
+        upper: Height of the upper lip's inner edge.
+        lower: Height of the lower lip's inner edge.
+        upper_outer: Height of the upper lip's outer edge.
+        lower_outer: Height of the lower lip's outer edge.
+    """
+
+    along: Plane
+    across: Plane
+    middle: Plane
+    upper: Plane
+    lower: Plane
+    upper_outer: Plane
+    lower_outer: Plane
+
+
+def find_mouth_axes(mesh: Mesh, aspect: float) -> MouthAxes:
+    """Finds the axes and the curves of a mesh's mouth.
+
+    Args:
+        mesh: (478, 3), plate coordinates.
+        aspect: Width of a pixel over its height.
+    """
+    inner = square_points(mesh, INNER_LIPS, aspect)
+    width = max(measure_ring_width(inner), 1e-3)
+    along = (inner[len(inner) // 2] - inner[0]) / width
+    axes = np.array([along, (-along[1], along[0])])
+    places = np.linspace(-0.3 * width, 1.3 * width, 4 * ARC_SAMPLES)
+    curves = []
+    for vertices in (INNER_LIPS, OUTER_LIPS):
+        ring = (trace_ring(square_points(mesh, vertices, aspect)) - inner[0]) @ axes.T
+        lower, upper = ring[: ARC_SAMPLES + 1], np.vstack([ring[ARC_SAMPLES:], ring[:1]])[::-1]
+        curves += [np.interp(places, np.maximum.accumulate(arc[:, 0]), arc[:, 1]) for arc in (lower, upper)]
+    lower, upper, lower_outer, upper_outer = curves
+    middle = (lower + upper) / 2
+    return MouthAxes(
+        inner[0],
+        axes,
+        width,
+        places,
+        np.minimum(upper, middle),
+        np.maximum(lower, middle),
+        np.minimum(upper_outer, np.minimum(upper, middle)),
+        np.maximum(lower_outer, np.maximum(lower, middle)),
+    )
+
+
+def measure_lip_places(mouth: MouthAxes, places: AnyArray) -> LipPlaces:
+    """Measures pixels along and across a mouth.
+
+    Args:
+        mouth: The mouth.
+        places: (height, width, 2) square pixels.
+    """
+    moved = (places - mouth.origin) @ mouth.axes.T
+    a, across = moved[..., 0], moved[..., 1]
+    upper, lower, upper_outer, lower_outer = (
+        np.interp(a, mouth.along, curve) for curve in (mouth.upper, mouth.lower, mouth.upper_outer, mouth.lower_outer)
+    )
+    return LipPlaces(a / mouth.width, across, (upper + lower) / 2, upper, lower, upper_outer, lower_outer)
+
+
+def find_lip_edges(picture: Image, mesh: Mesh, window: Window, aspect: float) -> LipEdges:
+    """Finds where the lips of a picture end, by their colour.
+
+    Args:
+        picture: Display-like, on the window.
+        mesh: The face in it, plate coordinates.
+        window: The part of the plate that the picture covers.
+        aspect: Width of a pixel over its height.
+    """
+    mouth = find_mouth_axes(mesh, aspect)
+    at = np.linspace(0, mouth.width, STATIONS)
+    shares = np.linspace(0, 1, ACROSS)
+    fade = np.clip(np.minimum(at, mouth.width - at) / (CORNER_FADE * mouth.width), 0, 1)
+    found = []
+    for edge, outer in ((mouth.upper, mouth.upper_outer), (mouth.lower, mouth.lower_outer)):
+        inner_at, outer_at = np.interp(at, mouth.along, edge), np.interp(at, mouth.along, outer)
+        across = outer_at[:, None] + shares * (inner_at - outer_at)[:, None]
+        points = mouth.origin + at[:, None, None] * mouth.axes[0] + across[..., None] * mouth.axes[1]
+        local = (points / (aspect, 1.0) - (window.x, window.y)).astype(np.float32)
+        colours = cv2.remap(picture, local[..., 0], local[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        extent = _measure_end(colours, shares)
+        margin = EDGE_MARGIN * mouth.width / np.maximum(np.abs(inner_at - outer_at), 1e-3)
+        found.append(np.clip(extent + margin, 0, LARGEST_SHIFT) * fade)
+    return LipEdges(*found)
+
+
+def _measure_end(colours: Image, shares: Vector) -> Vector:
+    """How far before the mesh's edge a lip ends, as a share of its height, from colours (stations, samples, 3)."""
+    logs = np.log(np.maximum(colours, 0) + LOG_FLOOR)
+    luma = np.log(np.maximum(colours @ LUMA_WEIGHTS, 0) + LOG_FLOOR)
+    redness = logs[..., 0] - logs[..., 1]
+    core = (shares > LIP_CORE[0]) & (shares < LIP_CORE[1])
+    usual = np.median(luma[:, core], axis=1), np.median(redness[:, core], axis=1)
+    usual_luma, usual_redness = (gaussian_filter1d(values, STATIONS / 8, mode="nearest") for values in usual)
+    is_other = (luma < usual_luma[:, None] - DARK_DIFFERENCE) | (
+        (redness < usual_redness[:, None] - PALE_DIFFERENCE) & (luma > usual_luma[:, None] - DARK_DIFFERENCE)
+    )
+    ends = np.zeros(len(colours))
+    step = shares[1] - shares[0]
+    for station, others in enumerate(is_other):
+        end = 1.0
+        for number in range(len(shares) - 1, -1, -1):
+            if shares[number] < SCAN_BEGIN or end - shares[number] > LIP_GAP + step / 2:
+                break
+            if others[number]:
+                end = shares[number]
+        ends[station] = 1.0 - end
+    return np.asarray(gaussian_filter1d(maximum_filter1d(ends, 3, mode="nearest"), STATION_SMOOTHING, mode="nearest"))
+
+
+def continue_lips(
+    picture: Image,
+    places: AnyArray,
+    lips: LipPlaces,
+    mouth: MouthAxes,
+    edges: LipEdges,
+    goal_edges: LipEdges,
+    aspect: float,
+) -> Image:
+    """Continues the lips of a picture over its inner mouth, up to the line where they meet.
+
+    The lips are stretched a little, so that they end where the new lips shall end. Nothing moves if they do so already.
+
+    Args:
+        picture: Display-like.
+        places: (height, width, 2) array coordinates in `picture` of each pixel of the result.
+        lips: These pixels, measured by the mouth of the result.
+        mouth: The mouth of the result.
+        edges: Where the lips of the picture end.
+        goal_edges: Where the lips of the result shall end.
+        aspect: Width of a pixel of the result over its height.
+    """
+    is_between_corners = (lips.along > 0) & (lips.along < 1)
+    normal = mouth.axes[1] / (aspect, 1.0)
+    height, width = places.shape[:2]
+    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
+    halves = []
+    for edge, outer, shares, goal_shares, side in (
+        (lips.upper, lips.upper_outer, edges.upper, goal_edges.upper, 1.0),
+        (lips.lower, lips.lower_outer, edges.lower, goal_edges.lower, -1.0),
+    ):
+        tall = np.maximum(side * (edge - outer), 1e-3)
+        depth = side * (lips.across - outer) / tall  # 0 at the outer edge, 1 at the mesh's inner one
+        more = MORE_MARGIN * smoothstep((shares - goal_shares) / MORE_RANGE)
+        end, goal_end = (
+            1 - _spread(values, lips) for values in (np.minimum(shares + more, LARGEST_SHIFT), goal_shares)
+        )
+        stretched = np.clip(depth / goal_end, 0, 1) ** 2 * (end - goal_end)
+        shift = np.where(is_between_corners, stretched - np.maximum(depth - goal_end, 0), 0.0)
+        move = (side * shift * tall).astype(np.float32)
+        local_x, local_y = x + move * np.float32(normal[0]), y + move * np.float32(normal[1])
+        moved = cv2.remap(
+            places.astype(np.float32), local_x, local_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
+        halves.append(sample_picture(picture, moved))
+    seam = max(SEAM * mouth.width, 1.0)
+    lower = soften_edge(np.asarray(lips.across - lips.middle, np.float32), -seam, seam)
+    return np.asarray(halves[0] + lower[..., None] * (halves[1] - halves[0]))
+
+
+def _spread(shares: Vector, lips: LipPlaces) -> Plane:
+    """Values at the stations, for each pixel; 0 beyond the corners."""
+    return np.asarray(np.interp(lips.along, np.linspace(0, 1, STATIONS), shares, left=0.0, right=0.0))
+
+
+def draw_inside_lips(lips: LipPlaces, mouth: MouthAxes, edges: LipEdges, begin: float, end: float) -> Plane:
+    """Draws the inside of the inner lips, with a soft edge in square pixels; negative distances are outside of it.
+
+    Args:
+        lips: The pixels.
+        mouth: The mouth that they were measured by.
+        edges: Where its lips end.
+        begin: Where the matte begins.
+        end: Where it is full.
+    """
+    corners = np.minimum(lips.along, 1 - lips.along) * mouth.width
+    upper = lips.upper - _spread(edges.upper, lips) * (lips.upper - lips.upper_outer)
+    lower = lips.lower + _spread(edges.lower, lips) * (lips.lower_outer - lips.lower)
+    inside = np.minimum(np.minimum(lips.across - upper, lower - lips.across), corners)
+    return soften_edge(np.asarray(inside, np.float32), begin, end)
+
+
+def measure_gap(lips: LipPlaces, mouth: MouthAxes) -> Plane:
+    """Measures how far the lips are apart at each pixel's place along the mouth, as a share of the mouth's width."""
+    return np.asarray((lips.lower - lips.upper) / mouth.width, np.float32)
+
+
+def compute_lip_ratio(picture: Image, closed: Image) -> AnyArray:
+    """Computes what a picture shows between its lips against the lips continued, in log display values by channel."""
+    ratio = np.log(np.maximum(picture, 0) + LOG_FLOOR) - np.log(np.maximum(closed, 0) + LOG_FLOOR)
+    return np.clip(ratio, *RATIO_LIMITS).astype(np.float32)
+
+
+def mark_other_than_lip(ratio: AnyArray) -> Plane:
+    """Marks where a picture shows something else than lip: teeth, tongue or a dark gap, 0..1."""
+    luma = ratio @ np.asarray(LUMA_WEIGHTS, np.float32)
+    redness = ratio[..., 0] - ratio[..., 1]
+    difference = np.hypot(luma, 2.0 * np.minimum(redness, 0.0))
+    low, high = DIFFERENCE_RANGE
+    return np.asarray(smoothstep((difference - low) / (high - low)), np.float32)
