@@ -33,7 +33,7 @@ ACROSS = 40  # samples across a lip
 # Shares of a lip's height.
 LIP_CORE = (0.3, 0.65)  # from its outer edge: certainly lip
 LARGEST_SHIFT = 0.45  # that a lip is stretched by, so that nothing folds
-MORE_MARGIN, MORE_RANGE = 0.12, 0.12  # of a lip that ends earlier than the new one: teeth tint their surroundings
+MORE_MARGIN = 0.15  # of a mouth that is further open than the new one: teeth tint their surroundings
 SCAN_BEGIN = 0.5  # from here on inwards a lip may end
 LIP_GAP = 0.12  # lip colour over less than this does not part teeth from the mouth
 
@@ -154,7 +154,8 @@ def measure_lip_places(mouth: MouthAxes, places: AnyArray) -> LipPlaces:
     upper, lower, upper_outer, lower_outer = (
         np.interp(a, mouth.along, curve) for curve in (mouth.upper, mouth.lower, mouth.upper_outer, mouth.lower_outer)
     )
-    return LipPlaces(a / mouth.width, across, (upper + lower) / 2, upper, lower, upper_outer, lower_outer)
+    planes = (a / mouth.width, across, (upper + lower) / 2, upper, lower, upper_outer, lower_outer)
+    return LipPlaces(*(np.asarray(plane, np.float32) for plane in planes))
 
 
 def find_lip_edges(picture: Image, mesh: Mesh, window: Window, aspect: float) -> LipEdges:
@@ -177,7 +178,7 @@ def find_lip_edges(picture: Image, mesh: Mesh, window: Window, aspect: float) ->
         points = mouth.origin + at[:, None, None] * mouth.axes[0] + across[..., None] * mouth.axes[1]
         local = (points / (aspect, 1.0) - (window.x, window.y)).astype(np.float32)
         colours = cv2.remap(picture, local[..., 0], local[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        extent = _measure_end(colours, shares)
+        extent = _measure_end(np.asarray(colours, np.float32), shares)
         margin = EDGE_MARGIN * mouth.width / np.maximum(np.abs(inner_at - outer_at), 1e-3)
         found.append(np.clip(extent + margin, 0, LARGEST_SHIFT) * fade)
     return LipEdges(*found)
@@ -205,6 +206,17 @@ def _measure_end(colours: Image, shares: Vector) -> Vector:
                 end = shares[number]
         ends[station] = 1.0 - end
     return np.asarray(gaussian_filter1d(maximum_filter1d(ends, 3, mode="nearest"), STATION_SMOOTHING, mode="nearest"))
+
+
+def draw_back_lips(edges: LipEdges, share: float) -> LipEdges:
+    """Takes more of the lips for the shadow and the teeth of a mouth that is further open.
+
+    Args:
+        edges: Where the lips end.
+        share: 1 takes as much as teeth tint their surroundings.
+    """
+    more = np.float64(share * MORE_MARGIN)
+    return LipEdges(np.minimum(edges.upper + more, LARGEST_SHIFT), np.minimum(edges.lower + more, LARGEST_SHIFT))
 
 
 def continue_lips(
@@ -240,10 +252,7 @@ def continue_lips(
     ):
         tall = np.maximum(side * (edge - outer), 1e-3)
         depth = side * (lips.across - outer) / tall  # 0 at the outer edge, 1 at the mesh's inner one
-        more = MORE_MARGIN * smoothstep((shares - goal_shares) / MORE_RANGE)
-        end, goal_end = (
-            1 - _spread(values, lips) for values in (np.minimum(shares + more, LARGEST_SHIFT), goal_shares)
-        )
+        end, goal_end = (1 - _spread(values, lips) for values in (shares, goal_shares))
         stretched = np.clip(depth / goal_end, 0, 1) ** 2 * (end - goal_end)
         shift = np.where(is_between_corners, stretched - np.maximum(depth - goal_end, 0), 0.0)
         move = (side * shift * tall).astype(np.float32)
@@ -251,7 +260,7 @@ def continue_lips(
         moved = cv2.remap(
             places.astype(np.float32), local_x, local_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
-        halves.append(sample_picture(picture, moved))
+        halves.append(sample_picture(picture, np.asarray(moved, np.float32)))
     seam = max(SEAM * mouth.width, 1.0)
     lower = soften_edge(np.asarray(lips.across - lips.middle, np.float32), -seam, seam)
     return np.asarray(halves[0] + lower[..., None] * (halves[1] - halves[0]))
@@ -287,7 +296,7 @@ def measure_gap(lips: LipPlaces, mouth: MouthAxes) -> Plane:
 def compute_lip_ratio(picture: Image, closed: Image) -> AnyArray:
     """Computes what a picture shows between its lips against the lips continued, in log display values by channel."""
     ratio = np.log(np.maximum(picture, 0) + LOG_FLOOR) - np.log(np.maximum(closed, 0) + LOG_FLOOR)
-    return np.clip(ratio, *RATIO_LIMITS).astype(np.float32)
+    return np.asarray(np.clip(ratio, *RATIO_LIMITS), np.float32)
 
 
 def mark_other_than_lip(ratio: AnyArray) -> Plane:

@@ -17,6 +17,7 @@ from fsgan_core.stages.features.lips import (
     LipEdges,
     compute_lip_ratio,
     continue_lips,
+    draw_back_lips,
     draw_inside_lips,
     find_lip_edges,
     find_mouth_axes,
@@ -45,12 +46,13 @@ MOUTH_MARGIN = 0.5  # of the window around the mouth
 FEATHER, MIN_FEATHER = 0.035, 1.0  # from the lips inwards, over which the inner mouth appears; pixels
 SHOWN_FEATHER = 0.015  # outside the lips' ends, over which the source's inner mouth appears
 LINE_REACH = 0.05  # outside the inner lips: this far the plate's line between its lips is drawn
-DEEP_INSIDE = (0.03, 0.08)  # inside the inner lips: from here on there is no lip, whatever its colour
+DEEP_INSIDE = (0.12, 0.25)  # inside the inner lips: from here on there is no lip, whatever its colour
 BRIGHTEST = (0.15, 0.9)  # in a shut and a slightly open mouth, against the lips, in log display values
 WIDE_GAP = (0.05, 0.11)  # between the lips: from a line to a mouth that shows the plate's own colours
 
 # Choice of the inner mouth. Openings are shares of the outer eye corners' distance.
 TALKING_OPENING = 0.03  # a mouth open by less shows no teeth
+FURTHER_OPEN = 0.03  # more than the new mouth: from here on the lips next to the teeth are not used
 WIDE_OPENING = (0.035, 0.08)  # from a line between the lips to an open mouth
 ENOUGH_MOUTH = 0.6  # of the target's opening: a view open this far shows its teeth
 DEFAULT_FPS = 24.0  # frames a second, of a clip that does not say
@@ -193,7 +195,9 @@ def cover_inner_mouth(
     part = _open_window(goal, region, aspect)
     if part is None:
         return warped
+    further = measure_lip_opening(view.mesh, view.pixel_aspect) - measure_lip_opening(goal, aspect)
     edges = find_lip_edges(view.display, view.mesh, view.window, view.pixel_aspect)
+    edges = draw_back_lips(edges, float(smoothstep(np.asarray(further / FURTHER_OPEN))))
     mouth = find_mouth_axes(goal, aspect)
     lips = measure_lip_places(mouth, part.places)
     local = places[part.slices] - np.array([view.window.x, view.window.y], np.float32)

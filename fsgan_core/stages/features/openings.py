@@ -31,7 +31,6 @@ SKIN_SIGMAS = (0.5, 0.25, 0.12)  # of the opening's width: the blurs that contin
 REACHED_WEIGHT = 0.12  # of a blur, from which on it is taken in place of the wider one
 RELIEF_SIGMA = 0.05  # of the opening's width: finer shading is not taken
 LINE_SIGMA = 0.012  # of the opening's width: softens the line where lids or lips meet
-LINE_REACH, DARKEST_LINE = 0.03, -1.0  # of the mouth's width, around its opening; log of display values
 THIN_LINE = 0.04  # of the opening's width: half the thickness of dark lines (a rim of glasses) that are no shading
 LOG_FLOOR = 0.02  # display values: added before a logarithm
 MIDDLE_PAIRS = slice(2, 5)  # of the seven pairs of opposite lid points: those that tell how far an eye is open
@@ -305,18 +304,6 @@ def take_shading(
     change = (shading + near * (line - shading)).astype(np.float32)
     soft = LINE_SIGMA * size
     return np.asarray(cv2.GaussianBlur(change, (0, 0), sigmaX=soft / aspect, sigmaY=soft))
-
-
-def take_line(luma: Plane, distance: Plane, size: float, aspect: float) -> Plane:
-    """Takes the thin dark line where lips meet from a plate; arguments as for `take_shading`.
-
-    Returns:
-        Logarithm of the gain that the new lips take, 0 or less.
-    """
-    near = np.exp(-0.5 * (np.minimum(distance, 0) / (LINE_REACH * size)) ** 2)
-    line = near * np.clip(luma - _close_lines(luma, size), DARKEST_LINE, 0)
-    soft = LINE_SIGMA * size
-    return np.asarray(cv2.GaussianBlur(line.astype(np.float32), (0, 0), sigmaX=soft / aspect, sigmaY=soft))
 
 
 def _close_lines(luma: Plane, size: float) -> Plane:
