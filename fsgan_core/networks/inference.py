@@ -109,9 +109,7 @@ class Runner:
     ) -> None:
         """Prepares `network`, which the caller must not use afterwards; precision as in `resolve_precision`."""
         self.info = info
-        self.takes_half_maps = bool(getattr(network, "takes_maps", False))
-        if self.takes_half_maps:
-            network.has_half_maps = True  # type: ignore[assignment]
+        self.takes_half_maps = bool(getattr(network, "has_half_maps", False))
         self._name = info.name if info is not None else type(network).__name__
         self._waiting_requests: list[_RunRequest] = []
         self._waiting_lock = threading.Lock()
@@ -343,7 +341,10 @@ def get_runner(installed: InstalledWeights, device: str = "cpu", precision: str 
         if runner is None:
             compiled = os.environ.get(COMPILE_VARIABLE, "") == "1"
             start = time.perf_counter()
-            runner = _runners[key] = Runner(load_network(installed.path), device, precision, installed.info, compiled)
+            network = load_network(installed.path)
+            if getattr(network, "takes_maps", False):
+                network.has_half_maps = True  # type: ignore[assignment]
+            runner = _runners[key] = Runner(network, device, precision, installed.info, compiled)
             log.info("loaded weights %s; %.2f s", installed.info.name, time.perf_counter() - start)
             while len(_runners) > MAX_RUNNERS:
                 _runners.popitem(last=False)

@@ -195,6 +195,7 @@ def upright(still: Still, version: Version, frame: int, pose: tuple[float, float
 def fill(version: Version, target: np.ndarray) -> dict[str, torch.nn.Module]:
     """Networks by rule; the segmentation's bias is moved so that two fifths of the target's crop are face."""
     networks = {role: patterned(arch) for role, arch in version.archs.items()}
+    networks["reenact"].has_half_maps = True  # as for installed weights
     with torch.inference_mode():
         scores = networks["mask"](torch.from_numpy(target)[None])[0]
         ahead = torch.maximum(scores[0], scores[2]) - scores[1]
