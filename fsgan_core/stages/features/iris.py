@@ -38,6 +38,7 @@ from fsgan_core.stages.image_ops import (
 MIN_OPENING = 0.12  # of the eye's width: an eye less open tells no colour
 OPEN_SHARE = 0.85  # of the usual opening: eyes less open are left out
 MIN_PIXELS = 8  # of iris and of white, in one eye
+CLEAR_SHARE = 0.4  # of the measured eyes, the darkest ones: those without a reflection
 LIMBUS = 0.95  # of the mesh's iris radius: where the iris ends
 IRIS_RING = (0.45, 0.8)  # of the iris's radius: neither pupil nor limbus
 WHITE_BEGIN = 1.2  # of the iris's radius
@@ -61,10 +62,12 @@ class IrisColour:
     Attributes:
         ratio: (3,) linear R, G, B of the iris over those of the white of the same eye.
         eyes: How many eyes were measured.
+        by_eye: (2, 3) the same of the right and the left eye with their reflections; None if one was not seen.
     """
 
     ratio: Vector
     eyes: int
+    by_eye: AnyArray | None = None
 
     @property
     def luma(self) -> float:
@@ -73,7 +76,7 @@ class IrisColour:
 
 
 def measure_iris(pictures: Iterable[tuple[Image, Window, Mesh, float]]) -> IrisColour | None:
-    """Measures the colour of a person's irises: the median over the open eyes of many pictures.
+    """Measures the colour of a person's irises: the median over open eyes of many pictures, without those that reflect.
 
     Args:
         pictures: For each, the display-like picture, its window in the plate, the mesh in plate coordinates, and the
@@ -83,25 +86,35 @@ def measure_iris(pictures: Iterable[tuple[Image, Window, Mesh, float]]) -> IrisC
         The colour, or None if no eye is open and large enough.
     """
     found = [
-        (opening, ratio)
+        (opening, ratio, number)
         for display, window, mesh, aspect in pictures
-        for eye, opening in zip(EYES, measure_lid_openings(mesh, aspect), strict=True)
+        for number, (eye, opening) in enumerate(zip(EYES, measure_lid_openings(mesh, aspect), strict=True))
         if opening > MIN_OPENING and (ratio := _measure_eye(display, window, mesh, eye, aspect)) is not None
     ]
     if not found:
         return None
-    usual = float(np.median([opening for opening, _ in found]))
-    open_ones = np.stack([ratio for opening, ratio in found if opening >= OPEN_SHARE * usual])
-    return IrisColour(np.exp(np.median(np.log(open_ones), axis=0)), len(open_ones))
+    usual = float(np.median([opening for opening, _, _ in found]))
+    open_ones = np.stack([ratio for opening, ratio, _ in found if opening >= OPEN_SHARE * usual])
+    # Reflections and glare of lenses only add light: the darkest measurements have least of them.
+    luma = open_ones @ LUMA_WEIGHTS
+    clear = open_ones[luma <= np.quantile(luma, CLEAR_SHARE)]
+    sides = [[ratio for _, ratio, side in found if side == number] for number in range(len(EYES))]
+    by_eye = np.stack([np.exp(np.median(np.log(side), axis=0)) for side in sides]) if all(sides) else None
+    return IrisColour(np.exp(np.median(np.log(clear), axis=0)), len(open_ones), by_eye)
 
 
 def compute_iris_gain(source: IrisColour | None, target: IrisColour | None, amount: float) -> Vector | None:
-    """Computes the linear gain (3,) that gives the target's irises the source's colour; None if there is none.
+    """Computes the linear gain that gives the target's irises the source's colour.
+
+    A lens may reflect in one eye of the target alone. So each eye has its own gain, and both get one colour.
 
     Args:
         source: Colour of the source's irises.
         target: Colour of the target's irises.
         amount: How much of the change is made, 0..1.
+
+    Returns:
+        (3,), or (2, 3) for the right and the left eye; None if there is no colour to give.
 
     >>> dark, light = IrisColour(np.full(3, 0.1), 4), IrisColour(np.full(3, 0.2), 4)
     >>> compute_iris_gain(light, dark, 0.5).round(3).tolist()
@@ -109,10 +122,10 @@ def compute_iris_gain(source: IrisColour | None, target: IrisColour | None, amou
     """
     if source is None or target is None or amount <= 0:
         return None
-    luma = np.clip(source.luma / max(target.luma, MIN_LINEAR), *LUMA_GAINS)
-    chroma = (source.ratio / max(source.luma, MIN_LINEAR)) / np.maximum(
-        target.ratio / max(target.luma, MIN_LINEAR), MIN_LINEAR
-    )
+    own = target.ratio if target.by_eye is None else target.by_eye
+    own_luma = np.maximum(own @ LUMA_WEIGHTS, MIN_LINEAR)[..., None]
+    luma = np.clip(source.luma / own_luma, *LUMA_GAINS)
+    chroma = (source.ratio / max(source.luma, MIN_LINEAR)) / np.maximum(own / own_luma, MIN_LINEAR)
     return np.asarray((luma * np.clip(chroma, *CHROMA_GAINS)) ** amount)
 
 
@@ -128,8 +141,9 @@ def tint_iris(
         mesh: The eye in this picture, plate coordinates.
         eye: Which.
         aspect: Width of a pixel over its height.
-        gain: (3,) linear (`compute_iris_gain`).
+        gain: (3,) or (2, 3) linear (`compute_iris_gain`).
     """
+    gain = gain if gain.ndim == 1 else gain[EYES.index(eye)]
     radius = _measure_radii(places, mesh, eye, aspect)
     linear = to_linear(display)
     luma = linear @ LUMA_WEIGHTS
