@@ -147,7 +147,7 @@ class ReenactEngine(Protocol):
             views: The pictures of at least those views.
             params: The stage's parameters.
             likeness: (478, 3) mm, the source's proportions minus the target's; None if they are not used.
-            iris_gain: (3,) linear, from the colour of the target's irises to the source's; None leaves them.
+            iris_gain: (3,) or (2, 3) linear, from the colour of the target's irises to the source's; None leaves them.
 
         Returns:
             R, G, B, A premultiplied in the codec's space, st.u, st.v, confidence.Z, matte.kept.
