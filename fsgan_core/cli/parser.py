@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any
 
 from fsgan_core.cli import help_texts
+from fsgan_core.cli.argument_parser import ArgumentParser
 from fsgan_core.contract.params import STAGE_PARAMS
-from fsgan_core.contract.safe_text import escape_lines
 from fsgan_core.contract.version import __version__
 
 __all__ = ["make_parser"]
@@ -20,7 +20,7 @@ def make_parser() -> argparse.ArgumentParser:
     from fsgan_core.cli import commands, export, farm, nuke, train, verify, weights
     from fsgan_core.cli import finetune as finetune_command
 
-    parser = _SafeParser(
+    parser = ArgumentParser(
         prog="fsgan",
         description=help_texts.MAIN,
         epilog=help_texts.EXIT_CODES,
@@ -184,13 +184,6 @@ def make_parser() -> argparse.ArgumentParser:
     worker_parser = add_command("worker", "run jobs for another program", worker.DESCRIPTION, worker.run_worker)
     worker.add_flags(worker_parser)
     return parser
-
-
-class _SafeParser(argparse.ArgumentParser):
-    """Its messages quote arguments, which may be names of files; see `safe_text`. Its subparsers are of this class."""
-
-    def error(self, message: str) -> NoReturn:
-        super().error(escape_lines(message))
 
 
 def _make_formatter() -> Any:

@@ -296,6 +296,8 @@ def _build_value_error(cls: type[Params], knob: ParamField, value: Any) -> Param
             wanted += f", at most {knob.maximum:g}"
         if knob.multiple:
             wanted += f", a multiple of {knob.multiple}"
+    near = get_close_matches(value, knob.choices, n=1) if isinstance(value, str) else []
+    hint = f"; did you mean {near[0]}?" if near else ""
     return ParameterError(
-        f"{get_stage_name(cls)}.{knob.name} = {shorten_repr(value)} is not allowed; it must be {wanted}"
+        f"{get_stage_name(cls)}.{knob.name} = {shorten_repr(value)} is not allowed; it must be {wanted}{hint}"
     )

@@ -137,7 +137,8 @@ class Stages:
             stage, dot, parameter = name.partition(".")
             if stage not in STAGE_PARAMS or not dot:
                 known = [f"{s}.{p.name}" for s, cls in STAGE_PARAMS.items() for p in fields(cls)]  # type: ignore[arg-type]
-                near = get_close_matches(name, known, n=3)
+                same = [full for full in known if full.partition(".")[2] == name]
+                near = same or get_close_matches(name, known, n=3)
                 hint = f"did you mean {', '.join(near)}?" if near else f"stages: {', '.join(STAGE_PARAMS)}"
                 raise ParameterError(f"'{name}' is not a parameter (write stage.parameter); {hint}")
             params = changed.get(stage, getattr(self, stage))

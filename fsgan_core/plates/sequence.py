@@ -214,17 +214,18 @@ def select_frames(text: str, available: SequenceOf[int], missing: str = "error")
 
 
 def parse_frames(text: str) -> tuple[int, ...]:
-    """Parses a frame range in the syntax of fileseq. Raises FrameRangeError.
+    """Parses a frame range in the syntax of fileseq; blanks separate as commas do. Raises FrameRangeError.
 
-    >>> parse_frames("1001-1005x2,1010")
-    (1001, 1003, 1005, 1010)
+    >>> parse_frames("1001-1005x2,1010 1012")
+    (1001, 1003, 1005, 1010, 1012)
     """
     try:
         # fileseq silently ignores padding characters and empty text.
         if not re.fullmatch(r"[-\d,xy:.\s]*\d[-\d,xy:.\s]*", text, re.ASCII):
             raise ValueError(text)
-        _check_range_size(text)
-        frames = fileseq.FrameSet(re.sub(r"\s", "", text))
+        separated = re.sub(r"(?<=\d)\s+(?=-?\d)", ",", text)
+        _check_range_size(separated)
+        frames = fileseq.FrameSet(re.sub(r"\s", "", separated))
     except (fileseq.FileSeqException, ValueError) as error:
         raise FrameRangeError(f"'{text}' is not a frame range; write it like 1001-1048x2,1060") from error
     if any(int(frame) != frame for frame in frames):

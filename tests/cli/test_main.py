@@ -64,11 +64,45 @@ class TestExitCodes:
         assert "usage" in capsys.readouterr().err.lower()
 
     @pytest.mark.parametrize(
+        ("arguments", "says"),
+        [
+            (["swpa"], "invalid choice: 'swpa' (choose from"),
+            (["swpa"], "did you mean swap?"),
+            (["--versoin"], "--versoin; did you mean --version?"),
+            (["swap", "--suorce", "a.mov"], "unrecognized arguments: --suorce; did you mean --source"),
+            ([*SWAP, "--frame=1-3"], "unrecognized arguments: --frame=1-3; did you mean --frames"),
+            ([*SWAP, "--layers", "al"], "did you mean all?"),
+            (["params", "blnd"], "did you mean blend?"),
+            (["weights", "lsit"], "did you mean list?"),
+        ],
+    )
+    def test_similar_names(self, arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit) as caught:
+            main(arguments)
+        assert caught.value.code == 2
+        assert says in capsys.readouterr().err
+
+    def test_nothing_similar(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit):
+            main([*SWAP, "--zzz"])
+        assert "did you mean" not in capsys.readouterr().err
+
+    @pytest.mark.parametrize("flag", ["--frames", "-f"])
+    @pytest.mark.parametrize("frames", ["-5--1", "-3", "-5 3", "-2-4x2,7", "1001 1003"])
+    def test_negative_frames(self, flag: str, frames: str, fake: Callable[..., FakeRender]) -> None:
+        made = fake()
+        assert main([*SWAP, flag, frames]) == 0
+        assert made.shot is not None and made.shot.frames == frames
+
+    @pytest.mark.parametrize(
         ("flags", "says"),
         [
             (["--set", "blend.mix=2"], "blend.mix"),
             (["--set", "blend.mix"], "stage.parameter=value"),
             (["--set", "blnd.mix=1"], "did you mean blend.mix"),
+            (["--set", "blend.mxi=1"], "did you mean mix"),
+            (["--set", "feather=1"], "did you mean mask.feather"),
+            (["--set", "blend.engine=poison"], "did you mean poisson"),
             (["--device", "abacus"], "--device abacus"),
             (["--source-colorspace", "a", "--source-colorspace", "b"], "2 times for 1 sources"),
             (["--source-track", "a", "--source", "second.mov"], "1 times for 2 sources"),
