@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fsgan_core.cli.arguments import make_holdout_clip, make_source_clips, make_stages, make_target_clip
-from fsgan_core.contract.errors import InputError
+from fsgan_core.contract.errors import InputError, OutputError
 from fsgan_core.contract.params import STAGE_PARAMS
 from fsgan_core.contract.shot import Clip, Output, Shot
 from fsgan_core.contract.stage_graph import FLAG_STAGES
@@ -29,8 +29,10 @@ def run_swap(options: Namespace, presenter: Presenter) -> int:
         stages=make_stages(options),
     )
     if getattr(options, "finetune", 0):
+        from fsgan_core.plates.sequence import check_output
         from fsgan_core.training.finetune import finetune_shot
 
+        check_output(options.output, ())
         shot = finetune_shot(
             shot,
             options.finetune,
@@ -40,7 +42,9 @@ def run_swap(options: Namespace, presenter: Presenter) -> int:
         )
     if options.save_shot:
         from fsgan_core.clips.shot_file import save_shot
+        from fsgan_core.runtime.atomic import check_output_folder
 
+        check_output_folder(Path(options.save_shot).parent)
         save_shot(options.save_shot, shot)
         if not options.json:
             presenter.print_line(f"shot: {options.save_shot}")
@@ -62,6 +66,8 @@ def _render_shot(shot: Shot, frames: str, options: Namespace, presenter: Present
     from fsgan_core.render.pipeline import render_shot
     from fsgan_core.runtime.device import choose_device
 
+    if options.report:
+        _check_report_folder(Path(options.report))
     device = choose_device(options.device)
     result = render_shot(shot, frames=frames, device=device, force=options.force, on_event=presenter.on_event)
     code = presenter.show_result(result)
@@ -72,6 +78,16 @@ def _render_shot(shot: Shot, frames: str, options: Namespace, presenter: Present
         if not options.json:
             presenter.print_line(f"report: {report_files[0]}")
     return code
+
+
+def _check_report_folder(folder: Path) -> None:
+    """Raise InputError if no report can be written into the folder."""
+    from fsgan_core.runtime.atomic import check_output_folder
+
+    try:
+        check_output_folder(folder)
+    except (InputError, OutputError) as error:
+        raise InputError(f"--report: {error}") from error
 
 
 def run_stage(options: Namespace, presenter: Presenter) -> int:
@@ -139,10 +155,13 @@ def run_views(options: Namespace, presenter: Presenter) -> int:
     """Run `fsgan views`."""
     from fsgan_core.report.view_map import make_view_map
     from fsgan_core.report.view_sheet import describe_view_map, make_view_table, write_view_sheet
+    from fsgan_core.runtime.atomic import check_output_folder
     from fsgan_core.runtime.device import choose_device
 
     if options.output and not options.output.lower().endswith(".png"):
         raise InputError(f"the name of the contact sheet {options.output} must end in .png")
+    if options.output:
+        check_output_folder(Path(options.output).parent)
     view_map = make_view_map(
         make_source_clips(options),
         make_stages(options),
@@ -197,7 +216,10 @@ def run_evaluate(options: Namespace, presenter: Presenter) -> int:
     from fsgan_core.evaluation.evaluate import evaluate as measure
     from fsgan_core.plates.colour import open_config
     from fsgan_core.report.write import read_frame_seconds
+    from fsgan_core.runtime.atomic import check_output_folder
 
+    if options.output:
+        check_output_folder(Path(options.output))
     clips = make_source_clips(options)
     stages = make_stages(options)
     evaluation = measure(

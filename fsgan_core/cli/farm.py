@@ -210,6 +210,7 @@ def run_bundle(options: Namespace, presenter: Presenter) -> int:
     """Run `fsgan farm bundle`."""
     from fsgan_core.farm.bundle import make_bundle, write_bundle
     from fsgan_core.farm.template import FarmOptions
+    from fsgan_core.runtime.atomic import check_output_folder
 
     weights = options.weights or [part for part in os.environ.get("FSGAN_WEIGHTS", "").split(os.pathsep) if part]
     farm = FarmOptions(
@@ -237,6 +238,7 @@ def run_bundle(options: Namespace, presenter: Presenter) -> int:
     else:
         bundle = make_bundle(_load_shot(options), farm)
     folder = expand_home(options.output).absolute()
+    check_output_folder(folder)
     files = write_bundle(bundle, folder)
     summary = bundle.summarise(folder)
     if options.json:

@@ -32,6 +32,7 @@ from fsgan_core.plates.plate import Plate
 from fsgan_core.plates.sequence import format_frames, select_frames
 from fsgan_core.plates.stated_colour import StatedColour
 from fsgan_core.runtime.arrays import Descriptor
+from fsgan_core.runtime.atomic import check_output_folder
 from fsgan_core.runtime.cache import compute_code_digest, compute_digest, get_cache_folder, load_or_compute
 from fsgan_core.runtime.device import choose_device
 from fsgan_core.runtime.events import Event, EventListener, ignore_event
@@ -256,7 +257,7 @@ def write_track(
         A summary, as plain data for JSON.
 
     Raises:
-        InputError: The output is not called .json.
+        InputError: The output is not called .json, or its folder is a file.
         PlateError: No frame can be read.
         FrameRangeError: The frames are not in the clip.
         OutputError: The file cannot be written.
@@ -266,6 +267,7 @@ def write_track(
     if output.suffix.lower() != ".json":
         raise InputError(f"the track {output} must have the suffix .json")
     selected = select_frames(frames, clip_input.sequence.frames, "skip")
+    check_output_folder(output.parent)
     previous = _load_previous_track(output)
     with limit_algebra_threads():
         track = analyse_clip(clip_input, selected, inputs, on_event, of_target=of_target, previous=previous)

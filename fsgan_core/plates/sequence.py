@@ -9,6 +9,7 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from collections.abc import Sequence as SequenceOf
 from dataclasses import replace
+from difflib import SequenceMatcher
 from pathlib import Path
 
 import fileseq
@@ -25,7 +26,7 @@ from fsgan_core.plates.movie import DEINTERLACE, Movie
 from fsgan_core.plates.movie import MOVIE_SUFFIXES as MOVIE_SUFFIXES
 from fsgan_core.plates.plate import Plate
 from fsgan_core.plates.stated_colour import NOTHING_STATED, StatedColour, read_stated_colour
-from fsgan_core.runtime.atomic import probe_folder
+from fsgan_core.runtime.atomic import check_output_folder
 from fsgan_core.runtime.user_paths import check_encoding, expand_home, resolve_links
 
 log = logging.getLogger(__name__)
@@ -290,15 +291,15 @@ def check_output(pattern: str, inputs: Iterable[FrameSequence | Path | str], fra
         frames: Frames to write; more than one needs a frame token in the pattern.
 
     Raises:
-        InputError: The name is wrong, or an input would be overwritten.
+        InputError: The name is wrong, the folder is a file, or an input would be overwritten.
         OutputError: The folder is not writable.
     """
     path = expand_home(pattern)
     check_encoding(path)
     if path.suffix.lower() != ".exr":
-        raise InputError(
-            f"the output {pattern} is not an EXR; name it like {path.with_suffix('').name or 'swap'}.####.exr"
-        )
+        stem = path.with_suffix("").name or "swap"
+        name = stem if has_frame_token(stem) else f"{stem}.####"
+        raise InputError(f"the output {pattern} is not an EXR; name it like {name}.exr")
     if path.is_dir():
         raise InputError(f"the output {pattern} is a folder; name a file in it, like {path / 'swap.####.exr'}")
     if len(frames) > 1 and not has_frame_token(pattern):
@@ -312,7 +313,7 @@ def check_output(pattern: str, inputs: Iterable[FrameSequence | Path | str], fra
             clash = any(name.parent == folder and written.fullmatch(name.name) for name in names)
             if clash or any(_is_same_file(format_output_path(pattern, frame), file) for frame in frames):
                 raise InputError(f"the output {pattern} would overwrite the input {file}; write elsewhere")
-    probe_folder(path.parent)
+    check_output_folder(path.parent)
 
 
 def _find_files(path: Path) -> dict[int, Path]:
@@ -394,15 +395,17 @@ def _list_folder(folder: Path) -> list[Path]:
 
 
 def _suggest_patterns(path: Path) -> str:
-    patterns = _describe_patterns(path.parent)
+    patterns = _describe_patterns(path.parent, path.name)
     return patterns or suggest_names(path)
 
 
-def _describe_patterns(folder: Path) -> str:
-    """Makes the text "; there is ..." with the sequences of a folder, for error messages."""
+def _describe_patterns(folder: Path, wanted: str = "") -> str:
+    """Makes the text "; there is ..." with the sequences of a folder, for error messages; nearest to a name first."""
     try:
         found = fileseq.findSequencesOnDisk(str(folder), pad_style=fileseq.PAD_STYLE_HASH1)
     except Exception:  # fileseq raises many kinds for odd names, and this is only a hint
         found = []
-    names = sorted(f"{one.dirname()}{one.basename()}{one.padding()}{one.extension()}" for one in found)
-    return f"; there is {', '.join(names[:3])}" if names else ""
+    names = sorted(f"{one.basename()}{one.padding()}{one.extension()}" for one in found)
+    if wanted:
+        names.sort(key=lambda name: -SequenceMatcher(None, wanted, name).ratio())
+    return f"; there is {', '.join(str(folder / name) for name in names[:3])}" if names else ""

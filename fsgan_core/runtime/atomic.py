@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from fsgan_core.contract.errors import OutputError
+from fsgan_core.contract.errors import InputError, OutputError
 
 # Seconds without a change after which a temporary file of another machine counts as left behind.
 ABANDONED_SECONDS = 24 * 3600
@@ -137,6 +137,21 @@ def _describe_process_space() -> str:
     with contextlib.suppress(OSError):
         facts.append(os.readlink("/proc/self/ns/pid"))  # noqa: PTH115 - not a path
     return hashlib.sha256("\n".join(facts).encode("utf-8", "surrogateescape")).hexdigest()[:12]
+
+
+def check_output_folder(folder: Path) -> None:
+    """Checks a folder that the user named for a result, before the work begins, and makes it if necessary.
+
+    Raises:
+        InputError: Part of the path is a file.
+        OutputError: The folder is not writable.
+    """
+    try:
+        probe_folder(folder)
+    except OutputError as error:
+        if isinstance(error.__cause__, (FileExistsError, NotADirectoryError)):
+            raise InputError(str(error)) from error
+        raise
 
 
 def probe_folder(folder: Path) -> None:

@@ -22,6 +22,7 @@ from fsgan_core.runtime.events import Event
 from tests.cli.conftest import SWAP, FakeRender
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="limits, links and devices of POSIX")
+STILLS = ("--source", "a.png", "--target", "a.png")
 FORGED = "a\nopenjd_fail: x\nb\x1b[2J\r\u202e"
 
 
@@ -215,6 +216,44 @@ class TestHostileInputs:
         cv2.imwrite("a.png", np.zeros((64, 64, 3), np.uint8))
         given = {"--source": "a.png", "--target": "a.png", "--output": "c.####.exr"} | dict([flags])
         self.refuse(capsys, ["swap", *(word for pair in given.items() for word in pair)], says)
+
+    @pytest.mark.parametrize(
+        ("arguments", "says"),
+        [
+            (["swap", *STILLS, "-o", "b.png"], "b.png is not an EXR; name it like b.####.exr"),
+            (["swap", *STILLS, "-o", "plain/b.exr"], "cannot write into plain: part of the path is a file"),
+            (["swap", *STILLS, "-o", "b.png", "--finetune", "5"], "b.png is not an EXR"),
+            (["swap", *STILLS, "-o", "o.exr", "--report", "plain"], "--report: cannot write into plain: part of"),
+            (["swap", *STILLS, "-o", "o.exr", "--report", "/proc/no"], "--report: cannot write /proc/no"),
+            (["swap", *STILLS, "-o", "o.exr", "--save-shot", "plain/a.toml"], "cannot write into plain"),
+            (["mask", "--target", "a.png", "-o", "plain/b.exr"], "cannot write into plain"),
+            (["analyse", "--target", "a.png", "-o", "plain/b.json"], "cannot write into plain"),
+            (["atlas", "--source", "a.png", "-o", "plain/b.exr"], "cannot write into plain"),
+            (["views", "--source", "a.png", "-o", "plain/b.png"], "cannot write into plain"),
+            (["evaluate", *STILLS, "--result", "a.png", "-o", "plain"], "cannot write into plain"),
+        ],
+    )
+    def test_outputs_that_cannot_be_written(
+        self,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+        arguments: list[str],
+        says: str,
+    ) -> None:
+        """It is said before anything is analysed or rendered."""
+        import cv2
+        import numpy as np
+
+        def analyse(*_: object, **__: object) -> None:
+            raise AssertionError("the analysis begins before the output is checked")
+
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr("fsgan_core.clips.tracks.analyse_clip", analyse)
+        cv2.imwrite("a.png", np.zeros((64, 64, 3), np.uint8))
+        Path("plain").write_text("x")
+        self.refuse(capsys, arguments, says)
+        assert not Path("o.exr").exists()
 
     def test_links_in_a_circle(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (tmp_path / "loop").symlink_to("loop")

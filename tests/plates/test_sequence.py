@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fsgan_core.contract.errors import FrameRangeError, InputError, OutputError, PlateError
+from fsgan_core.contract.errors import FrameRangeError, InputError, PlateError
 from fsgan_core.contract.shot import Clip
 from fsgan_core.plates.exr_writer import write_exr
 from fsgan_core.plates.sequence import (
@@ -212,6 +212,13 @@ class TestBadInput:
         with pytest.raises(PlateError, match=message):
             open_clip(Clip(str(sequence / name)))
 
+    def test_near_names_first(self, sequence: Path) -> None:
+        for name in ("aa", "bb", "cc", "shot_plate", "plate_v02"):
+            write_exr(sequence / f"{name}.0001.exr", random_plate(4, 3, seed=1))
+        with pytest.raises(PlateError, match=r"; there is .*/plate_v02\.####\.exr, .*/plate\.####\.exr") as caught:
+            open_clip(Clip(str(sequence / "plate_v01.####.exr")))
+        assert "aa.####" not in str(caught.value)
+
     def test_text_in_a_sequence(self, sequence: Path) -> None:
         (sequence / "plate.1002.exr").write_text("words")
         clip = open_clip(Clip(str(sequence / "plate.####.exr")))
@@ -338,7 +345,8 @@ class TestOutput:
     @pytest.mark.parametrize(
         ("name", "frames", "message"),
         [
-            ("swap.####.png", (1, 2), r"is not an EXR; name it like swap\.####\.exr|is not an EXR"),
+            ("swap.####.png", (1, 2), r"is not an EXR; name it like swap\.####\.exr"),
+            ("a.png", (1,), r"a\.png is not an EXR; name it like a\.####\.exr"),
             ("swap", (1,), r"name it like swap\.####\.exr"),
             ("swap.exr", (1, 2), "2 frames would all be written to"),
         ],
@@ -354,5 +362,5 @@ class TestOutput:
 
     def test_folder_cannot_be_made(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")
-        with pytest.raises(OutputError, match="is a file, not a folder"):
+        with pytest.raises(InputError, match="is a file, not a folder"):
             check_output(str(tmp_path / "file" / "a.####.exr"), [])
