@@ -27,9 +27,17 @@ from fsgan_core.render.context import BRIDGED, NO_FACE, make_context
 from fsgan_core.render.final import make_empty_picture, make_passed_plate, render_final_plate
 from fsgan_core.render.frames import FrameRenderer
 from fsgan_core.render.plan import RenderPlan, plan_shot_job, plan_stage_job
-from fsgan_core.render.provenance import read_finished_metadata, read_flags
+from fsgan_core.render.provenance import read_finished_metadata, read_flags, read_other_parts
 from fsgan_core.render.scene import JobScenes
-from fsgan_core.render.staleness import Dependencies, compute_key, compute_parts, format_parts, list_dependencies
+from fsgan_core.render.staleness import (
+    Dependencies,
+    compute_key,
+    compute_parts,
+    describe_parts,
+    find_changed_parts,
+    format_parts,
+    list_dependencies,
+)
 from fsgan_core.render.warm_cache import WarmCache
 from fsgan_core.runtime.events import (
     FAILED,
@@ -166,6 +174,8 @@ class RenderJob:
         self._reports: dict[int, FrameReport] = {}
         self._seconds: dict[str, float] = {}
         self._foreign_note = ""
+        self._other_parts: set[str] = set()
+        self._is_warm = warm is not None
 
     def run(self) -> RenderResult:
         """Renders the frames.
@@ -210,6 +220,8 @@ class RenderJob:
                 finished_metadata = (
                     None if self.force else read_finished_metadata(format_output_path(self.plan.output, frame), key)
                 )
+                if finished_metadata is None and not self.force:
+                    self._find_other_settings(frame, key, dependencies)
             if finished_metadata is not None:
                 self._report_done(frame, KEPT, clock.take_seconds(), read_flags(finished_metadata))
                 return None
@@ -235,6 +247,26 @@ class RenderJob:
 
     def _list_dependencies(self, frame: int) -> Dependencies:
         return list_dependencies(self.context, self.plan.stage, frame)
+
+    def _find_other_settings(self, frame: int, key: str, dependencies: Dependencies) -> None:
+        """Finds what differs in a file that is about to be replaced; the first one is logged."""
+        parts = read_other_parts(format_output_path(self.plan.output, frame), key)
+        if parts is None:
+            return
+        with self._lock:
+            is_first = not self._other_parts
+            self._other_parts.update(find_changed_parts(parts, compute_parts(dependencies)))
+            if is_first:
+                # In Nuke's worker (warm), the artist has just changed a knob.
+                log.log(logging.INFO if self._is_warm else logging.WARNING, "%s", self._describe_other_settings())
+
+    def _describe_other_settings(self) -> str:
+        parts = tuple(sorted(self._other_parts))
+        is_settings = all("." in part and not part.startswith("files.") for part in parts)
+        return (
+            f"{format_output_path(self.plan.output, 0).parent} holds frames rendered with other "
+            f"{'settings' if is_settings else 'settings or inputs'} ({describe_parts(parts)}); they are rendered again"
+        )
 
     def _render_picture(self, frame: int) -> tuple[Plate, str]:
         renderer, stage = self.renderer, self.plan.stage
@@ -349,6 +381,8 @@ class RenderJob:
     def _iterate_notes(self, reports: Sequence[FrameReport]) -> Iterator[str]:
         if self._foreign_note:
             yield self._foreign_note
+        if self._other_parts:
+            yield self._describe_other_settings()
         without = [report.frame for report in reports if NO_FACE in report.flags]
         if without and len(without) == len(reports):
             yield "no face was found in any of these frames of the target; they are the plate, unchanged"

@@ -17,7 +17,14 @@ from fsgan_core.render.context import RenderContext
 from fsgan_core.render.engines import ResolvedEngine
 from fsgan_core.stages.drive import DRIVER_CLIP
 
-__all__ = ["collect_provenance", "make_provenance", "read_finished_metadata", "read_flags", "strip_foreign_prefixes"]
+__all__ = [
+    "collect_provenance",
+    "make_provenance",
+    "read_finished_metadata",
+    "read_flags",
+    "read_other_parts",
+    "strip_foreign_prefixes",
+]
 
 log = logging.getLogger(__name__)
 
@@ -150,3 +157,22 @@ def read_finished_metadata(path: Path, key: str) -> Mapping[str, Any] | None:
         log.warning("%s is rendered again: %s", path, damage)
         return None
     return metadata
+
+
+def read_other_parts(path: Path, key: str) -> str | None:
+    """Reads the parts of the key of a frame that was rendered with another key.
+
+    Args:
+        path: File of the frame.
+        key: What it should have been rendered with.
+
+    Returns:
+        None if the file is missing, damaged, not a rendered frame, or has this key.
+    """
+    try:
+        metadata = read_header(path).metadata if path.is_file() else {}
+    except FsganError:
+        return None
+    if metadata.get(layers.META_KEY) in (None, key):
+        return None
+    return str(metadata.get(layers.META_PARTS, ""))

@@ -325,3 +325,42 @@ def test_algebra_stays_on_one_thread_while_anybody_needs_it() -> None:
     assert threads() == {1}
     second.__exit__(None, None, None)
     assert threads() == before
+
+
+class TestOtherSettings:
+    """Two renders into one folder: the second says what differs."""
+
+    @pytest.mark.parametrize(
+        ("settings", "text"),
+        [
+            ({"blend__grain": "0"}, "other settings (blend.grain)"),
+            ({"blend__grain": "0", "mask__feather": "0.1"}, "other settings (blend.grain, mask.feather)"),
+            ({"colour__exposure": "0.5"}, "other settings or inputs (exposure of the target)"),
+        ],
+    )
+    def test_are_named(
+        self,
+        small: Small,
+        rendered: Path,
+        tmp_path: Path,
+        caplog: pytest.LogCaptureFixture,
+        settings: dict[str, str],
+        text: str,
+    ) -> None:
+        folder = tmp_path / "out"
+        shutil.copytree(rendered, folder)
+        message = f"{folder} holds frames rendered with {text}; they are rendered again"
+        result = render_shot(small.shot(folder, "1-2", **settings))
+        assert result.list_frames("rendered") == (1, 2) and message in result.notes
+        assert [record.message for record in caplog.records if record.levelname == "WARNING"].count(message) == 1
+
+    def test_nothing_is_said_otherwise(self, small: Small, rendered: Path, tmp_path: Path) -> None:
+        """Kept frames, new frames, a damaged one, a file of another program, and frames that are forced."""
+        folder = tmp_path / "out"
+        shutil.copytree(rendered, folder)
+        (folder / "swap.0002.exr").write_bytes((folder / "swap.0002.exr").read_bytes()[:-100])
+        shutil.copy(small.folder / "plate.0003.exr", folder / "swap.0003.exr")
+        result = render_shot(small.shot(folder, "1-4"))
+        assert result.list_frames("kept") == (1,) and result.list_frames("rendered") == (2, 3, 4)
+        forced = render_shot(small.shot(folder, "1", blend__grain="0"), force=True)
+        assert not [note for note in (*result.notes, *forced.notes) if "rendered again" in note]
