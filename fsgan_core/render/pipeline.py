@@ -383,15 +383,32 @@ class RenderJob:
             yield self._foreign_note
         if self._other_parts:
             yield self._describe_other_settings()
-        without = [report.frame for report in reports if NO_FACE in report.flags]
-        if without and len(without) == len(reports):
-            yield "no face was found in any of these frames of the target; they are the plate, unchanged"
-        elif without:
-            yield f"no face in {format_frames(without)}; these frames are the plate, unchanged"
+        yield from self._iterate_faceless_notes(reports)
         for flag, meaning in FLAG_MEANINGS.items():
             frames = [report.frame for report in reports if flag in report.flags]
             if frames:
                 yield f"{flag} in {format_frames(frames)}: {meaning}"
+
+    def _iterate_faceless_notes(self, reports: Sequence[FrameReport]) -> Iterator[str]:
+        """Notes on frames without the person's face; they say who else is there, as after a cut."""
+        frames_by_people: dict[tuple[int, tuple[int, ...]], list[int]] = {}
+        for report in reports:
+            if NO_FACE in report.flags:
+                source = self.plan.resolve_held_frame(report.frame)
+                scene = self.scenes(source)
+                people = (scene.person, scene.other_people.get(source, ()))
+                frames_by_people.setdefault(people if people[1] else (0, ()), []).append(report.frame)
+        for (person, others), frames in sorted(frames_by_people.items()):
+            if others:
+                there = " and ".join(f"person {number}" for number in others)
+                yield (
+                    f"no face of person {person} in {format_frames(frames)}; {there} "
+                    f"{'is' if len(others) == 1 else 'are'} there; these frames are the plate, unchanged"
+                )
+            elif len(frames) == len(reports):
+                yield "no face was found in any of these frames of the target; they are the plate, unchanged"
+            else:
+                yield f"no face in {format_frames(frames)}; these frames are the plate, unchanged"
 
 
 FLAG_MEANINGS: Mapping[str, str] = {

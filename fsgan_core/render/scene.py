@@ -63,6 +63,8 @@ class Scene:
         driven_frames: What a drive changes in each frame.
         iris_views: Views that the colour of the source's irises is measured in.
         iris_frames: Frames that the colour of the target's irises is measured in.
+        person: Number of the target person in this section's track.
+        other_people: Frame without the target person -> numbers of the people who are there.
     """
 
     number: int
@@ -79,6 +81,8 @@ class Scene:
     iris_views: tuple[ViewRef, ...] = ()
     iris_frames: tuple[int, ...] = ()
     measured_faces: Mapping[int, Face] = field(default_factory=dict)
+    person: int = 0
+    other_people: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
 
 def select_likeness(scene: Scene, params: ReenactParams) -> Points3D | None:
@@ -184,7 +188,18 @@ class JobScenes:
             for frame, face in person.faces.items()
             if frame in person.measured and face.origin != "bridged"
         }
-        return replace(scene, faces=person.faces, measured_faces=measured or person.faces)
+        other_people = {
+            frame: tuple(other.index for other in track.people if frame in other.faces)
+            for frame in track.frames
+            if frame not in person.faces
+        }
+        return replace(
+            scene,
+            faces=person.faces,
+            measured_faces=measured or person.faces,
+            person=person.index,
+            other_people=other_people,
+        )
 
     def _complete_scene(self, scene: Scene) -> Scene:
         if not scene.faces:

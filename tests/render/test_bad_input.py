@@ -30,6 +30,8 @@ from fsgan_core.contract.errors import (
 )
 from fsgan_core.contract.layers import RGB
 from fsgan_core.contract.shot import Clip, Shot
+from fsgan_core.faces.track import Person
+from fsgan_core.faces.track_file import load_track, save_track
 from fsgan_core.plates.image_reader import read_header, read_image
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.plates.sequence import format_output_path
@@ -119,6 +121,25 @@ class TestFaces:
         assert after.metadata[layers.META_SYNTHETIC] == 0 and after.metadata[layers.META_FLAGS] == "no-face"
         again = render_shot(shot)
         assert again.list_frames("kept") == (3, 4) and again.flagged_frames["no-face"] == (3,)
+
+    def test_a_cut_to_another_person(self, small: Small, tmp_path: Path) -> None:
+        """Who is there in place of the chosen person is named."""
+        plates = copied(small, tmp_path / "in")
+        track = load_track(plates.folder / "plate.json")
+        (whole,) = track.people
+
+        def take(index: int, frames: tuple[int, ...]) -> Person:
+            faces, measured = ({f: all_faces[f] for f in frames} for all_faces in (whole.faces, whole.measured))
+            return replace(whole, index=index, faces=faces, measured=measured)
+
+        save_track(plates.folder / "plate.json", replace(track, people=(take(0, (1, 2, 3)), take(1, (4, 5)))))
+        shot = plates.shot(tmp_path / "out", "3-6")
+        result = render_shot(shot)
+        assert result.list_frames("rendered") == (3,) and result.list_frames("passed") == (4, 5, 6)
+        end = "these frames are the plate, unchanged"
+        assert result.notes[:2] == (f"no face in 6; {end}", f"no face of person 0 in 4-5; person 1 is there; {end}")
+        after = render_shot(replace(shot, frames="4-5"))
+        assert after.notes[0] == f"no face of person 0 in 4-5; person 1 is there; {end}"
 
     def test_no_face_in_any_target_frame(self, small: Small, tmp_path: Path, grace_hopper: np.ndarray) -> None:
         fsgan_core.write_exr(tmp_path / "t.0001.exr", plate_of(np.full_like(grace_hopper, 60), 1))
