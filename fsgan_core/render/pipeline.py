@@ -264,7 +264,7 @@ class RenderJob:
         parts = tuple(sorted(self._other_parts))
         is_settings = all("." in part and not part.startswith("files.") for part in parts)
         return (
-            f"{format_output_path(self.plan.output, 0).parent} holds frames rendered with other "
+            f"{format_output_path(self.plan.output, 0).parent}/ holds frames rendered with other "
             f"{'settings' if is_settings else 'settings or inputs'} ({describe_parts(parts)}); they are rendered again"
         )
 

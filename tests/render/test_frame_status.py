@@ -349,7 +349,7 @@ class TestOtherSettings:
     ) -> None:
         folder = tmp_path / "out"
         shutil.copytree(rendered, folder)
-        message = f"{folder} holds frames rendered with {text}; they are rendered again"
+        message = f"{folder}/ holds frames rendered with {text}; they are rendered again"
         result = render_shot(small.shot(folder, "1-2", **settings))
         assert result.list_frames("rendered") == (1, 2) and message in result.notes
         assert [record.message for record in caplog.records if record.levelname == "WARNING"].count(message) == 1
