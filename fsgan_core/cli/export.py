@@ -62,7 +62,8 @@ def run_cattery(options: Namespace, presenter: Presenter) -> int:
     from fsgan_core.networks.cattery.export import CATTERY_FOLDER, choose_weights, export_cattery
 
     folder = expand_home(options.output)
-    exported = export_cattery(folder, choose_weights(options.network, options.allow))
+    chosen = choose_weights(options.network, options.allow)
+    exported = export_cattery(folder, chosen, skips_misfits=not options.network)
     if options.json:
         presenter.print_json(
             {

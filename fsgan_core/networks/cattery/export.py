@@ -21,6 +21,7 @@ from fsgan_core.contract.errors import WeightsError
 from fsgan_core.contract.stage_graph import NETWORK_STAGES
 from fsgan_core.networks.architectures.hrnet import HRNet
 from fsgan_core.networks.architectures.res_unet import MultiScaleResUNet, SplitMultiScaleResUNet
+from fsgan_core.networks.architectures.retouch import RetouchUNet
 from fsgan_core.networks.architectures.unet import UNet
 from fsgan_core.networks.cattery import nuke_files, wrappers
 from fsgan_core.networks.weights.catalogue import (
@@ -114,27 +115,38 @@ def _find_role(name: str) -> str:
     return next((weight.role for weight, _ in list_present_weights() if weight.name == name), "reenact")
 
 
-def export_cattery(folder: Path, chosen: dict[str, InstalledWeights]) -> tuple[ExportedNode, ...]:
+def export_cattery(
+    folder: Path, chosen: dict[str, InstalledWeights], *, skips_misfits: bool = False
+) -> tuple[ExportedNode, ...]:
     """Writes a node for each role in `chosen` into a folder, and the files that Nuke needs to find them.
 
     Args:
         folder: The folder; it is made.
         chosen: The weights by role, from `choose_weights`.
+        skips_misfits: Whether a network that cannot be a node is left out with a warning. It is an error otherwise,
+            and if no network is left.
 
     Returns:
         The exported nodes.
 
     Raises:
-        WeightsError: A network is of another kind than its role says.
+        WeightsError: A network cannot be a node.
         OutputError: The folder is not writable.
     """
     place = folder / CATTERY_FOLDER
     done: list[ExportedNode] = []
     nodes: list[nuke_files.CatNode] = []
+    misfits: list[WeightsError] = []
     for role in NETWORK_STAGES:
         if role not in chosen:
             continue
-        node, text, used = _build_node(role, chosen)
+        try:
+            node, text, used = _build_node(role, chosen)
+        except WeightsError as error:
+            if not skips_misfits:
+                raise
+            misfits.append(error)
+            continue
         path = place / f"{text.name}.pt"
         save_torchscript(node, path)
         _write_text(place / f"{text.name}.gizmo", nuke_files.make_gizmo(text))
@@ -151,6 +163,10 @@ def export_cattery(folder: Path, chosen: dict[str, InstalledWeights]) -> tuple[E
             )
         )
         log.info("%s: %s", text.name, ", ".join(one.info.name for one in used))
+    if misfits and not done:
+        raise misfits[0]
+    for misfit in misfits:
+        log.warning("skipped: %s", misfit)
     _write_text(place / "create_cats.nk", nuke_files.make_creator_script(nodes))
     _write_text(place / "cat.json", nuke_files.make_cat_json(nodes))
     _write_text(
@@ -191,6 +207,8 @@ def wrap_network(
         WeightsError: The network is not one for this role.
     """
     name, resolution = installed.info.name, installed.info.resolution
+    if isinstance(network, RetouchUNet):
+        raise WeightsError(f"weights {name} retouch a view that is already warped; no node of Nuke's makes such a view")
     kinds, channels = _FITTING_NETWORKS[role]
     channels += installed.info.landmarks if role == "reenact" else 0
     if not isinstance(network, kinds) or _count_input_channels(network) != channels:

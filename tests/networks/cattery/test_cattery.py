@@ -24,7 +24,7 @@ from fsgan_core.networks.cattery import nuke_files
 from fsgan_core.networks.cattery.export import choose_weights, export_cattery, save_torchscript, wrap_network
 from fsgan_core.networks.cattery.wrappers import BlendNode, MaskNode, SegmentingGenerator
 from fsgan_core.networks.weights.catalogue import InstalledWeights, WeightsInfo
-from fsgan_core.networks.weights.checkpoint import write_checkpoint
+from fsgan_core.networks.weights.checkpoint import load_network, write_checkpoint
 from fsgan_core.plates import curve
 from fsgan_core.plates.colour import open_config
 from fsgan_core.plates.image_reader import read_image
@@ -478,6 +478,24 @@ class TestChoice:
         install(own_folders, "blend", arch=ARCHS["inpaint"])
         with pytest.raises(WeightsError, match="not a network for blend that takes 7 channels"):
             export_cattery(tmp_path / "nuke", choose_weights(["blend"]))
+
+    def test_network_that_cannot_go_is_skipped_by_name(
+        self, own_folders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        install(own_folders, "mask")
+        install(own_folders, "blend", arch=ARCHS["inpaint"])
+        assert main(["export", "cattery", "-o", str(tmp_path / "nuke")]) == 0
+        said = capsys.readouterr()
+        assert said.out.startswith("FSGAN_MaskCat: mask ") and "FSGAN_Blend" not in said.out
+        assert "warning: skipped: weights blend (" in said.err
+        assert not list((tmp_path / "nuke").rglob("FSGAN_Blend*"))
+        assert main(["export", "cattery", "-o", str(tmp_path / "named"), "--network", "blend"]) == 2
+
+    def test_retouching_network_is_refused_with_the_reason(self, own_folders: Path) -> None:
+        install(own_folders, "reenact", arch="retouch.RetouchUNet(in_nc=71,ngf=4,levels=2,max_nc=8)")
+        installed = choose_weights(["reenact"])["reenact"]
+        with pytest.raises(WeightsError, match="reenact retouch a view that is already warped"):
+            wrap_network("reenact", load_network(installed.path), installed)
 
 
 def test_tables_of_landmarks_from_a_track(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
