@@ -28,6 +28,7 @@ def examine_installation() -> dict[str, Any]:
         "processors": os.cpu_count(),
         "packages": packages,
         "engines": _try_check(_check_engines),
+        "auto": _try_check(_check_auto_engines),
         "weights": _try_check(_check_weights),
         "faces": _try_check(_check_faces),
         "devices": _try_check(_check_devices),
@@ -58,7 +59,7 @@ def describe_installation(found: Mapping[str, Any]) -> Iterator[str]:
     yield "engines (best first):"
     for stage, rows in found["engines"].items():
         if stage != "error":
-            yield f"  {stage:24} " + (", ".join(name for name, lacking in rows.items() if not lacking) or "none")
+            yield f"  {stage:24} " + _describe_engines(rows, found["auto"].get(stage, ""))
             yield from (f"    not {name}: {lacking}" for name, lacking in rows.items() if lacking)
     yield "weights:"
     for row in found["weights"].get("installed", ()):
@@ -91,6 +92,12 @@ def describe_installation(found: Mapping[str, Any]) -> Iterator[str]:
     yield (
         "all is well" if found["ok"] else "this will not work until the problems are solved" + _suggest_repairs(found)
     )
+
+
+def _describe_engines(rows: Mapping[str, str], auto: str) -> str:
+    """The engines of a stage that can run, and which one `auto` takes."""
+    able = [name for name, lacking in rows.items() if not lacking]
+    return (", ".join(able) or "none") + (f" (auto takes {auto})" if auto else "")
 
 
 def _suggest_repairs(found: Mapping[str, Any]) -> str:
@@ -134,6 +141,12 @@ def _check_engines() -> dict[str, Any]:
     for engine in ENGINES:
         found.setdefault(engine.stage, {})[engine.name] = describe_missing(engine)
     return found
+
+
+def _check_auto_engines() -> dict[str, Any]:
+    from fsgan_core.render.engines import ENGINES, find_auto_engine
+
+    return {stage: find_auto_engine(stage) for stage in dict.fromkeys(engine.stage for engine in ENGINES)}
 
 
 def _check_weights() -> dict[str, Any]:

@@ -9,7 +9,9 @@ import sys
 import pytest
 
 from fsgan_core.cli import main
+from fsgan_core.contract.shot import Stages
 from fsgan_core.doctor import describe_installation, examine_installation
+from fsgan_core.render.engines import choose_engine
 
 
 def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
@@ -20,6 +22,18 @@ def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
     assert found["engines"]["blend"]["poisson"] == ""
     assert main(["doctor"]) == code
     assert "engines" in capsys.readouterr().out
+
+
+def test_engine_that_auto_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    """The same one that a render takes."""
+    assert main(["doctor", "--json"]) in (0, 3)
+    auto = json.loads(capsys.readouterr().out)["auto"]
+    stages = ("reenact", "drive", "mask", "inpaint", "blend")
+    assert auto == {stage: choose_engine(stage, Stages()).name for stage in stages}
+    assert main(["doctor"]) in (0, 3)
+    lines = capsys.readouterr().out.splitlines()
+    for stage in stages:
+        assert any(line.startswith(f"  {stage} ") and line.endswith(f" (auto takes {auto[stage]})") for line in lines)
 
 
 def test_packages_are_the_declared_requirements(monkeypatch: pytest.MonkeyPatch) -> None:
