@@ -31,6 +31,8 @@ __all__ = [
     "write_plots",
 ]
 
+TABLE_WIDTH = 100
+"""Columns of a terminal that the table of an evaluation fits."""
 _RESULT_COLOUR, _TARGET_COLOUR, _LOST_COLOUR, _LIMIT_COLOUR = "#c2410c", "#64748b", "#fecaca", "#15803d"
 # Panels of the plots: a metric, and what it is compared with.
 _PANELS = (
@@ -52,17 +54,20 @@ _PANELS = (
 
 
 def make_evaluation_table(evaluation: Evaluation) -> Table:
-    """Makes a table with a row per metric: mean, limit, verdict, worst frame, what it means."""
+    """Makes a table with a row per metric: mean, which way is good, limit, verdict, worst frame.
+
+    It fits TABLE_WIDTH columns. docs/evaluate.md says what each metric means.
+    """
     from rich.table import Table
 
     table = Table(title=f"{Path(evaluation.result).name}: {len(evaluation.frames)} frames", title_justify="left")
     table.add_column("metric")
-    for name in ("mean", "at most"):
-        table.add_column(name, justify="right")
+    table.add_column("mean", justify="right")
+    table.add_column("good")
+    table.add_column("at most", justify="right")
     table.add_column("verdict")
     for name in ("worst", "in frame"):
         table.add_column(name, justify="right")
-    table.add_column("meaning", overflow="fold")
     verdicts = evaluation.verdicts
     for metric in METRICS:
         worst = evaluation.find_worst_frame(metric.name, high=metric.better != "high") if metric.better else None
@@ -70,11 +75,11 @@ def make_evaluation_table(evaluation: Evaluation) -> Table:
         table.add_row(
             metric.label,
             _format_metric(metric, evaluation.means[metric.name]),
+            metric.better,
             "" if metric.limit is None else _format_metric(metric, metric.limit, unit=False),
             verdicts.get(metric.name, ""),
             _format_metric(metric, value, unit=False),
             "" if worst is None else str(worst),
-            metric.meaning,
         )
     return table
 

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from fsgan_core.contract.errors import EngineError, OutputError
 from fsgan_core.evaluation.charts import (
+    TABLE_WIDTH,
     describe_evaluation,
     make_comparison_table,
     make_evaluation_table,
@@ -23,7 +24,7 @@ from fsgan_core.evaluation.charts import (
     write_plots,
 )
 from fsgan_core.evaluation.evaluate import Evaluation
-from fsgan_core.evaluation.metrics import EXTRA_METRIC_NAMES, METRIC_NAMES
+from fsgan_core.evaluation.metrics import EXTRA_METRIC_NAMES, METRIC_NAMES, METRICS
 
 
 def evaluation(name: str = "swap.####.exr", lost: tuple[int, ...] = (), **values: list[float]) -> Evaluation:
@@ -41,13 +42,22 @@ class TestTable:
     def test_means_and_worst_frames(self) -> None:
         text = printed(make_evaluation_table(evaluation(landmarks=[0.01, 0.02, 0.06], ssim=[0.9, 0.7, 0.8])))
         rows = {
-            row.split("│")[1].strip(): [cell.strip() for cell in row.split("│")[2:7]]
+            row.split("│")[1].strip(): [cell.strip() for cell in row.split("│")[2:8]]
             for row in text.splitlines()
             if row.startswith("│")
         }
-        assert rows["landmarks"] == ["3.00 %", "1.20", "fail", "6.00", "14"]
-        assert rows["SSIM"] == ["0.800", "", "", "0.700", "12"]  # lower is worse
-        assert rows["identity, untouched"] == ["2.000", "", "", "-", ""]  # neither way is worse
+        assert rows["landmarks"] == ["3.00 %", "low", "1.20", "fail", "6.00", "14"]
+        assert rows["SSIM"] == ["0.800", "high", "", "", "0.700", "12"]  # lower is worse
+        assert rows["identity, untouched"] == ["2.000", "", "", "", "-", ""]  # neither way is worse
+
+    def test_fits_its_width_whatever_the_figures(self) -> None:
+        widest = {name: [-123456.0, 1e7, 1.0] for name in METRIC_NAMES}
+        long_name = "a_shot_with_a_long_name_" * 4 + ".####.exr"
+        text = printed(make_evaluation_table(evaluation(long_name, **widest)))
+        rows = [row for row in text.splitlines() if row[:1] in tuple("┏┃┡│└")]
+        assert len(rows) == len(METRICS) + 4
+        assert max(map(len, rows)) <= TABLE_WIDTH
+        assert "…" not in text
 
     def test_unknown_and_infinite(self) -> None:
         text = printed(make_evaluation_table(evaluation(flicker=[np.nan] * 3, sharpness_off=[np.inf, 1.0, 1.0])))
