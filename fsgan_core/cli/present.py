@@ -6,6 +6,7 @@ import json as jsonlib
 import logging
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,8 @@ EVENT_LABELS = {
     "report": "writing the ",
 }
 
+LINE_SECONDS = 10.0  # between lines of progress where standard error is no terminal
+
 # Fields that every log record has. All others come from the caller.
 _STANDARD_FIELDS = frozenset(logging.LogRecord("", 0, "", 0, "", (), None).__dict__) | {
     "message",
@@ -46,7 +49,8 @@ _STANDARD_FIELDS = frozenset(logging.LogRecord("", 0, "", 0, "", (), None).__dic
 class Presenter:
     """Shows what happens. Only results go to standard output; progress, log and errors go to standard error.
 
-    Progress bars are drawn only on a terminal.
+    Progress bars are drawn only on a terminal. Elsewhere a line says what is analysed, and then one line every
+    LINE_SECONDS how far the work is.
 
     Args:
         json: Whether to print the result as one JSON object, and events and log as JSON lines.
@@ -65,6 +69,8 @@ class Presenter:
         self._lock = threading.Lock()
         self._progress: Progress | None = None
         self._tasks: dict[tuple[str, str], TaskID] = {}
+        self._announced: set[str] = set()
+        self._last_line_time = time.monotonic()
         self._log_handler: logging.Handler | None = None
         self._previous_level = logging.NOTSET
 
@@ -105,6 +111,7 @@ class Presenter:
         with self._lock:
             progress = self._begin_progress()
             if progress is None:
+                self._print_progress_line(event)
                 return
             key = (event.kind, event.subject)
             if key not in self._tasks:
@@ -117,6 +124,21 @@ class Presenter:
             if event.state == "failed":
                 line = escape_lines(f"frame {event.frame}: {event.message}")
                 progress.console.print(line, style="red", markup=False)
+
+    def _print_progress_line(self, event: Event) -> None:
+        """Print a line of progress, if one is due; not for programs and farms, which have lines of their own."""
+        if self.json or self.quiet or self._farm_progress:
+            return
+        now = time.monotonic()
+        if event.kind == "analyse" and event.subject not in self._announced:
+            self._announced.add(event.subject)
+            line = f"analysing {event.total} frame{'' if event.total == 1 else 's'} of {event.subject}"
+        elif now - self._last_line_time >= LINE_SECONDS:
+            line = f"{EVENT_LABELS.get(event.kind, '')}{event.subject}: {event.done} of {event.total}"
+        else:
+            return
+        self._last_line_time = now
+        print_error(escape_line(line))
 
     def show_result(self, result: RenderResult) -> int:
         """Print the result of a render, and return the exit code."""

@@ -30,6 +30,43 @@ class Terminal:
         return True
 
 
+class TestNoTerminal:
+    """Standard error is a file or a pipe."""
+
+    def test_line_for_each_clip_then_every_ten_seconds(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        clock = [100.0]
+        monkeypatch.setattr("fsgan_core.cli.present.time.monotonic", lambda: clock[0])
+        with Presenter() as presenter:
+            for done in range(1, 751):
+                presenter.on_event(Event("analyse", "plate", done, 750))
+                clock[0] += 0.04  # 30 s for the clip
+            presenter.on_event(Event("analyse", "still", 1, 1))
+            for done in range(1, 7):
+                clock[0] += 4
+                presenter.on_event(Event("frame", "swap", done, 6, 1000 + done, "rendered"))
+        assert capsys.readouterr().err.splitlines() == [
+            "analysing 750 frames of plate",
+            "analysing plate: 251 of 750",
+            "analysing plate: 501 of 750",
+            "analysing 1 frame of still",
+            "swap: 3 of 6",
+            "swap: 6 of 6",
+        ]
+
+    def test_name_cannot_forge_a_line(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with Presenter() as presenter:
+            presenter.on_event(Event("analyse", "a\nopenjd_fail: x", 1, 2))
+        assert len(capsys.readouterr().err.splitlines()) == 1
+
+    @pytest.mark.parametrize("how", [{"quiet": True}, {"json": True}])
+    def test_none_for_programs_and_if_quiet(self, how: dict[str, bool], capsys: pytest.CaptureFixture[str]) -> None:
+        with Presenter(**how) as presenter:
+            presenter.on_event(Event("analyse", "plate.mov", 1, 2))
+        assert "analysing" not in capsys.readouterr().err
+
+
 class TestTerminal:
     def test_bars_with_time_left(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         terminal = Terminal()
