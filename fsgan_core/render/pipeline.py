@@ -23,6 +23,7 @@ from fsgan_core.plates.exr_writer import write_exr
 from fsgan_core.plates.plate import Plate
 from fsgan_core.plates.sequence import check_output, format_frames, format_output_path
 from fsgan_core.plates.stream import BackgroundWriter, read_ahead
+from fsgan_core.render.analysis_cost import AnalysisCost
 from fsgan_core.render.context import BRIDGED, NO_FACE, make_context
 from fsgan_core.render.final import make_empty_picture, make_passed_plate, render_final_plate
 from fsgan_core.render.frames import FrameRenderer
@@ -176,6 +177,7 @@ class RenderJob:
         self._foreign_note = ""
         self._other_parts: set[str] = set()
         self._is_warm = warm is not None
+        self._analysis_cost = AnalysisCost(plan.inputs.target.name, len(plan.frames))
 
     def run(self) -> RenderResult:
         """Renders the frames.
@@ -320,6 +322,7 @@ class RenderJob:
 
     def _forward_event(self, event: Event) -> None:
         raise_if_cancelled(self.is_cancelled)
+        self._analysis_cost.follow(event)
         self.on_event(event)
 
     def _report_begin(self, frame: int) -> None:

@@ -23,6 +23,7 @@ from fsgan_core.faces.track import Face, Track
 from fsgan_core.plates.colour import Codec
 from fsgan_core.render.atlas import SourceAtlas
 from fsgan_core.render.covered_views import get_covered_share
+from fsgan_core.render.source_checks import check_colourfulness, warn_of_open_mouths
 from fsgan_core.render.source_clip import SourceClip
 from fsgan_core.runtime.arrays import Points3D
 from fsgan_core.runtime.events import EventListener, ignore_event
@@ -210,6 +211,8 @@ class JobScenes:
 
     def _plan_swap(self, scene: Scene) -> Scene:
         clips, target = self.get_source_clips(), measure_performer(scene.faces, scene.pixel_aspect)
+        target_codec = self._inputs.config.make_codec(self._inputs.target.space, scene.exposure)
+        check_colourfulness(clips, self._inputs.target, scene.faces, target_codec)
         sources = [clip.performer for clip in clips]
         names = [clip.clip_input.name for clip in clips]
         plan = plan_views(
@@ -302,6 +305,8 @@ class JobScenes:
             for problem in problems:
                 log.warning("a source is not used: %s", problem)
             self._source_clips = tuple(clips)
+            if self._job == "swap":
+                warn_of_open_mouths(self._source_clips)
         return self._source_clips
 
     def _get_atlas(self) -> SourceAtlas:
