@@ -26,6 +26,7 @@ from fsgan_core.render.covered_views import get_covered_share
 from fsgan_core.render.source_checks import check_colourfulness, warn_of_open_mouths
 from fsgan_core.render.source_clip import SourceClip
 from fsgan_core.runtime.arrays import Points3D
+from fsgan_core.runtime.cache import is_cache_only
 from fsgan_core.runtime.events import EventListener, ignore_event
 from fsgan_core.runtime.sampling import sample_evenly
 from fsgan_core.stages.drive import PLATE_CLIP, DrivenFrame, drive_faces
@@ -212,7 +213,8 @@ class JobScenes:
     def _plan_swap(self, scene: Scene) -> Scene:
         clips, target = self.get_source_clips(), measure_performer(scene.faces, scene.pixel_aspect)
         target_codec = self._inputs.config.make_codec(self._inputs.target.space, scene.exposure)
-        check_colourfulness(clips, self._inputs.target, scene.faces, target_codec)
+        if not is_cache_only():  # it reads pixels
+            check_colourfulness(clips, self._inputs.target, scene.faces, target_codec)
         sources = [clip.performer for clip in clips]
         names = [clip.clip_input.name for clip in clips]
         plan = plan_views(

@@ -37,6 +37,7 @@ __all__ = [
     "compute_code_digest",
     "compute_digest",
     "get_cache_folder",
+    "is_cache_only",
     "load_or_compute",
     "seal_bytes",
     "unseal_bytes",
@@ -193,6 +194,11 @@ def use_cache_only() -> Iterator[None]:
         yield
     finally:
         _is_cache_only.reset(token)
+
+
+def is_cache_only() -> bool:
+    """Whether this runs inside `use_cache_only`, where nothing may be computed and no pixels are read."""
+    return _is_cache_only.get()
 
 
 def load_or_compute(

@@ -89,7 +89,7 @@ class TestExitCodes:
             ([*SWAP, "--frame=1-3"], "unrecognized arguments: --frame=1-3; did you mean --frames"),
             ([*SWAP, "--layers", "al"], "did you mean all?"),
             (["params", "blnd"], "did you mean blend?"),
-            (["weights", "lsit"], "did you mean list?"),
+            (["weights", "lists"], "did you mean list?"),
         ],
     )
     def test_similar_names(self, arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -336,7 +336,7 @@ class TestWhatIsAskedFor:
 class TestMachine:
     def test_a_folder_that_cannot_be_made(self, small: Small, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")
-        with pytest.raises(OutputError):
+        with pytest.raises(InputError, match="part of the path is a file"):
             render_shot(small.shot(tmp_path / "file" / "out", "1"))
 
     @pytest.mark.skipif(os.name != "posix" or os.getuid() == 0, reason="the superuser may write everywhere")
