@@ -96,12 +96,13 @@ def describe_preset(stages: Stages) -> str:
     """
     if not stages.preset:
         return ""
-    as_set = Stages().with_settings(load_preset(stages.preset).settings)
+    settings = load_preset(stages.preset).settings
+    as_set = Stages().with_settings(settings)
     changed = [
         f"{stage}.{name}"
         for stage in STAGE_PARAMS
         for name, value in getattr(as_set, stage).to_dict().items()
-        if f"{stage}.{name}" in load_preset(stages.preset).settings and getattr(stages, stage).to_dict()[name] != value
+        if f"{stage}.{name}" in settings and getattr(stages, stage).to_dict()[name] != value
     ]
     name = Path(stages.preset).name.removesuffix(PRESET_SUFFIX)
     return f"{name}, changed: {' '.join(changed)}" if changed else name

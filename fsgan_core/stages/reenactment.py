@@ -37,10 +37,10 @@ from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.plates.region import compute_region
 from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Mesh, Plane, PointMap, Points, Points3D, Points68, Vector
 from fsgan_core.stages import warp_points
-from fsgan_core.stages.features.eyes import EyePicture, close_lids, keep_eyes, set_eyes
+from fsgan_core.stages.features.eyes import close_lids, keep_eyes, set_eyes
 from fsgan_core.stages.features.lips import find_lip_edges
 from fsgan_core.stages.features.mouth import cover_inner_mouth, keep_mouth, set_inner_mouth
-from fsgan_core.stages.features.openings import ViewPicture, measure_lid_openings
+from fsgan_core.stages.features.openings import OpeningPicture, ViewPicture, measure_lid_openings
 from fsgan_core.stages.image_ops import HALF_COVERED, draw_polygon, mark_plate_area, premultiply, smoothstep, to_display
 from fsgan_core.stages.interface import FaceFrame, SourceView
 from fsgan_core.stages.masking import measure_mattes
@@ -207,7 +207,7 @@ def keep_openings(
     mouth: float,
     iris_gain: Vector | None,
     view_openings: Vector | None = None,
-) -> EyePicture:
+) -> OpeningPicture:
     """Takes what the new face keeps of the target: its eyeballs by `reenact.eyes`, and its inner mouth.
 
     Args:
@@ -229,7 +229,7 @@ def keep_openings(
         lips = keep_mouth(plate, own, goal, region, aspect)
         picture = np.where(lips.matte[..., None] > 0, lips.picture, picture)
         matte = np.maximum(matte, np.float32(mouth) * lips.matte)
-    return EyePicture(picture, matte)
+    return OpeningPicture(picture, matte)
 
 
 def make_reenacted_plate(

@@ -11,8 +11,6 @@ the eye, with the plate's own line of lashes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 
@@ -25,6 +23,7 @@ from fsgan_core.stages.features.openings import (
     EYES,
     LOG_FLOOR,
     Eye,
+    OpeningPicture,
     OpeningWindow,
     ShadingLimits,
     ViewPicture,
@@ -69,19 +68,6 @@ MIN_KNOWN = 0.25  # share of the skin around that the view must show; else all o
 LID_SHADING = ShadingLimits(reach=0.06, relief=0.12, darkest=-1.0)
 
 
-@dataclass(frozen=True)
-class EyePicture:
-    """What is put over a face inside the lids.
-
-    Attributes:
-        picture: Display-like, on the region.
-        matte: Where it shows, 0..1.
-    """
-
-    picture: Image
-    matte: Matte
-
-
 def keep_eyes(
     plate: Image,
     target: Mesh,
@@ -90,7 +76,7 @@ def keep_eyes(
     aspect: float,
     gain: Vector | None = None,
     view_openings: Vector | None = None,
-) -> EyePicture:
+) -> OpeningPicture:
     """Takes the target's own eyeballs out of the plate, moved along with the lids and tinted.
 
     Args:
@@ -124,12 +110,12 @@ def keep_eyes(
         own = shown * draw_opening(distance, goal, eye, aspect, measure_stretched_share(opening, view_opening))
         picture[part.slices] = np.where(own[..., None] > 0, crop, picture[part.slices])
         matte[part.slices] = np.maximum(matte[part.slices], own)
-    return EyePicture(picture, matte)
+    return OpeningPicture(picture, matte)
 
 
 def set_eyes(
     view: ViewPicture, places: PointMap, target: Mesh, goal: Mesh, region: Window, aspect: float, shape: tuple[int, int]
-) -> EyePicture:
+) -> OpeningPicture:
     """Sets the source's eyeballs between the goal's lids, so that they look where the target looks.
 
     The iris is lifted off the view and the white behind it is filled. What the view's lids hide of the iris is taken
@@ -165,7 +151,7 @@ def set_eyes(
         own = shown * draw_opening(distance, goal, eye, aspect)
         picture[part.slices] = np.where(own[..., None] > 0, ball, picture[part.slices])
         matte[part.slices] = np.maximum(matte[part.slices], own)
-    return EyePicture(picture, matte)
+    return OpeningPicture(picture, matte)
 
 
 def _draw_source_eye(

@@ -6,8 +6,6 @@ plate, moved along with the lips. Where a view's mouth is further open than the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from fsgan_core.faces.mesh import INNER_LIPS, OUTER_LIPS
@@ -27,6 +25,7 @@ from fsgan_core.stages.features.lips import (
 )
 from fsgan_core.stages.features.openings import (
     LOG_FLOOR,
+    OpeningPicture,
     OpeningWindow,
     ViewPicture,
     fit_opening_map,
@@ -60,19 +59,6 @@ MIN_HOLD = 1.0  # seconds that a choice lasts
 SWITCH_COST = 0.5  # of a change of the choice, in frames of a view that shows no teeth at all
 NO_TEETH_SHARE = 0.02  # of that cost, while the mouth is shut
 TARGET_COST = 0.05  # of the plate's inner mouth for each frame with an open mouth: the source's is preferred
-
-
-@dataclass(frozen=True)
-class MouthPicture:
-    """What is put over a face inside the lips.
-
-    Attributes:
-        picture: Display-like, on the region.
-        matte: Where it shows, 0..1.
-    """
-
-    picture: Image
-    matte: Matte
 
 
 def choose_inner_mouth(
@@ -131,7 +117,7 @@ def _choose_run(source: Vector, target: Vector, hold: int) -> Vector:
     return result
 
 
-def keep_mouth(plate: Image, target: Mesh, goal: Mesh, region: Window, aspect: float) -> MouthPicture:
+def keep_mouth(plate: Image, target: Mesh, goal: Mesh, region: Window, aspect: float) -> OpeningPicture:
     """Takes the target's own inner mouth out of the plate, moved along with the lips.
 
     Args:
@@ -147,13 +133,13 @@ def keep_mouth(plate: Image, target: Mesh, goal: Mesh, region: Window, aspect: f
     picture, matte = plate.copy(), np.zeros(plate.shape[:2], np.float32)
     part = _open_window(goal, region, aspect)
     if part is None:
-        return MouthPicture(picture, matte)
+        return OpeningPicture(picture, matte)
     knots = [*INNER_LIPS, *OUTER_LIPS]
     moved = fit_opening_map(goal[knots], target[knots], part, region, aspect)
     if moved is not None:
         picture[part.slices] = sample_picture(plate, moved)
     matte[part.slices] = draw_lips_opening(goal, part, aspect)
-    return MouthPicture(np.where(matte[..., None] > 0, picture, plate), matte)
+    return OpeningPicture(np.where(matte[..., None] > 0, picture, plate), matte)
 
 
 def draw_lips_opening(mesh: Mesh, part: OpeningWindow, aspect: float) -> Matte:
@@ -219,7 +205,7 @@ def set_inner_mouth(
     region: Window,
     aspect: float,
     share: float,
-) -> MouthPicture:
+) -> OpeningPicture:
     """Puts an inner mouth between lips.
 
     A thin gap is always the plate's: it is darker or paler than the lips by as much as in the plate. A wide one is the
@@ -239,7 +225,7 @@ def set_inner_mouth(
     matte = np.zeros(plate.shape[:2], np.float32)
     part = _open_window(goal, region, aspect)
     if part is None:
-        return MouthPicture(closed, matte)
+        return OpeningPicture(closed, matte)
     mouth = find_mouth_axes(goal, aspect)
     lips = measure_lip_places(mouth, part.places)
     share = share * float(smoothstep(_place_between(measure_lip_opening(target, aspect), *WIDE_OPENING)))
@@ -265,7 +251,7 @@ def set_inner_mouth(
         inner = inner + np.float32(share) * (shown - inner)
     picture = closed.copy()
     picture[part.slices] = inner
-    return MouthPicture(picture, matte)
+    return OpeningPicture(picture, matte)
 
 
 def _take_plate_mouth(

@@ -37,6 +37,19 @@ MIDDLE_PAIRS = slice(2, 5)  # of the seven pairs of opposite lid points: those t
 
 
 @dataclass(frozen=True)
+class OpeningPicture:
+    """What is put over a face inside the lids or the lips.
+
+    Attributes:
+        picture: Display-like, on the region.
+        matte: Where it shows, 0..1.
+    """
+
+    picture: Image
+    matte: Matte
+
+
+@dataclass(frozen=True)
 class Eye:
     """The vertices of one eye.
 
