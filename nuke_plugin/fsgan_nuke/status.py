@@ -101,6 +101,8 @@ def use_knob_words(text: str) -> str:
         labels = {field.name: field.label for field in iterate_param_fields(STAGE_PARAMS[stage])}
         return f"the knob '{labels[name]}'" if name in labels else match[0]
 
+    # The nodes have no knob for it; their 'missing frames' is about what is shown.
+    text = text.replace(", or set output.missing to hold or skip", "")
     text = re.sub(rf"\b({'|'.join(STAGE_PARAMS)})\.[a-z_]+(?![\w.])", name_knob, text)
     return re.sub(rf"(?<![\w-])({'|'.join(_FLAG_WORDS)})(?![\w-])", lambda match: _FLAG_WORDS[match[0]], text)
 
