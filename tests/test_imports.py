@@ -54,7 +54,7 @@ MODULES = sorted(CORE.rglob("*.py"))
 # fsgan_core/__init__.py is read on the way to the contract.
 IN_NUKE = [
     CORE / "__init__.py",
-    *sorted((CORE / "contract").glob("*.py")),
+    *sorted((CORE / "contract").rglob("*.py")),
     *sorted((ROOT / "nuke_plugin").rglob("*.py")),
 ]
 
@@ -110,10 +110,11 @@ def fresh(code: str, *flags: str) -> str:
 
 def test_contract_is_standard_library_alone() -> None:
     """-S leaves site-packages out, -I the environment: what is imported there has no third-party library."""
-    names = sorted(path.stem for path in (CORE / "contract").glob("*.py") if path.stem != "__init__")
+    paths = sorted(path for path in (CORE / "contract").rglob("*.py") if path.stem != "__init__")
+    names = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in paths]
     code = (
         f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
-        + "\n".join(f"import fsgan_core.contract.{name}" for name in names)
+        + "\n".join(f"import {name}" for name in names)
         + "\nfrom fsgan_core.contract.shot import Shot"
         + "\nprint(Shot.from_dict({'source': 'a', 'target': 'b', 'output': 'c'}).job)"
     )

@@ -24,7 +24,7 @@ PAGE_COMMAND = "fsgan params --markdown > docs/parameters.md"
 PAGE_HEAD = f"""\
 # Parameters
 
-Made from `fsgan_core/contract/params.py` by `{PAGE_COMMAND}`; do not edit.
+Made from `fsgan_core/contract/params/` by `{PAGE_COMMAND}`; do not edit.
 
 Each is set on the command line by `--set stage.parameter=value`, in a shot file under `[stages.STAGE]`. Lists are
 written with commas on the command line and as lists in a shot file. Pixels are of the plate; "of the face" is a share
