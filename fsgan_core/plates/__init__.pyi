@@ -1,5 +1,6 @@
 from .colour import ColourConfig as ColourConfig
 from .colour import open_config as open_config
+from .exr_attributes import drop_colour_metadata as drop_colour_metadata
 from .exr_writer import (
     write_exr as write_exr,
 )
@@ -15,7 +16,6 @@ from .image_reader import (
 from .image_reader import (
     read_image as read_image,
 )
-from .metadata import drop_colour_metadata as drop_colour_metadata
 from .movie import Movie as Movie
 from .plate import Plate as Plate
 from .plate import TypedValue as TypedValue

@@ -1,7 +1,7 @@
 """Colour spaces of an OCIO config: which one a file is in, conversions between them, and what these depend on.
 
 Files are in a named space of an OCIO config ($OCIO, a path, or a config built into OCIO). Face analysis and networks
-were trained on sRGB pictures, so they get plates that a `Codec` has encoded (codec.py).
+were trained on sRGB pictures, so they get plates that a `Codec` has encoded (display_values.py).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import PyOpenColorIO as ocio
 
 from fsgan_core.contract.errors import ColourError
 from fsgan_core.plates import curve
-from fsgan_core.plates.codec import SCENE_LIMIT, Codec, copy_rgb
+from fsgan_core.plates.display_values import SCENE_LIMIT, Codec, copy_rgb
 from fsgan_core.plates.rec709 import (
     DEFAULT_CONFIG,
     OCIO_ERRORS,

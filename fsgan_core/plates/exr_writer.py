@@ -15,10 +15,10 @@ import OpenImageIO as oiio
 from fsgan_core.contract.errors import OutputError, PlateError
 from fsgan_core.contract.layers import META_CHECKSUM
 from fsgan_core.contract.params import COMPRESSIONS, DEPTHS
+from fsgan_core.plates.exr_attributes import OIIO_ATTRIBUTES, PART_NAME, pack_metadata, unpack_metadata
 from fsgan_core.plates.exr_checksum import BLANK_CHECKSUM, write_checksum
 from fsgan_core.plates.exr_header import ExrAttributes, add_placeholder, read_attributes, replace_placeholders
 from fsgan_core.plates.image_file import take_oiio_error
-from fsgan_core.plates.metadata import OIIO_ATTRIBUTES, PART_NAME, pack_metadata, unpack_metadata
 from fsgan_core.plates.multiview import restore_view_names
 from fsgan_core.plates.plate import Plate, TypedValue
 from fsgan_core.plates.raw_exr import write_raw_exr

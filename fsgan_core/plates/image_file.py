@@ -12,8 +12,8 @@ import numpy as np
 import OpenImageIO as oiio
 
 from fsgan_core.contract.errors import PlateError
+from fsgan_core.plates.exr_attributes import read_image_metadata, unpack_metadata
 from fsgan_core.plates.exr_header import EXR_MAGIC, read_attributes
-from fsgan_core.plates.metadata import read_image_metadata, unpack_metadata
 from fsgan_core.runtime.arrays import AnyArray
 from fsgan_core.runtime.user_paths import check_encoding
 

@@ -15,7 +15,7 @@ from fsgan_core.clips.inputs import JobInputs, check_rgb, read_holdout_matte
 from fsgan_core.contract.errors import PlateError
 from fsgan_core.contract.layers import META_SOURCE, META_TEXTURE, RGB, UV_U, UV_V
 from fsgan_core.contract.params import MaskParams, ReenactParams
-from fsgan_core.plates.metadata import drop_colour_metadata
+from fsgan_core.plates.exr_attributes import drop_colour_metadata
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.plates.region import compute_region
 from fsgan_core.render.context import RenderContext

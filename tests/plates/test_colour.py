@@ -10,8 +10,8 @@ import PyOpenColorIO as ocio
 import pytest
 
 from fsgan_core.contract.errors import ColourError
-from fsgan_core.plates import codec as codec_module
 from fsgan_core.plates import curve, rec709
+from fsgan_core.plates import display_values as codec_module
 from fsgan_core.plates.colour import SRGB, ColourConfig, open_config
 from fsgan_core.plates.rec709 import DEFAULT_CONFIG
 

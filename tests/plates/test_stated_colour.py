@@ -16,8 +16,8 @@ import pytest
 from fsgan_core.clips.inputs import open_input
 from fsgan_core.contract.layers import META_COLORSPACE
 from fsgan_core.contract.shot import Clip
-from fsgan_core.plates.codec import Codec
 from fsgan_core.plates.colour import SRGB, ColourConfig, open_config
+from fsgan_core.plates.display_values import Codec
 from fsgan_core.plates.exr_writer import write_exr
 from fsgan_core.plates.image_reader import read_image
 from fsgan_core.plates.plate import Plate, TypedValue, Window

@@ -14,10 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fsgan_core.contract.errors import PlateError
-from fsgan_core.plates.exr_header import read_attributes
-from fsgan_core.plates.exr_writer import write_exr
-from fsgan_core.plates.image_reader import read_header, read_image
-from fsgan_core.plates.metadata import (
+from fsgan_core.plates.exr_attributes import (
     COLOUR_ATTRIBUTES,
     FILE_ATTRIBUTES,
     OIIO_ATTRIBUTES,
@@ -25,6 +22,9 @@ from fsgan_core.plates.metadata import (
     pack_metadata,
     unpack_metadata,
 )
+from fsgan_core.plates.exr_header import read_attributes
+from fsgan_core.plates.exr_writer import write_exr
+from fsgan_core.plates.image_reader import read_header, read_image
 from fsgan_core.plates.plate import TypedValue
 from tests.plates.conftest import random_plate
 
