@@ -92,7 +92,8 @@ and the angles that the source lacks. --output writes a contact sheet. Exclude v
 REENACT = """\
 Runs the first stage alone: the source's face in the target's pose, in the region around the face.
 Writes float32 EXR with rgba (premultiplied, in the target's linear space), st.u and st.v (an STMap into the
-leading source view), confidence.Z, and uv.u and uv.v (an STMap into the source's atlas).
+leading source view), confidence.Z, uv.u and uv.v (an STMap into the source's atlas), and matte.kept (where the
+plate's own eyeballs and inner mouth stay).
 
   fsgan reenact --source anna.mov --target plate.####.exr --output work/re.####.exr
 """

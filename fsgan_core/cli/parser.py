@@ -315,7 +315,7 @@ def _add_layers_flag(parser: Any) -> None:
         "--layers",
         choices=("result", "all"),
         default=None,
-        help="all: also write the reenacted face, completed face, mattes, confidence and STMap as layers",
+        help="all: also write the reenacted face, completed face, mattes, confidence and STMaps as layers",
     )
 
 

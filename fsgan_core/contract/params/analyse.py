@@ -33,7 +33,11 @@ class AnalyseParams(Params):
         when=("person", "index"),
     )
     person_point: tuple[float, float] | None = declare_point(
-        "point", "A point near the face. Used if person is point.", unit="px", when=("person", "point")
+        "point",
+        "A point near the face: from the upper left corner of the format, in Nuke from the lower left. Used if person "
+        "is point.",
+        unit="px",
+        when=("person", "point"),
     )
     person_reference: str = declare_file(
         "reference", "Image file that shows the person. Used if person is reference.", when=("person", "reference")
@@ -84,10 +88,10 @@ class AnalyseParams(Params):
         "auto",
         ("auto", "mesh", "hrnet", "fan", "dlib"),
         "landmarks",
-        "Landmark detector. mesh: read from the dense mesh that every face has. hrnet: the published network, if its "
-        "weights are installed (98 points, reduced to 68). fan: face-alignment's network. dlib: needs packages that "
-        "are not installed by default. auto is hrnet if it is installed, else mesh. Other landmarks than mesh bend "
-        "the mesh to them.",
+        "Landmark detector. mesh: taken from the dense mesh that is measured on every face. hrnet: the published "
+        "network, if its weights are installed (98 points, reduced to 68). fan: face-alignment's network. dlib: needs "
+        "packages that are not installed by default. auto is hrnet if it is installed, else mesh. With any choice but "
+        "mesh, the mesh is bent to fit these landmarks.",
     )
     pose: str = declare_choice(
         "auto",

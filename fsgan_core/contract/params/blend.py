@@ -18,7 +18,8 @@ class BlendParams(Params):
         "engine",
         "fsgan: the blending network. poisson: keeps the face's gradients and the plate's values at the edge. "
         "multiband: blends light over a wide seam, detail over a narrow one; for uneven light. over: a plain soft "
-        "matte; for a face that you have graded yourself. auto: fsgan if its weights are installed, else poisson.",
+        "matte; for a face that you have graded yourself. auto: fsgan if the published weights are installed or "
+        "`network` names some, else poisson.",
     )
     reach: float = declare_number(
         0.06,
@@ -42,7 +43,7 @@ class BlendParams(Params):
         1.0,
         "shine",
         "How much of the shine on the target's skin takes the place of the source's own. Lower it if a shiny spot "
-        "looks out of place; 0 keeps the source's. Used with colour match.",
+        "looks out of place; 0 keeps the source's. Has no effect if the colour match (blend.colour) is 0.",
         minimum=0.0,
         maximum=1.0,
     )

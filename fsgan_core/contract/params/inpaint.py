@@ -16,8 +16,8 @@ class InpaintParams(Params):
         "auto",
         ("auto", "fsgan", "fill"),
         "engine",
-        "fsgan: the inpainting network. fill: a smooth continuation of the surrounding skin. auto: fsgan if its "
-        "weights are installed, else fill.",
+        "fsgan: the inpainting network. fill: a smooth continuation of the surrounding skin. auto: fsgan if the "
+        "published weights are installed or `network` names some, else fill.",
     )
     other_views: bool = declare_switch(
         True,
@@ -27,7 +27,7 @@ class InpaintParams(Params):
     )
     from_atlas: bool = declare_switch(
         True,
-        "atlas",
+        "fill from atlas",
         "Take parts that no source view shows in this pose from the source's atlas: brows under a fringe, skin under "
         "glasses, the far cheek. Switch it off if those parts do not match.",
     )

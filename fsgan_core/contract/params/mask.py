@@ -17,7 +17,7 @@ class MaskParams(Params):
         ("auto", "fsgan", "geometric"),
         "engine",
         "fsgan: the segmentation network. geometric: the outline of the mesh, refined by colour. "
-        "auto: fsgan if its weights are installed, else geometric.",
+        "auto: fsgan if the published weights are installed or `network` names some, else geometric.",
     )
     forehead: float = declare_number(
         1.0,
@@ -82,8 +82,8 @@ class MaskParams(Params):
     smooth: int = declare_integer(
         2,
         "smooth over time",
-        "Number of frames before and after that the matte is averaged with. Raise it if the edge boils; use 0 for "
-        "very fast movement.",
+        "The matte is averaged over this many frames before and after each frame. Raise it if the edge boils; use 0 "
+        "for very fast movement.",
         minimum=0,
         maximum=12,
         unit="frames",

@@ -33,7 +33,7 @@ class OutputParams(Params):
         ("result", "all"),
         "layers",
         "result: the final picture only. all: also the reenacted face, the completed face, mattes, confidence and "
-        "STMap as layers.",
+        "STMaps as layers.",
     )
     missing: str = declare_choice(
         "error",
@@ -45,6 +45,6 @@ class OutputParams(Params):
         "deinterlace",
         INTERLACED_MODES,
         "interlaced movies",
-        "What to do with interlaced frames of a movie. deinterlace: make a progressive frame of each. keep: leave both "
-        "fields in it.",
+        "What to do with interlaced frames of a movie. deinterlace: turn each into a progressive frame. keep: leave "
+        "both fields in it.",
     )

@@ -25,7 +25,7 @@ def _declare_likeness(feature: str) -> Any:
     return declare_number(
         1.0,
         f"likeness of {feature}",
-        f"Multiplies likeness for the {feature}. 0 leaves the {feature} where the target has them.",
+        f"Multiplies likeness for the {feature}. 0 keeps the position and size of the {feature} in the target.",
         minimum=0.0,
         maximum=3.0,
         group="likeness",
@@ -41,7 +41,7 @@ class ReenactParams(Params):
         ("auto", "fsgan", "mesh"),
         "engine",
         "fsgan: the reenactment network. mesh: the source's own pixels, warped by the dense mesh. "
-        "auto: fsgan if its weights are installed, else mesh.",
+        "auto: fsgan if the published weights are installed or `network` names some, else mesh.",
     )
     likeness: float = declare_number(
         0.3,
@@ -143,8 +143,8 @@ class ReenactParams(Params):
     minimum_radius: float = declare_number(
         2.0,
         "view spacing",
-        "Of views whose head poses are closer than this, one is kept in the appearance map. Raise it for a long "
-        "source clip with little movement.",
+        "If views have head poses that differ by less than this, only one of them is kept in the appearance map. "
+        "Raise it for a long source clip with little movement.",
         minimum=0.1,
         soft_maximum=10.0,
         unit="degrees",
@@ -155,7 +155,8 @@ class ReenactParams(Params):
     steps: int = declare_integer(
         1,
         "steps",
-        "Number of steps in which the network turns a view to the target's pose. Raise it for large turns; each step "
+        "Number of steps in which the network turns a view to the target's pose. Raise it for large turns, with "
+        "weights that were trained for several steps; each step "
         "takes as long as the first. 0 chooses by the distance between the poses.",
         minimum=0,
         maximum=8,
