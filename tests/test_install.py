@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -16,6 +17,22 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from install_steps import build_venv
+from install_steps.build_venv import check_libraries, explain_failure, run_pip
+from install_steps.checkout import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_MACHINE,
+    EXIT_OK,
+    EXIT_WRONG_INPUT,
+    CheckoutPaths,
+    InstallError,
+    compute_digest,
+    make_environment,
+    read_pins,
+)
+from install_steps.plan import hold_install_lock, inspect_venv
 
 ROOT = Path(__file__).resolve().parent.parent
 OPTIONAL = {"dlib-bin", "face-recognition-models"}  # of the extra dlib, which the test suite does without
@@ -61,8 +78,8 @@ def fake_venv(root: Path, *, python: str = f'exec "{sys.executable}" "$@"') -> P
 
 
 def stamp(install: ModuleType, checkout: Path, **changes: str) -> None:
-    places = install.CheckoutPaths(checkout)
-    places.stamp.write_text(json.dumps({"digest": install.compute_digest(places), "root": str(checkout), **changes}))
+    places = CheckoutPaths(checkout)
+    places.stamp.write_text(json.dumps({"digest": compute_digest(places), "root": str(checkout), **changes}))
 
 
 class TestOldPython:
@@ -88,7 +105,7 @@ class TestOldPython:
 
 class TestInspect:
     def state(self, install: ModuleType, root: Path) -> tuple[str, str]:
-        return install.inspect_venv(install.CheckoutPaths(root))
+        return inspect_venv(CheckoutPaths(root))
 
     def test_nothing_there(self, install: ModuleType, checkout: Path) -> None:
         assert self.state(install, checkout)[0] == "none"
@@ -100,7 +117,7 @@ class TestInspect:
     ) -> None:
         (checkout / ".venv").mkdir()
         (checkout / ".venv" / "thesis.txt").write_text("mine")
-        assert install.main([], checkout) == install.EXIT_WRONG_INPUT
+        assert install.main([], checkout) == EXIT_WRONG_INPUT
         assert "Move it away" in capsys.readouterr().err
         assert (checkout / ".venv" / "thesis.txt").read_text() == "mine"
 
@@ -108,7 +125,7 @@ class TestInspect:
         fake_venv(checkout)
         stamp(install, checkout)
         assert self.state(install, checkout)[0] == "whole"
-        assert install.main([], checkout) == install.EXIT_OK
+        assert install.main([], checkout) == EXIT_OK
         assert ".venv is up to date" in capsys.readouterr().out
 
     @pytest.mark.parametrize(
@@ -130,7 +147,7 @@ class TestInspect:
     def test_interrupted(self, install: ModuleType, checkout: Path) -> None:
         fake_venv(checkout)
         stamp(install, checkout)
-        install.CheckoutPaths(checkout).marker.write_text("")
+        CheckoutPaths(checkout).marker.write_text("")
         assert self.state(install, checkout) == ("broken", "an earlier install did not finish")
 
     def test_moved(self, install: ModuleType, checkout: Path) -> None:
@@ -148,7 +165,7 @@ class TestInspect:
         fake_venv(checkout)
         assert self.state(install, checkout) == ("stale", "it was not made by install.py")
         for text in ("{", "[1]"):
-            install.CheckoutPaths(checkout).stamp.write_text(text)
+            CheckoutPaths(checkout).stamp.write_text(text)
             assert self.state(install, checkout)[0] == "stale"
 
 
@@ -157,8 +174,8 @@ class TestMachine:
         self, install: ModuleType, checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         usage = namedtuple("usage", "total used free")
-        monkeypatch.setattr(install.shutil, "disk_usage", lambda path: usage(10**12, 10**12, 2 * 10**9))
-        assert install.main(["--dry-run"], checkout) == install.EXIT_MACHINE
+        monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**12, 10**12, 2 * 10**9))
+        assert install.main(["--dry-run"], checkout) == EXIT_MACHINE
         assert "2.0 GB are free" in capsys.readouterr().err
         assert not (checkout / ".venv").exists()
 
@@ -172,20 +189,20 @@ class TestMachine:
         module: str,
     ) -> None:
         real = importlib.util.find_spec
-        monkeypatch.setattr(install.importlib.util, "find_spec", lambda name: None if name == module else real(name))
-        assert install.main([], checkout) == install.EXIT_WRONG_INPUT
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == module else real(name))
+        assert install.main([], checkout) == EXIT_WRONG_INPUT
         assert f"has no module {module}. On Debian or Ubuntu: apt install python" in capsys.readouterr().err
 
     def test_no_permission(
         self, install: ModuleType, checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        monkeypatch.setattr(install.os, "access", lambda path, mode: False)
-        assert install.main([], checkout) == install.EXIT_MACHINE
+        monkeypatch.setattr(os, "access", lambda path, mode: False)
+        assert install.main([], checkout) == EXIT_MACHINE
         assert "no permission to write" in capsys.readouterr().err
 
     def test_torn_checkout(self, install: ModuleType, checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (checkout / "constraints.txt").unlink()
-        assert install.main([], checkout) == install.EXIT_WRONG_INPUT
+        assert install.main([], checkout) == EXIT_WRONG_INPUT
         assert "constraints.txt is missing" in capsys.readouterr().err
 
 
@@ -194,7 +211,7 @@ class TestDryRun:
         self, install: ModuleType, checkout: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         before = sorted(checkout.rglob("*"))
-        assert install.main(["--dry-run", "--demo", "--test"], checkout) == install.EXIT_OK
+        assert install.main(["--dry-run", "--demo", "--test"], checkout) == EXIT_OK
         said = capsys.readouterr().out
         assert "there is no .venv yet" in said
         assert "install 2 pinned packages" in said
@@ -204,7 +221,7 @@ class TestDryRun:
 
     def test_repair_is_announced(self, install: ModuleType, checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
         fake_venv(checkout, python="exit 1")
-        assert install.main(["--dry-run"], checkout) == install.EXIT_OK
+        assert install.main(["--dry-run"], checkout) == EXIT_OK
         assert "1. remove .venv (its Python does not run)" in capsys.readouterr().out
 
     def test_uninstall_deletes_nothing(
@@ -219,7 +236,7 @@ class TestDryRun:
         nuke_folder.mkdir(parents=True)
         (nuke_folder / "init.py").write_bytes(b"# >>> fsgan >>>\nx\n# <<< fsgan <<<\n")
         before = {path: path.read_bytes() if path.is_file() else b"" for path in tmp_path.rglob("*")}
-        assert install.main(["--uninstall", "--dry-run", "--nuke", str(nuke_folder)], ROOT) == install.EXIT_OK
+        assert install.main(["--uninstall", "--dry-run", "--nuke", str(nuke_folder)], ROOT) == EXIT_OK
         assert {path: path.read_bytes() if path.is_file() else b"" for path in tmp_path.rglob("*")} == before
         said = capsys.readouterr().out
         assert str(nuke_folder / "init.py") in said and str(settings) in said and str(copies.parent) in said
@@ -227,7 +244,7 @@ class TestDryRun:
     def test_nothing_to_do(self, install: ModuleType, checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
         fake_venv(checkout)
         stamp(install, checkout)
-        assert install.main(["--dry-run"], checkout) == install.EXIT_OK
+        assert install.main(["--dry-run"], checkout) == EXIT_OK
         assert "Nothing to install" in capsys.readouterr().out
 
 
@@ -239,30 +256,30 @@ class TestInstall:
         commands: list[list[str]] = []
 
         def no_network(command: list[str], places: object, held: object) -> None:
-            raise install.InstallError(install.EXIT_MACHINE, "the package index could not be reached")
+            raise InstallError(EXIT_MACHINE, "the package index could not be reached")
 
         def works(command: list[str], places: object, held: object) -> None:
             commands.append(command)
-            install.CheckoutPaths(checkout).fsgan.write_text("")
+            CheckoutPaths(checkout).fsgan.write_text("")
 
         fake_venv(checkout)
-        monkeypatch.setattr(install, "check_libraries", lambda places: None)
-        monkeypatch.setattr(install, "run_pip", no_network)
-        assert install.main([], checkout) == install.EXIT_MACHINE
+        monkeypatch.setattr(build_venv, "check_libraries", lambda places: None)
+        monkeypatch.setattr(build_venv, "run_pip", no_network)
+        assert install.main([], checkout) == EXIT_MACHINE
         assert "could not be reached" in capsys.readouterr().err
         (checkout / ".venv" / "half.txt").write_text("left over")
 
-        monkeypatch.setattr(install, "run_pip", works)
-        assert install.main(["--torch-index", "https://example.org/cpu"], checkout) == install.EXIT_OK
+        monkeypatch.setattr(build_venv, "run_pip", works)
+        assert install.main(["--torch-index", "https://example.org/cpu"], checkout) == EXIT_OK
         assert not (checkout / ".venv" / "half.txt").exists()
-        assert install.CheckoutPaths(checkout).python.exists()
+        assert CheckoutPaths(checkout).python.exists()
         assert commands[1][-3:] == ["--index-url", "https://example.org/cpu", "torch"]
         assert commands[2][-2:] == ["-e", ".[test]"]
         assert all("constraints.txt" in command for command in commands)
-        assert install.inspect_venv(install.CheckoutPaths(checkout))[0] == "whole"
+        assert inspect_venv(CheckoutPaths(checkout))[0] == "whole"
 
         commands.clear()
-        assert install.main([], checkout) == install.EXIT_OK
+        assert install.main([], checkout) == EXIT_OK
         assert commands == []
 
     def test_an_interrupted_removal_is_no_dead_end(
@@ -275,20 +292,20 @@ class TestInstall:
             (Path(folder) / "pyvenv.cfg").unlink()
             raise KeyboardInterrupt
 
-        real = install.shutil.rmtree
-        monkeypatch.setattr(install.shutil, "rmtree", interrupted)
-        assert install.main([], checkout) == install.EXIT_INTERRUPTED
-        state, _ = install.inspect_venv(install.CheckoutPaths(checkout))
+        real = shutil.rmtree
+        monkeypatch.setattr(shutil, "rmtree", interrupted)
+        assert install.main([], checkout) == EXIT_INTERRUPTED
+        state, _ = inspect_venv(CheckoutPaths(checkout))
         assert state in ("none", "broken"), "never 'foreign', which only a person can mend"
 
         def works(command: list[str], places: object, held: object) -> None:
-            install.CheckoutPaths(checkout).fsgan.write_text("")
+            CheckoutPaths(checkout).fsgan.write_text("")
 
-        monkeypatch.setattr(install.shutil, "rmtree", real)
-        monkeypatch.setattr(install, "check_libraries", lambda places: None)
-        monkeypatch.setattr(install, "run_pip", works)
-        assert install.main([], checkout) == install.EXIT_OK
-        assert install.inspect_venv(install.CheckoutPaths(checkout))[0] == "whole"
+        monkeypatch.setattr(shutil, "rmtree", real)
+        monkeypatch.setattr(build_venv, "check_libraries", lambda places: None)
+        monkeypatch.setattr(build_venv, "run_pip", works)
+        assert install.main([], checkout) == EXIT_OK
+        assert inspect_venv(CheckoutPaths(checkout))[0] == "whole"
         assert not (checkout / ".venv.discarded").exists()
 
     def test_interrupt(
@@ -299,10 +316,10 @@ class TestInstall:
         def interrupted(command: list[str], places: object, held: object) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(install, "run_pip", interrupted)
-        assert install.main([], checkout) == install.EXIT_INTERRUPTED
+        monkeypatch.setattr(build_venv, "run_pip", interrupted)
+        assert install.main([], checkout) == EXIT_INTERRUPTED
         assert "run it again" in capsys.readouterr().err
-        assert install.inspect_venv(install.CheckoutPaths(checkout)) == ("broken", "an earlier install did not finish")
+        assert inspect_venv(CheckoutPaths(checkout)) == ("broken", "an earlier install did not finish")
 
     def test_waits_for_another_install(
         self, install: ModuleType, checkout: Path, capsys: pytest.CaptureFixture[str]
@@ -310,10 +327,10 @@ class TestInstall:
         """As after a kill: the program is gone, its pip still runs and holds the lock."""
         fake_venv(checkout)
         stamp(install, checkout)
-        with install.hold_install_lock(install.CheckoutPaths(checkout)) as held:
+        with hold_install_lock(CheckoutPaths(checkout)) as held:
             orphan = subprocess.Popen(["sleep", "1"], pass_fds=held)
         assert orphan.poll() is None
-        assert install.main([], checkout) == install.EXIT_OK
+        assert install.main([], checkout) == EXIT_OK
         assert orphan.wait(5) == 0
         assert "Another install is at work in this folder" in capsys.readouterr().out
 
@@ -324,7 +341,7 @@ class TestInstall:
             monkeypatch.delenv(name)
         monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
         monkeypatch.setenv("PIP_RETRIES", "0")
-        places = install.CheckoutPaths(checkout)
+        places = CheckoutPaths(checkout)
         command = [
             sys.executable,
             "-m",
@@ -336,9 +353,9 @@ class TestInstall:
             str(checkout / "t"),
             "no-such-package",
         ]
-        with pytest.raises(install.InstallError, match="That means: ") as caught:
-            install.run_pip(command, places)
-        assert caught.value.exit_code == install.EXIT_MACHINE
+        with pytest.raises(InstallError, match="That means: ") as caught:
+            run_pip(command, places)
+        assert caught.value.exit_code == EXIT_MACHINE
         assert "no-such-package" in places.log.read_text()
 
     @pytest.mark.parametrize(
@@ -355,14 +372,14 @@ class TestInstall:
         ],
     )
     def test_what_a_failure_means(self, install: ModuleType, checkout: Path, output: str, meaning: str) -> None:
-        text = install.explain_failure(output, install.CheckoutPaths(checkout))
+        text = explain_failure(output, CheckoutPaths(checkout))
         assert meaning in text
         assert any(line in text for line in output.splitlines())
 
     def test_a_library_that_does_not_load(self, install: ModuleType, checkout: Path) -> None:
         fake_venv(checkout, python="echo 'ImportError: libGL.so.1: cannot open shared object file'; exit 1")
-        with pytest.raises(install.InstallError, match=r"does not load.*Install the system library libGL\.so\.1"):
-            install.check_libraries(install.CheckoutPaths(checkout))
+        with pytest.raises(InstallError, match=r"does not load.*Install the system library libGL\.so\.1"):
+            check_libraries(CheckoutPaths(checkout))
 
 
 class TestRuns:
@@ -375,8 +392,8 @@ class TestRuns:
             f'-mmypy) exit 0;; esac; exec "{sys.executable}" "$@"',
         )
         stamp(install, checkout)
-        assert install.main(["--demo"], checkout) == install.EXIT_FAILED
-        assert install.main(["--test"], checkout) == install.EXIT_FAILED
+        assert install.main(["--demo"], checkout) == EXIT_FAILED
+        assert install.main(["--test"], checkout) == EXIT_FAILED
         said = capfd.readouterr()
         assert "the demo failed (exit code 7)" in said.err
         assert "failed: ruff format, ruff check, mkdocs build, pytest." in said.err
@@ -386,7 +403,7 @@ class TestRuns:
         monkeypatch.setenv("PYTHONPATH", "/elsewhere")
         monkeypatch.setenv("PIP_USER", "1")
         monkeypatch.setenv("PIP_INDEX_URL", "https://example.org/simple")
-        environment = install.make_environment()
+        environment = make_environment()
         assert "PYTHONPATH" not in environment
         assert "PIP_USER" not in environment
         assert environment["PIP_INDEX_URL"] == "https://example.org/simple"
@@ -398,7 +415,7 @@ class TestPins:
         return re.sub(r"[-_.]+", "-", name).lower()
 
     def pins(self, install: ModuleType) -> dict[str, str]:
-        pairs = (line.split("==") for line in install.read_pins(install.CheckoutPaths(ROOT)))
+        pairs = (line.split("==") for line in read_pins(CheckoutPaths(ROOT)))
         return {self.canonical(name): version for name, version in pairs}
 
     @staticmethod

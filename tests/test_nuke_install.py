@@ -16,6 +16,7 @@ import pytest
 
 from fsgan_core import nuke_install
 from fsgan_core.contract.errors import InputError, MachineError
+from install_steps.checkout import EXIT_MACHINE, EXIT_OK, EXIT_WRONG_INPUT, CheckoutPaths, compute_digest
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -59,8 +60,8 @@ def checkout(install: ModuleType, tmp_path: Path) -> Path:
     for name, body in (("python", f'exec "{sys.executable}" "$@"'), ("fsgan", "exit 0")):
         (binaries / name).write_text(f"#!/bin/sh\n{body}\n")
         (binaries / name).chmod(0o755)
-    places = install.CheckoutPaths(root)
-    places.stamp.write_text(json.dumps({"digest": install.compute_digest(places), "root": str(root)}))
+    places = CheckoutPaths(root)
+    places.stamp.write_text(json.dumps({"digest": compute_digest(places), "root": str(root)}))
     return root
 
 
@@ -95,7 +96,7 @@ class TestWhole:
         init.parent.mkdir()
         before = "# mine: ключ\nimport os".encode()
         init.write_bytes(before)
-        assert install.main(["--nuke"], checkout) == install.EXIT_OK
+        assert install.main(["--nuke"], checkout) == EXIT_OK
         assert "The worker answers" in capsys.readouterr().out
         assert init.read_bytes().startswith(before + b"\n")
         assert run_init(init, tmp_path) == [(checkout / "nuke_plugin").as_posix()]
@@ -104,28 +105,28 @@ class TestWhole:
         assert said == {"python": str(checkout / ".venv" / "bin" / "python"), "root": str(checkout)}
 
         first = init.read_bytes(), init.stat().st_mtime_ns
-        assert install.main(["--nuke"], checkout) == install.EXIT_OK
+        assert install.main(["--nuke"], checkout) == EXIT_OK
         assert "there already" in capsys.readouterr().out
         assert (init.read_bytes(), init.stat().st_mtime_ns) == first
 
-        assert install.main(["--uninstall"], checkout) == install.EXIT_OK
+        assert install.main(["--uninstall"], checkout) == EXIT_OK
         assert [path.name for path in init.parent.iterdir()] == ["init.py"], "the backup is not needed any more"
         assert init.read_bytes() == before
         assert not preferences(home).exists()
-        assert install.main(["--uninstall"], checkout) == install.EXIT_OK
+        assert install.main(["--uninstall"], checkout) == EXIT_OK
         assert "nothing of fsgan" in capsys.readouterr().out
 
     def test_a_named_folder_that_is_not_there_yet(
         self, install: ModuleType, home: Path, checkout: Path, tmp_path: Path
     ) -> None:
         folder = tmp_path / "studio" / "nuke 15"
-        assert install.main(["--nuke", str(folder)], checkout) == install.EXIT_OK
+        assert install.main(["--nuke", str(folder)], checkout) == EXIT_OK
         assert run_init(folder / "init.py", tmp_path) and not (home / ".nuke").exists()
-        assert install.main(["--uninstall", "--nuke", str(folder)], checkout) == install.EXIT_OK
+        assert install.main(["--uninstall", "--nuke", str(folder)], checkout) == EXIT_OK
         assert list(folder.iterdir()) == []
 
     def test_dry_run(self, install: ModuleType, home: Path, checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        assert install.main(["--nuke", "--dry-run"], checkout) == install.EXIT_OK
+        assert install.main(["--nuke", "--dry-run"], checkout) == EXIT_OK
         said = capsys.readouterr().out
         assert "init.py" in said and "nuke.json" in said and "worker answers" in said
         assert list(home.iterdir()) == []
@@ -134,10 +135,10 @@ class TestWhole:
         file = preferences(home)
         file.parent.mkdir(parents=True)
         file.write_text(json.dumps({"device": "cuda:1", "python": "/old"}))
-        assert install.main(["--nuke"], checkout) == install.EXIT_OK
+        assert install.main(["--nuke"], checkout) == EXIT_OK
         assert json.loads(file.read_text("utf-8"))["device"] == "cuda:1"
         assert json.loads(file.read_text("utf-8"))["python"] != "/old"
-        assert install.main(["--uninstall"], checkout) == install.EXIT_OK
+        assert install.main(["--uninstall"], checkout) == EXIT_OK
         assert json.loads(file.read_text("utf-8")) == {"device": "cuda:1"}
 
     def test_a_worker_that_does_not_answer(
@@ -145,7 +146,7 @@ class TestWhole:
     ) -> None:
         body = f'case "$*" in *worker*) echo "ImportError: libfoo" >&2; exit 1;; esac; exec "{sys.executable}" "$@"'
         (checkout / ".venv" / "bin" / "python").write_text(f"#!/bin/sh\n{body}\n")
-        assert install.main(["--nuke"], checkout) == install.EXIT_MACHINE
+        assert install.main(["--nuke"], checkout) == EXIT_MACHINE
         said = capsys.readouterr().err
         assert "the worker does not answer" in said and "ImportError: libfoo" in said
 
@@ -153,7 +154,7 @@ class TestWhole:
         self, install: ModuleType, home: Path, checkout: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         (checkout / "nuke_plugin" / "init.py").unlink()
-        assert install.main(["--nuke"], checkout) == install.EXIT_WRONG_INPUT
+        assert install.main(["--nuke"], checkout) == EXIT_WRONG_INPUT
         assert "clone the project again" in capsys.readouterr().err
 
 
