@@ -51,8 +51,8 @@ from panel_knobs import (  # noqa: E402
 TILE_COLOUR = "0x7a5c3cff"
 EXAMPLE_FILE = "ToolSets/FSGAN/Example.nk"  # Nuke fills its ToolSets menu from folders of this name
 
-SWAP_RANGE_HELP = (
-    "Renders all stages over the frames, and the FSGAN nodes upstream of this node, as Range + upstream does."
+SWAP_ALONE_HELP = (
+    "Off: Render also renders the FSGAN nodes upstream of this one. On: only the stages inside this node are rendered."
 )
 
 # Input name -> what to connect to it.
@@ -245,7 +245,7 @@ def make_swap() -> Gizmo:
     made = {gizmo.name: gizmo for gizmo in (REENACT_GIZMO, MASK_GIZMO, INPAINT_GIZMO, make_blend())}
     knobs: list[NukeKnob] = [
         make_tab("swap_tab", "Swap"),
-        *make_render_knobs(range_help=SWAP_RANGE_HELP),
+        *make_render_knobs(alone_help=SWAP_ALONE_HELP),
         *make_preset_knobs(),
     ]
     links: list[NukeKnob] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fsgan_nuke.frame_choice import ALONE_KNOB, CHOICE_KNOB, FRAME_CHOICES
 from fsgan_nuke.knobs import (
     BOOL,
     BUTTON,
@@ -23,7 +24,7 @@ from fsgan_nuke.knobs import (
 from fsgan_core.contract.landmarks import FACE_OFFSETS
 
 OFFSET_PREFIX = "offset_"  # of knobs that are added to a track
-RANGE_HELP = "Renders only this node, over its frames. The nodes upstream of it are used as they are."
+ALONE_HELP = "Off: Render also renders the FSGAN nodes upstream of this one. On: they are used as they are."
 
 
 def quote_text(text: str) -> str:
@@ -183,35 +184,31 @@ def make_offset_knobs() -> list[NukeKnob]:
     ]
 
 
-def make_render_knobs(status: str = "not rendered yet", range_help: str = RANGE_HELP) -> list[NukeKnob]:
+def make_render_knobs(status: str = "not rendered yet", alone_help: str = ALONE_HELP) -> list[NukeKnob]:
     """The knobs at the top of every node that renders.
 
     Args:
         status: Text of the status before the first render.
-        range_help: Tooltip of the button Range.
+        alone_help: Tooltip of the switch `only this node`.
     """
     return [
         make_button(
-            "render_frame",
-            "Render frame",
-            "render_frame",
-            "Renders the current frame of this node and of the FSGAN nodes upstream of it, if they are not up to date.",
+            "render",
+            "Render",
+            "render",
+            "Renders the frames that the menu names. The FSGAN nodes upstream are rendered first. Frames that are up "
+            "to date are kept.",
             "+STARTLINE",
         ),
-        make_button(
-            "render_range",
-            "Range",
-            "render_range",
-            range_help,
-            "-STARTLINE",
-        ),
-        make_button(
-            "render_here",
-            "Range + upstream",
-            "render_here",
-            "Renders this node and all FSGAN nodes upstream of it, over its frames. Frames that are up to date are "
-            "kept.",
-            "-STARTLINE",
+        NukeKnob(
+            CHOICE_KNOB,
+            ENUM,
+            "",
+            "What Render makes. current frame: the viewer's. range: the knob 'range' below. input range: all frames of "
+            "the target. from here on: the range from the viewer's frame to its end. every 10th frame: a first look at "
+            "the range. custom...: asks for frames.",
+            items=FRAME_CHOICES,
+            flags=("-STARTLINE",),
         ),
         make_button(
             "cancel",
@@ -219,13 +216,15 @@ def make_render_knobs(status: str = "not rendered yet", range_help: str = RANGE_
             "cancel",
             "Stops the render after the current frame. Finished frames are kept.",
             "-STARTLINE",
+            "+DISABLED",
         ),
         NukeKnob(
             "frames",
             STRING,
-            "frames",
-            "Frames that both Range buttons render, for example 1001-1048x2,1060. Empty uses the target's frames.",
+            "range",
+            "Frames of this shot, for example 1001-1048x2,1060. Empty uses the target's frames.",
         ),
+        NukeKnob(ALONE_KNOB, BOOL, "only this node", alone_help, "false", flags=("-STARTLINE",)),
         NukeKnob(
             "status",
             TEXT,

@@ -15,9 +15,31 @@ import nuke
 
 from fsgan_core.contract import protocol
 from fsgan_core.contract.errors import FsganError, InputError, OutputError
-from fsgan_nuke import atlas_baking, exports, graph, node_render, paths, status, stereo, view_window, weights_menu
+from fsgan_nuke import (
+    atlas_baking,
+    exports,
+    graph,
+    node_render,
+    paths,
+    results,
+    status,
+    stereo,
+    view_window,
+    weights_menu,
+)
 from fsgan_nuke.client import get_shared_client
+from fsgan_nuke.frame_choice import (
+    ALONE_KNOB,
+    CHOICE_KNOB,
+    CURRENT_FRAME,
+    CUSTOM,
+    INPUT_RANGE,
+    RANGE,
+    choose_frames,
+    format_frames,
+)
 from fsgan_nuke.host import keep_undo, show_message, show_text
+from fsgan_nuke.node_job import get_frames_text, get_input_range, parse_frame_numbers
 from fsgan_nuke.request import PendingRequest
 from fsgan_nuke.settings import load_settings
 
@@ -41,22 +63,57 @@ def run_action(action: str) -> None:
         )
 
 
+def render(node: Any) -> None:
+    """Renders the frames that the node's menu names.
+
+    Raises:
+        InputError: The menu's choice has no frames here.
+    """
+    choice = str(node[CHOICE_KNOB].value())
+    alone = bool(node[ALONE_KNOB].value())
+    if choice == RANGE:
+        node_render.start_render(node, include_upstream=not alone, report=True)
+        return
+    renderer = graph.get_render_node(node)
+    if choice == CURRENT_FRAME:
+        frames = str(int(nuke.frame()))
+    elif choice == INPUT_RANGE:
+        frames = get_input_range(renderer)
+    elif choice == CUSTOM:
+        frames = _ask_frames(renderer)
+        if not frames:
+            return
+    else:
+        whole_range = parse_frame_numbers(get_frames_text(renderer))
+        frames = format_frames(choose_frames(choice, whole_range, int(nuke.frame())))
+        if not frames:
+            raise InputError(f"{node.name()}: the range ends before frame {int(nuke.frame())}")
+    node_render.start_render(node, frames, include_upstream=not alone, report=choice == INPUT_RANGE)
+
+
+def _ask_frames(node: Any) -> str:
+    """Asks for a frame range; "" if the artist cancels."""
+    if not nuke.GUI:
+        raise InputError("'custom...' asks for frames, which needs a session with a GUI")
+    answer = nuke.getFramesAndViews("FSGAN: frames to render", get_frames_text(node))
+    if not answer:
+        return ""
+    return format_frames(parse_frame_numbers(str(answer[0])))
+
+
 def render_frame(node: Any) -> None:
     """Renders the current frame of the node and of the FSGAN nodes upstream of it."""
     node_render.start_render(node, str(int(nuke.frame())))
 
 
 def render_range(node: Any) -> None:
-    """Renders only this node, over its frames."""
-    if graph.get_node_class(node) == "FSGAN_Swap":
-        node_render.start_render(node)
-    else:
-        node_render.start_render(node, include_upstream=False)
+    """Renders only this node, over its range."""
+    node_render.start_render(node, include_upstream=False, report=True)
 
 
 def render_here(node: Any) -> None:
-    """Renders the node and the FSGAN nodes upstream of it, over its frames."""
-    node_render.start_render(node)
+    """Renders the node and the FSGAN nodes upstream of it, over its range."""
+    node_render.start_render(node, report=True)
 
 
 def cancel(node: Any) -> None:
@@ -69,7 +126,7 @@ def reload(node: Any) -> None:
     """Reads the node's frames again and refreshes its status."""
     for render_node in graph.list_swap_render_nodes(node) if graph.get_node_class(node) == "FSGAN_Swap" else [node]:
         if not paths.needs_saved_script(render_node):
-            node_render.show_result(render_node)
+            results.show_result(render_node)
         node_render.refresh_status(render_node)
     show_files_size(node)
 
@@ -93,7 +150,7 @@ def clear_files(node: Any) -> None:
         except OSError as error:
             raise OutputError(f"{error.filename or paths.get_node_folder(owner)}: {error.strerror}") from error
         if "result" in owner.knobs() and not paths.read_named_path(owner, "file"):
-            node_render.clear_result(owner)
+            results.clear_result(owner)
         node_render.refresh_status(owner)
     show_files_size(node)
 
@@ -163,7 +220,7 @@ def open_report(node: Any) -> None:
         webbrowser.open(page.as_uri())
     if not existing:
         show_message(
-            f"There is no report of {node.name()} yet. Tick Output > write report, then press Range. The "
+            f"There is no report of {node.name()} yet. Tick Output > write report, then render the range. The "
             f"report is written to {pages[0].parent}."
         )
 
@@ -188,6 +245,7 @@ def open_log(node: Any) -> None:
 ACTIONS: Mapping[str, Callable[[Any], None]] = {
     function.__name__: function
     for function in (
+        render,
         render_frame,
         render_range,
         render_here,

@@ -9,7 +9,7 @@ import nuke
 
 from fsgan_core.contract import protocol
 from fsgan_core.contract.errors import CancelledError, FsganError
-from fsgan_nuke import exports, graph, node_render, paths, status, stereo
+from fsgan_nuke import exports, graph, input_writes, paths, status, stereo
 from fsgan_nuke.client import get_shared_client
 from fsgan_nuke.host import call_later
 from fsgan_nuke.node_job import make_node_job
@@ -30,7 +30,7 @@ def bake_atlas(node: Any) -> None:
     requests = []
     for view in stereo.list_node_views(reenact_node):
         job = make_node_job(reenact_node, view=view)
-        node_render.write_inputs(reenact_node, job)
+        input_writes.write_inputs(reenact_node, job)
         output = paths.get_atlas_path(reenact_node, view)
         requests.append(
             get_shared_client().request(

@@ -11,7 +11,7 @@ import nuke
 
 from fsgan_core.contract.errors import FsganError
 from fsgan_core.contract.stage_graph import NODES
-from fsgan_nuke import analysis, graph, input_writes, node_render, paths, stereo, view_window, weights_menu
+from fsgan_nuke import analysis, graph, input_writes, node_render, paths, results, stereo, view_window, weights_menu
 from fsgan_nuke.client import close_all_clients
 from fsgan_nuke.farm import results_are_rendered
 from fsgan_nuke.host import call_later
@@ -26,6 +26,8 @@ IGNORED_KNOBS = (
     "about",
     "files_name",
     "files_size",
+    "render_frames",
+    "render_alone",
     "result",
     "ready",
     "rendered",
@@ -71,9 +73,9 @@ def on_created() -> None:
         node_render.forget_status(inner_node)
         shown_pattern = str(inner_node["result"].value() or "") if "result" in inner_node.knobs() else ""
         if shown_pattern and not paths.can_show(inner_node, shown_pattern):
-            node_render.clear_result(inner_node)
+            results.clear_result(inner_node)
         elif shown_pattern and nuke.GUI:
-            node_render.show_result(inner_node)  # a farm may have rendered more
+            results.show_result(inner_node)  # a farm may have rendered more
 
 
 # Rendering on a farm.
@@ -96,7 +98,7 @@ def on_script_loaded() -> None:
     }
     for (name, view), node in needed_nodes.items():
         try:
-            node_render.write_inputs(node, make_node_job(node, view=view))
+            input_writes.write_inputs(node, make_node_job(node, view=view))
         except FsganError as error:
             _unwritten_inputs[str(name)] = str(error)
 
@@ -146,7 +148,7 @@ def render_missing_frame(node: Any, frame: int, view: str) -> None:
         missing = [branch for branch in job.branches if input_writes.find_frames_to_write(branch, [frame])]
         if missing:
             raise FsganError(
-                f"the input '{missing[0].name}' is not written for this frame; press Render frame on the node in a "
+                f"the input '{missing[0].name}' is not written for this frame; press Render on the node in a "
                 "session with a GUI, or call fsgan_nuke.callbacks.on_script_loaded() before the render"
             )
         node_render.start_render(node, str(frame), include_upstream=False, views=(view,))

@@ -14,7 +14,7 @@ import nuke
 from fsgan_core.contract import protocol
 from fsgan_core.contract.errors import FsganError, InputError
 from fsgan_core.contract.safe_text import escape_line
-from fsgan_nuke import graph, node_render, paths, stereo
+from fsgan_nuke import graph, input_writes, paths, stereo
 from fsgan_nuke.client import get_shared_client
 from fsgan_nuke.host import show_message
 from fsgan_nuke.node_job import make_node_job
@@ -85,7 +85,7 @@ def write_nodes(file: str, frames: str, writes: Sequence[str]) -> List[str]:
     for name, (node, view) in nodes.items():
         job = make_node_job(node, frames, view)
         if job.branches:
-            node_render.write_inputs(node, job)
+            input_writes.write_inputs(node, job)
         data.append({"node": name, "shot": job.shot, "stage": job.stage, "upstream": job.upstream})
     os.makedirs(os.path.dirname(os.path.abspath(file)), exist_ok=True)
     beside = f"{file}.{os.getpid()}.{uuid.uuid4().hex}.tmp"

@@ -14,9 +14,9 @@ from fsgan_core.contract.errors import CancelledError, OutputError
 from fsgan_core.contract.plain_data import parse_json
 from fsgan_nuke import graph, stereo
 from fsgan_nuke.host import keep_undo, use_full_size
-from fsgan_nuke.node_job import InputBranch
+from fsgan_nuke.node_job import InputBranch, NodeJob, parse_frame_numbers
 
-# Knobs that only change how a node looks in the graph.
+# Knobs that do not change a node's picture. A rendered file counts by its size and time (read_file_states).
 APPEARANCE_KNOBS = (
     "name",
     "label",
@@ -37,10 +37,27 @@ APPEARANCE_KNOBS = (
     "postage_stamp",
     "status_line",
     "status",
+    "files_size",
+    "render_frames",
+    "render_alone",
+    "rendered",
 )
 
 
 BATCH_FRAMES = 5  # between two moments in which the artist can cancel, and the viewer is served
+
+
+def write_inputs(node: Any, job: NodeJob) -> None:
+    """Writes the inputs that only Nuke can render. On the main thread, and not during a render of Nuke itself."""
+    for branch in job.branches:
+        write_branch(node, branch, list_branch_frames(job, branch))
+
+
+def list_branch_frames(job: NodeJob, branch: InputBranch) -> list[int]:
+    """Lists the frames of an input that a job needs: those that it renders, or the whole clip. On the main thread."""
+    if branch.needs_whole_clip:
+        return list(range(int(branch.node.firstFrame()), int(branch.node.lastFrame()) + 1))
+    return parse_frame_numbers(str(job.shot.get("frames", "")))
 
 
 def write_branch(node: Any, branch: InputBranch, frames: Sequence[int]) -> list[int]:

@@ -132,6 +132,11 @@ def get_frames_text(node: Any) -> str:
     knob_text = str((swap or node)["frames"].value()).strip()
     if knob_text:
         return ",".join(knob_text.replace(",", " ").split())
+    return get_input_range(node)
+
+
+def get_input_range(node: Any) -> str:
+    """Returns the frame range of a node's target; "" if nothing is connected."""
     target_node = graph.find_connected(node, "target")
     if target_node is None:
         return ""

@@ -18,16 +18,17 @@ import nuke
 
 from fsgan_core.contract import protocol
 from fsgan_core.contract.errors import CancelledError, FsganError, InputError
-from fsgan_nuke import graph, input_writes, paths, status, stereo
+from fsgan_nuke import graph, input_writes, paths, results, status, stereo
 from fsgan_nuke.analysis import fill_curves, make_analysis_job
 from fsgan_nuke.client import get_shared_client
 from fsgan_nuke.host import call_later, call_on_main, keep_undo, print_line
-from fsgan_nuke.node_job import InputBranch, NodeJob, get_frames_text, make_node_job, parse_frame_numbers
+from fsgan_nuke.node_job import NodeJob, get_frames_text, make_node_job
 from fsgan_nuke.request import PendingRequest
 
 log = logging.getLogger(__name__)
 
 SHOW_SECONDS = 0.2  # between two updates of the progress bar
+SHOW_FRAME_SECONDS = 1.0  # between two moments in which the node shows its finished frames
 
 
 @dataclass
@@ -75,7 +76,9 @@ _active_renders: list[NodeRender] = []
 _shown_statuses: dict[str, status.Status] = {}
 
 
-def start_render(node: Any, frames: str = "", include_upstream: bool = True, views: Sequence[str] = ()) -> NodeRender:
+def start_render(
+    node: Any, frames: str = "", include_upstream: bool = True, views: Sequence[str] = (), report: bool = False
+) -> NodeRender:
     """Starts the render of a node. On the main thread.
 
     Without a GUI the render is done when this returns.
@@ -85,6 +88,7 @@ def start_render(node: Any, frames: str = "", include_upstream: bool = True, vie
         frames: Frame range; "" for that of the node's knob.
         include_upstream: Whether the FSGAN nodes that it depends on are rendered first.
         views: The views to render; all that the node renders if empty.
+        report: Whether nodes with `report` on write a report.
 
     Raises:
         InputError: The node does not render, or is being rendered already.
@@ -95,7 +99,7 @@ def start_render(node: Any, frames: str = "", include_upstream: bool = True, vie
     nodes = [
         render_node
         for render_node in graph.iterate_render_nodes(node)
-        if include_upstream or render_node.fullName() == node.fullName()
+        if include_upstream or render_node == node or graph.find_owner(render_node) == node
     ]
     if not nodes:
         raise InputError(f"{node.name()} renders nothing; is it disabled?")
@@ -104,7 +108,7 @@ def start_render(node: Any, frames: str = "", include_upstream: bool = True, vie
             nodes,
             frames or get_frames_text(graph.get_render_node(node)),
             tuple(views) or stereo.list_node_views(node),
-            report=not frames,
+            report=report,
         )
     )
 
@@ -121,6 +125,7 @@ def _begin_render(render: NodeRender) -> NodeRender:
     _active_renders.append(render)
     for node in render.nodes:
         forget_status(node)
+    enable_cancel(render.nodes)
     if nuke.GUI:
         render.thread = threading.Thread(target=_run_render, args=(render,), name="fsgan render", daemon=True)
         render.thread.start()
@@ -128,6 +133,19 @@ def _begin_render(render: NodeRender) -> NodeRender:
         _run_render(render)
         render.wait()
     return render
+
+
+def enable_cancel(nodes: Sequence[Any]) -> None:
+    """Enables the button Cancel of nodes (and of swaps around them) that are being rendered, and greys out the others.
+
+    On the main thread.
+    """
+    existing = [node for node in nodes if graph.exists(node)]
+    swaps = {str(swap.fullName()): swap for swap in map(graph.find_swap, existing) if swap is not None}
+    with keep_undo():
+        for node in [*existing, *swaps.values()]:
+            if "cancel" in node.knobs():
+                node["cancel"].setEnabled(find_active_render(node) is not None)
 
 
 def find_active_render(node: Any) -> Optional[NodeRender]:
@@ -189,7 +207,7 @@ def refresh_status(node: Any) -> None:
             )
 
     for job in jobs:
-        if not all(_list_frames(clip["path"]) for clip in job.upstream.values()):
+        if not all(results.list_frames(clip["path"]) for clip in job.upstream.values()):
             on_answer(job.view, None)
             continue
         message = protocol.KeysRequest(
@@ -243,6 +261,7 @@ def _run_render(render: NodeRender) -> None:
         meter = None  # this closes Nuke's progress bar
     if render.error is not None:
         call_later(_show_status, node, status.make_error_status(render.error))
+    call_later(enable_cancel, render.nodes)
     if nuke.GUI:
         call_later(_refresh_nodes, [other for other in render.nodes if render.error is None or other is not node])
 
@@ -267,7 +286,7 @@ def _write_inputs_in_batches(render: NodeRender, node: Any, job: NodeJob, meter:
     Not on the main thread with a GUI. Raises CancelledError and OutputError.
     """
     for branch in job.branches:
-        frames = call_on_main(list_branch_frames, job, branch)
+        frames = call_on_main(input_writes.list_branch_frames, job, branch)
         digests = call_on_main(input_writes.find_frames_to_write, branch, frames)
         for done, (first, last) in enumerate(input_writes.group_batches(digests)):
             if meter is not None and meter.isCancelled():
@@ -283,19 +302,6 @@ def _write_inputs_in_batches(render: NodeRender, node: Any, job: NodeJob, meter:
             call_on_main(
                 input_writes.write_frames, node, branch, {frame: digests[frame] for frame in range(first, last + 1)}
             )
-
-
-def write_inputs(node: Any, job: NodeJob) -> None:
-    """Writes the inputs that only Nuke can render. On the main thread, and not during a render of Nuke itself."""
-    for branch in job.branches:
-        input_writes.write_branch(node, branch, list_branch_frames(job, branch))
-
-
-def list_branch_frames(job: NodeJob, branch: InputBranch) -> list[int]:
-    """Lists the frames of an input that a job needs: those that it renders, or the whole clip. On the main thread."""
-    if branch.needs_whole_clip:
-        return list(range(int(branch.node.firstFrame()), int(branch.node.lastFrame()) + 1))
-    return parse_frame_numbers(str(job.shot.get("frames", "")))
 
 
 def _run_job(render: NodeRender, node: Any, job: NodeJob, meter: Any) -> dict[str, Any]:
@@ -316,12 +322,16 @@ def _run_job(render: NodeRender, node: Any, job: NodeJob, meter: Any) -> dict[st
             shot=job.shot, stage=job.stage, upstream=job.upstream, frames=str(job.shot["frames"]), report=job.report
         )
     render.request = get_shared_client().request(message)
-    shown_at, failed = 0.0, []
+    shown_at, frames_shown_at, failed = 0.0, 0.0, []
     for event in render.request.follow():
         if render.cancel_event.is_set() or (meter is not None and meter.isCancelled()):
             render.cancel()
         if isinstance(event, protocol.FrameEvent) and event.state == "failed":
             failed.append(f"frame {event.frame}: {event.message}")
+        is_finished = isinstance(event, protocol.FrameEvent) and event.state == "rendered"
+        if is_finished and nuke.GUI and time.monotonic() - frames_shown_at > SHOW_FRAME_SECONDS:
+            frames_shown_at = time.monotonic()
+            call_later(_show_finished_frames, node)
         if meter is None and isinstance(event, protocol.FrameEvent):
             print_line(f"{job.title}: frame {event.frame} {event.state} {event.message}".rstrip())
         elif meter is not None and isinstance(event, protocol.LogEvent) and event.level in ("warning", "error"):
@@ -337,73 +347,25 @@ def _run_job(render: NodeRender, node: Any, job: NodeJob, meter: Any) -> dict[st
     return {**render.request.wait(), "failure_texts": failed}
 
 
+def _show_finished_frames(node: Any) -> None:
+    """Shows the frames that are finished while others are still being rendered. On the main thread."""
+    if graph.exists(node):
+        results.show_result(node)
+
+
 def _finish_job(node: Any, job: NodeJob, result: dict[str, Any]) -> None:
     """Shows the result on the node. On the main thread. Raises FsganError for failed frames."""
     _check_exists(node)
     if job.analysis_side is not None:
         fill_curves(node, job.view)
         return
-    show_result(node)
+    results.show_result(node)
     if result.get("failed"):
         failure_texts = result["failure_texts"] or [
             f"frame {entry['frame']}: {entry['message']}" for entry in result["failed"]
         ]
         raise FsganError(f"{len(result['failed'])} frames failed; {failure_texts[0]}\n" + "\n".join(failure_texts[1:]))
     _show_status(node, status.Status(status.UP_TO_DATE, "up to date"))
-
-
-def show_result(node: Any) -> None:
-    """Makes the node show the existing frames of any view."""
-    output = paths.get_result_pattern(node)
-    frames = sorted({frame for view in stereo.list_views() for frame in _list_frames(stereo.fill_view(output, view))})
-    if not frames:
-        return
-    first, last = frames[0], frames[-1]
-    target = graph.find_connected(node, "target")
-    if target is not None:  # so that `missing frames` says what to show in all frames of the target
-        first, last = min(first, int(target.firstFrame())), max(last, int(target.lastFrame()))
-    with keep_undo():
-        for knob, value in (("result", output), ("first", first), ("last", last), ("ready", 1)):
-            shown_value = node[knob].value()
-            if (paths.to_hash_pattern(str(shown_value)) if knob == "result" else shown_value) != value:
-                node[knob].setValue(value)
-        _set_rendered_curve(node["rendered"], frames)
-    read = graph.find_inner_node(node, "Result")
-    if read is not None and "reload" in read.knobs():
-        read["reload"].execute()
-
-
-def _set_rendered_curve(knob: Any, frames: Sequence[int]) -> None:
-    """Sets the hidden curve that says in which frames there is a file: 1 or 0, held from key to key."""
-    keys = {frames[0] - 1: 0}
-    for first, last in input_writes.group_runs(frames):
-        keys.update({first: 1, last + 1: 0})
-    curve = " ".join(f"x{frame} {value}" for frame, value in sorted(keys.items()))
-    knob.fromScript(f"{{{{curve K {curve}}}}}")  # as in a script; K holds each value until the next key
-
-
-def clear_result(node: Any) -> None:
-    """Makes the node show its target again, as before its first render."""
-    with keep_undo():
-        node["result"].setValue("")
-        node["ready"].setValue(0)
-
-
-def _list_frames(pattern: str) -> list[int]:
-    """Lists the frame numbers of a pattern's files, ascending."""
-    folder, name = os.path.split(pattern)
-    prefix, _, suffix = name.partition("#")
-    suffix = suffix.lstrip("#")
-    try:
-        names = os.listdir(folder)
-    except OSError:
-        return []
-    digits = [
-        file_name[len(prefix) : len(file_name) - len(suffix)]
-        for file_name in names
-        if file_name.startswith(prefix) and file_name.endswith(suffix)
-    ]
-    return sorted(int(number) for number in digits if number.lstrip("-").isdigit())
 
 
 def _show_status(node: Any, node_status: status.Status) -> None:

@@ -10,7 +10,7 @@ import nuke
 
 from fsgan_core.contract import protocol
 from fsgan_core.contract.errors import CancelledError, FsganError, InputError
-from fsgan_nuke import graph, node_render, status
+from fsgan_nuke import graph, input_writes, node_render, status
 from fsgan_nuke.client import get_shared_client
 from fsgan_nuke.host import call_later, one_undo_step
 from fsgan_nuke.node_job import make_node_job
@@ -66,7 +66,7 @@ class ViewMapWindow:
             node = self._find_node()
             job = make_node_job(find_reenact_node(node))
             self.panel.show_message("asking the worker; it finishes running renders first ...")
-            node_render.write_inputs(find_reenact_node(node), job)
+            input_writes.write_inputs(find_reenact_node(node), job)
         except FsganError as error:
             self.panel.show_message(str(error))
             return

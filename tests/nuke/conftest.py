@@ -128,6 +128,18 @@ def build(host: Host, clips: Footage) -> Tree:
     return Tree(plate, source, reenact, mask, inpaint, blend)
 
 
+# What used to be three buttons, as the menu beside Render and the switch behind it say it.
+RENDERS = {"render_frame": ("current frame", False), "render_range": ("range", True), "render_here": ("range", False)}
+
+
+def press_render(host: Host, node: Any, what: str) -> None:
+    """Chooses what to render, a key of RENDERS, and presses Render."""
+    choice, alone = RENDERS[what]
+    node["render_frames"].setValue(choice)
+    node["render_alone"].setValue(alone)
+    host.press(node, "render")
+
+
 def finish(host: Host, node: Any, seconds: float = 120.0) -> Any:
     """Serves the main thread until the render of the node is over, and its status was asked for; the render."""
     from fsgan_nuke import node_render

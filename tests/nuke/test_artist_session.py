@@ -12,13 +12,13 @@ import pytest
 
 from fsgan_core.plates.image_reader import read_image
 from tests.host import EvaluationError, Host
-from tests.nuke.conftest import FIRST, LAST, Footage, finish, line, read, settle
+from tests.nuke.conftest import FIRST, LAST, Footage, finish, line, press_render, read, settle
 
 FRAMES = range(FIRST, LAST + 1)
 
 
 def render(host: Host, node: Any, button: str = "render_here") -> None:
-    host.press(node, button)
+    press_render(host, node, button)
     assert finish(host, node).error is None
 
 
@@ -68,7 +68,7 @@ class TestNamedFile:
 
     def test_a_path_without_a_frame_number_is_refused(self, session: Host, mask: Any, tmp_path: Path) -> None:
         mask["file"].setValue(f"{tmp_path.as_posix()}/one.exr")
-        session.press(mask, "render_here")
+        press_render(session, mask, "render_here")
         assert finish(session, mask).error is not None
         assert "no frame number" in line(mask) and not list(tmp_path.iterdir())
 
@@ -103,7 +103,7 @@ class TestNames:
         session.module.scriptSaveAs(kept, 1)
 
     def test_rename_during_a_render(self, session: Host, mask: Any) -> None:
-        session.press(mask, "render_here")
+        press_render(session, mask, "render_here")
         from fsgan_nuke import node_render
 
         running = node_render.find_active_render(mask)
@@ -222,7 +222,7 @@ class TestTracks:
     def test_offsets_without_a_track_are_an_error(self, session: Host, clips: Footage, analysed: Any) -> None:
         mask = session.module.nodes.FSGAN_Mask(inputs=[analysed])
         analysed["offset_box_scale"].setValue(1.2)
-        session.press(mask, "render_frame")
+        press_render(session, mask, "render_frame")
         finish(session, mask)
         assert "has offsets" in line(mask) and "press Analyse" in mask["status"].tooltip()
         session.module.delete(mask)

@@ -20,7 +20,20 @@ from fsgan_core.plates.image_reader import read_image
 from fsgan_core.render.pipeline import render_shot
 from tests.host import EvaluationError, Host
 from tests.host.picture import Box
-from tests.nuke.conftest import FIRST, LAST, ROOT, Footage, Tree, build, finish, line, plugin, read, settle
+from tests.nuke.conftest import (
+    FIRST,
+    LAST,
+    ROOT,
+    Footage,
+    Tree,
+    build,
+    finish,
+    line,
+    plugin,
+    press_render,
+    read,
+    settle,
+)
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 FRAMES = range(FIRST, LAST + 1)
@@ -36,7 +49,7 @@ def times(node: Any) -> list[int]:
 
 
 def render(host: Host, node: Any, button: str = "render_here") -> None:
-    host.press(node, button)
+    press_render(host, node, button)
     running = finish(host, node)
     assert running.error is None
 
@@ -138,13 +151,13 @@ def test_one_knob_renders_one_stage(session: Host, tree: Tree) -> None:
 
 def test_cancel(session: Host, tree: Tree) -> None:
     tree.reenact["likeness"].setValue(0.6)
-    session.press(tree.blend, "render_here")
+    press_render(session, tree.blend, "render_here")
     session.press(tree.blend, "cancel")
     assert finish(session, tree.blend).cancel_event.is_set()
     assert line(tree.blend).startswith("stale") or line(tree.blend).startswith("up to date")
     assert [text for kind, text in session.messages if kind == "message"] == []
     session.cancel_tasks = True  # the bar's own button
-    session.press(tree.blend, "render_here")
+    press_render(session, tree.blend, "render_here")
     assert finish(session, tree.blend).cancel_event.is_set()
     session.cancel_tasks = False
     tree.reenact["likeness"].setValue(ReenactParams().likeness)
@@ -165,7 +178,7 @@ def test_dead_worker_is_reported_and_replaced(session: Host, tree: Tree, monkeyp
     tree.mask["feather"].setValue(0.1)
     with monkeypatch.context() as patch:
         patch.setattr(request.PendingRequest, "handle_event", kill_in_the_middle)
-        session.press(tree.mask, "render_range")
+        press_render(session, tree.mask, "render_range")
         assert finish(session, tree.mask).error is not None
     assert line(tree.mask).startswith("the worker died (killed by SIGKILL) during render of frame")
     assert not any(kind == "message" for kind, _ in session.messages), "the node says it; no window must be closed"
@@ -177,13 +190,13 @@ def test_dead_worker_is_reported_and_replaced(session: Host, tree: Tree, monkeyp
 def test_errors_are_shown_and_never_raised(session: Host, clips: Footage) -> None:
     alone = session.module.nodes.FSGAN_Blend()
     for button in ("render_frame", "render_range", "render_here", "cancel", "reload", "open_report"):
-        session.press(alone, button)
+        press_render(session, alone, button) if button.startswith("render") else session.press(alone, button)
         settle_node(session, alone)
         assert "nothing is connected" in line(alone) or "no report" in line(alone), button
     broken = session.module.nodes.FSGAN_Reenact(
         inputs=[read(session, clips.plate, FIRST, LAST), read(session, clips.source + ".none.png", 1, 1)]
     )
-    session.press(broken, "render_here")
+    press_render(session, broken, "render_here")
     assert finish(session, broken).error is not None
     assert "no file" in line(broken) or "not" in line(broken)
     session.module.delete(alone)
@@ -250,7 +263,7 @@ def test_copies_have_files_of_their_own(session: Host, tree: Tree) -> None:
     assert times(tree.mask) == before and set(files(copied).values()).isdisjoint(files(tree.mask).values())
     for node in (tree.mask, copied):
         node["file"].setValue(files(tree.mask)[FIRST].with_name("same.####.exr").as_posix())
-    session.press(copied, "render_range")
+    press_render(session, copied, "render_range")
     settle_node(session, copied)
     assert "would both write" in line(copied)
     tree.mask["file"].setValue("")
@@ -329,7 +342,7 @@ def test_a_disabled_stage_is_passed_by(session: Host, tree: Tree) -> None:
     assert [one.name() for one in graph.iterate_render_nodes(tree.blend)] == [
         node.name() for node in (tree.reenact, tree.inpaint, tree.blend)
     ]
-    session.press(tree.mask, "render_here")
+    press_render(session, tree.mask, "render_here")
     assert line(tree.mask).endswith("is it disabled?")
     tree.mask["disable"].setValue(False)
 
@@ -349,7 +362,7 @@ def test_names_never_become_commands(session: Host, tree: Tree, clips: Footage, 
     render(session, mask)
     assert line(mask) == "up to date (3 frames)", "a path with brackets is handed on as it is"
     mask["file"].setValue(f"{escaped}/out.####.exr")
-    session.press(mask, "render_here")
+    press_render(session, mask, "render_here")
     settle_node(session, mask)
     assert "as a command" in line(mask) and not set(line(mask)) & set("[]{}$\\<")
     label = session.substitute(str(mask["label"].toScript(False)), mask["label"], 1)

@@ -14,7 +14,7 @@ import pytest
 from fsgan_core.contract.errors import InputError
 from tests.farm.test_farm import openjd, program
 from tests.host import Host
-from tests.nuke.conftest import FIRST, LAST, ROOT, Footage, build, finish, line
+from tests.nuke.conftest import FIRST, LAST, ROOT, Footage, build, finish, line, press_render
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="shell scripts")
 
@@ -97,7 +97,7 @@ def test_from_the_menu_to_the_writes_files(
         assert shown.spec().getattribute("fsgan/key") and (tmp_path / "Matte" / f"f.{frame}.exr").is_file()
     monkeypatch.undo()
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "fsgan" / "comp").rglob("*.????.exr")}
-    session.press(tree.blend, "render_here")
+    press_render(session, tree.blend, "render_here")
     finish(session, tree.blend)
     assert line(tree.blend) == "up to date (3 frames)"
     assert before == {path: path.stat().st_mtime_ns for path in before}, "what the farm made is what the nodes want"

@@ -20,7 +20,7 @@ from fsgan_core.plates.image_reader import read_image
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.plates.sequence import open_clip
 from tests.host import Host
-from tests.nuke.conftest import ROOT, finish, line, settle
+from tests.nuke.conftest import ROOT, finish, line, press_render, settle
 from tests.nuke.test_end_to_end import farm
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
@@ -54,7 +54,7 @@ def quiet(session: Host) -> Iterator[None]:
 
 
 def rendered(session: Host, node: Any, button: str = "render_here") -> None:
-    session.press(node, button)
+    press_render(session, node, button)
     assert finish(session, node, 300).error is None, line(node)
 
 
@@ -91,7 +91,7 @@ def test_a_shot(session: Host, shot: Path, environment: Path, tmp_path: Path, mo
 
     # Cancelled; then the worker is killed in the middle of a frame: it is said, and the next render goes on.
     tree["Mask"]["feather"].setValue(0.08)
-    session.press(blend, "render_here")
+    press_render(session, blend, "render_here")
     session.press(blend, "cancel")
     assert finish(session, blend, 60).cancel_event.is_set()
     pid, hear = client.get_shared_client().pid, request.PendingRequest.handle_event
@@ -103,7 +103,7 @@ def test_a_shot(session: Host, shot: Path, environment: Path, tmp_path: Path, mo
 
     with monkeypatch.context() as patch:
         patch.setattr(request.PendingRequest, "handle_event", kill_in_the_middle)
-        session.press(tree["Mask"], "render_range")
+        press_render(session, tree["Mask"], "render_range")
         assert finish(session, tree["Mask"], 60).error is not None
     assert "killed by SIGKILL" in line(tree["Mask"])
     tree["Mask"]["feather"].setValue(MaskParams().feather)

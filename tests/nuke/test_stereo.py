@@ -16,7 +16,7 @@ from fsgan_core.plates.image_reader import read_image
 from fsgan_core.plates.plate import Plate
 from fsgan_core.render.pipeline import render_shot
 from tests.host import Host
-from tests.nuke.conftest import FIRST, Footage, finish, line, read, settle
+from tests.nuke.conftest import FIRST, Footage, finish, line, press_render, read, settle
 from tests.nuke.test_end_to_end import farm
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
@@ -76,7 +76,7 @@ def swap(two_eyes: Host, stereo: Footage, clips: Footage) -> Any:
     """FSGAN_Swap over a Read whose path holds %V, rendered."""
     plate = read(two_eyes, (stereo.folder / "plate.%V.####.exr").as_posix(), FRAMES[0], FRAMES[-1])
     node = two_eyes.module.nodes.FSGAN_Swap(inputs=[plate, read(two_eyes, clips.source, 1, 1)])
-    two_eyes.press(node, "render_here")
+    press_render(two_eyes, node, "render_here")
     assert finish(two_eyes, node).error is None
     return node
 
@@ -113,7 +113,7 @@ def test_one_view_alone_and_a_status_for_each(two_eyes: Host, swap: Any) -> None
     before = [path.stat().st_mtime_ns for path in right]
     two_eyes.set_knob(swap, "blend_grain", 0.5)
     swap["stereo_views"].setValue("left")
-    two_eyes.press(swap, "render_here")
+    press_render(two_eyes, swap, "render_here")
     assert finish(two_eyes, swap).error is None and line(swap) == "up to date (2 frames)"
     assert [path.stat().st_mtime_ns for path in right] == before
     swap["stereo_views"].setValue("")
@@ -121,17 +121,17 @@ def test_one_view_alone_and_a_status_for_each(two_eyes: Host, swap: Any) -> None
     settle(two_eyes)
     assert line(swap) == f"left: up to date (2 frames); right: stale {FRAMES[0]}-{FRAMES[-1]} (blend.grain)"
     swap["stereo_views"].setValue("middle")
-    two_eyes.press(swap, "render_here")
+    press_render(two_eyes, swap, "render_here")
     assert line(swap).endswith("the script has no view 'middle'; it has left, right")
     swap["stereo_views"].setValue("")
     two_eyes.set_knob(swap, "blend_grain", 1.0)
-    two_eyes.press(swap, "render_here")
+    press_render(two_eyes, swap, "render_here")
     assert finish(two_eyes, swap).error is None
 
 
 def test_a_file_that_two_views_would_share_is_refused(two_eyes: Host, swap: Any, tmp_path: Path) -> None:
     swap["file"].setValue((tmp_path / "same.####.exr").as_posix())
-    two_eyes.press(swap, "render_here")
+    press_render(two_eyes, swap, "render_here")
     finish(two_eyes, swap)
     swap["file"].setValue("")
     assert line(swap).startswith("Blend: two views would write the same files; put %V into Output > file")
@@ -181,7 +181,7 @@ def test_two_views_in_one_file_and_a_join(two_eyes: Host, swap: Any, stereo: Foo
     ]
     mask = nodes.FSGAN_Mask(inputs=[both])
     two_eyes.frame = FIRST
-    two_eyes.press(mask, "render_frame")
+    press_render(two_eyes, mask, "render_frame")
     assert finish(two_eyes, mask).error is None
     box = two_eyes.picture(both, FIRST, "left").bbox
     left, right = (two_eyes.picture(mask, FIRST, view).over("matte.face", box) for view in VIEWS)

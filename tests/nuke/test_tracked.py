@@ -16,7 +16,7 @@ import pytest
 from fsgan_core.contract.landmarks import FACE_OFFSETS
 from fsgan_core.faces.track_file import load_track
 from tests.host import Host, new_host, tcl
-from tests.nuke.conftest import FIRST, LAST, Footage, finish, line, read, settle
+from tests.nuke.conftest import FIRST, LAST, Footage, finish, line, press_render, read, settle
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 FRAMES = range(FIRST, LAST + 1)
@@ -43,7 +43,7 @@ def kept_track(analysed: Any) -> Iterator[Path]:
 def mask(session: Host, analysed: Any) -> Iterator[Any]:
     """A rendered FSGAN_Mask under it."""
     node = session.module.nodes.FSGAN_Mask(inputs=[analysed])
-    session.press(node, "render_here")
+    press_render(session, node, "render_here")
     assert finish(session, node).error is None and line(node) == "up to date (3 frames)"
     yield node
     session.module.delete(node)
@@ -168,7 +168,7 @@ def test_a_keyed_offset_reaches_the_core(session: Host, analysed: Any, mask: Any
     from fsgan_nuke.node_job import make_node_job
 
     mask["smooth"].setValue(0)  # neighbours do not count
-    session.press(mask, "render_here")
+    press_render(session, mask, "render_here")
     assert finish(session, mask).error is None
     times = [path.stat().st_mtime_ns for path in files(mask)]
     before = face_of(track_path(analysed), LAST)
@@ -190,7 +190,7 @@ def test_a_keyed_offset_reaches_the_core(session: Host, analysed: Any, mask: Any
     assert after.box[0] - before.box[0] == pytest.approx(6)
     assert face_of(track, FIRST).landmarks == pytest.approx(face_of(track_path(analysed), FIRST).landmarks)
     region = session.picture(mask, LAST).bbox
-    session.press(mask, "render_here")
+    press_render(session, mask, "render_here")
     assert finish(session, mask).error is None and line(mask) == "up to date (3 frames)"
     assert [path.stat().st_mtime_ns == time for path, time in zip(files(mask), times, strict=True)] == [1, 1, 0]
     assert session.picture(mask, LAST).bbox.x - region.x == 6
@@ -231,7 +231,7 @@ def test_an_offset_by_hand_in_the_file_and_one_of_a_knob_add_up(analysed: Any) -
 def test_a_keyed_parameter_is_refused(session: Host, mask: Any) -> None:
     mask["feather"].setAnimated()
     mask["feather"].setValueAt(0.1, FIRST)
-    session.press(mask, "render_here")
+    press_render(session, mask, "render_here")
     finish(session, mask)
     assert "is animated, but this parameter must be the same in every frame" in line(mask)
     session.messages.clear()

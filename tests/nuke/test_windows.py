@@ -12,7 +12,7 @@ import pytest
 
 from fsgan_core.contract.params import MaskParams
 from tests.host import Host
-from tests.nuke.conftest import FIRST, LAST, Footage, finish, line, read, settle
+from tests.nuke.conftest import FIRST, LAST, Footage, finish, line, press_render, read, settle
 
 
 class Panel:
@@ -144,12 +144,12 @@ def test_progress_and_a_script_that_is_closed(session: Host, swap: Any, monkeypa
         status, "show_status", lambda node, one: (shown.append(f"{node.name()} {one.line}"), show(node, one))
     )
     monkeypatch.setattr(node_render, "SHOW_SECONDS", 0.0)
-    session.press(swap, "render_here")
+    press_render(session, swap, "render_here")
     assert finish(session, swap).error is None and line(swap) == "up to date (3 frames)"
     assert "Blend rendering 2/3" in shown and f"{swap.name()} Reenact: rendering 1/3" in shown
     session.messages.clear()
     session.set_knob(swap, "mask_feather", 0.1)
-    session.press(swap, "render_here")
+    press_render(session, swap, "render_here")
     running = node_render.find_active_render(swap)
     callbacks.on_script_closed()
     assert running is not None
@@ -171,7 +171,7 @@ def test_silent_worker_is_shown_in_the_progress_bar(session: Host, swap: Any, mo
         yield from follow(self, every)
 
     monkeypatch.setattr(request.PendingRequest, "follow", with_warning)
-    session.press(swap, "render_here")
+    press_render(session, swap, "render_here")
     assert finish(session, swap).error is None
     assert any("no sign of life" in message for message in session.progress[-1]["messages"])
 
@@ -209,11 +209,11 @@ def test_report(session: Host, swap: Any, monkeypatch: pytest.MonkeyPatch) -> No
     assert not shown and "no report of" in session.messages[-1][1]
     session.set_knob(swap, "report", True)
     session.frame = FIRST
-    session.press(swap, "render_frame")
+    press_render(session, swap, "render_frame")
     assert finish(session, swap).error is None
     session.press(swap, "open_report")
     assert not shown, "one frame is no range"
-    session.press(swap, "render_range")
+    press_render(session, swap, "render_range")
     assert finish(session, swap).error is None and line(swap) == "up to date (3 frames)"
     session.press(swap, "open_report")
     (page,) = shown
@@ -226,7 +226,7 @@ def test_the_choice_makes_frames_stale(session: Host, swap: Any, panels: None) -
     """It is a parameter like others, in the frames' keys."""
     from fsgan_nuke import graph, node_render
 
-    session.press(swap, "render_here")
+    press_render(session, swap, "render_here")
     assert finish(session, swap).error is None
     session.press(swap, "view_map")
     window = opened(swap)
@@ -237,7 +237,7 @@ def test_the_choice_makes_frames_stale(session: Host, swap: Any, panels: None) -
     node_render.refresh_status(reenact)
     settle(session)
     assert line(reenact).startswith(f"stale {FIRST}-{LAST} (reenact.exclude")
-    session.press(swap, "render_here")
+    press_render(session, swap, "render_here")
     assert finish(session, swap).error is None and line(reenact) == "up to date (3 frames)"
     window.panel.apply({"views": "", "exclude": "", "weights": ""})
     window.panel.close()
