@@ -29,6 +29,10 @@ Made from `fsgan_core/contract/params/` by `{PAGE_COMMAND}`; do not edit.
 Each is set on the command line by `--set stage.parameter=value`, in a shot file under `[stages.STAGE]`. Lists are
 written with commas on the command line and as lists in a shot file. Pixels are of the plate; "of the face" is a share
 of the face's width.
+
+A parameter whose third column ends in "over time" may have another value in each frame:
+`--set mask.feather=1001:0.05,1010:0.1`, in a shot file `feather = {{ 1001 = 0.05, 1010 = 0.1 }}`. Between two frames
+the value changes evenly; before the first and after the last it stays. Other parameters hold for the whole clip.
 """
 
 
@@ -127,6 +131,8 @@ def _describe_field(field: ParamField) -> dict[str, Any]:
         description["when"] = {field.when[0]: list(field.when[1:])}
     if field.optional:
         description["optional"] = True
+    if field.is_animatable:
+        description["animatable"] = True
     return description
 
 
@@ -154,7 +160,8 @@ def _describe_values(field: ParamField) -> str:
         description += f", a multiple of {field.multiple}"
     if field.unit:
         description += f" ({field.unit})"
-    return description + ("; may be empty" if field.optional else "")
+    description += "; may be empty" if field.optional else ""
+    return description + ("; over time" if field.is_animatable else "")
 
 
 def _format_value(value: Any) -> str:

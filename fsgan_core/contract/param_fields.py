@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any, Iterator, Mapping, TypeVar
 
+from fsgan_core.contract.curve import Curve
 from fsgan_core.contract.errors import ParameterError
 from fsgan_core.contract.safe_text import shorten_repr
 
@@ -39,6 +40,7 @@ class ParamField:
         group: Parameters of one group stand together on a panel. Only the fsgan engine reads the group "network".
         when: Another parameter of the stage, then its values with which this parameter is used; empty is always.
         is_file: Whether a text is the path of a file.
+        is_animatable: Whether a number may change over time, as a Curve. What spans the clip may not.
     """
 
     name: str
@@ -56,6 +58,7 @@ class ParamField:
     group: str = ""
     when: tuple[str, ...] = ()
     is_file: bool = False
+    is_animatable: bool = False
 
 
 def declare_number(
@@ -69,6 +72,7 @@ def declare_number(
     unit: str = "",
     group: str = "",
     when: tuple[str, ...] = (),
+    is_animatable: bool = False,
 ) -> Any:
     """Declares a float; `default=None` makes it optional. Arguments are those of ParamField."""
     return _declare_field(
@@ -83,6 +87,7 @@ def declare_number(
         optional=default is None,
         group=group,
         when=when,
+        is_animatable=is_animatable,
     )
 
 
@@ -98,6 +103,7 @@ def declare_integer(
     multiple: int = 0,
     group: str = "",
     when: tuple[str, ...] = (),
+    is_animatable: bool = False,
 ) -> Any:
     """Declares an int; `default=None` makes it optional. Arguments are those of ParamField."""
     return _declare_field(
@@ -113,6 +119,7 @@ def declare_integer(
         multiple=multiple,
         group=group,
         when=when,
+        is_animatable=is_animatable,
     )
 
 
@@ -155,7 +162,11 @@ def _declare_field(kind: str, default: Any, label: str, help: str, **rest: Any) 
 
 
 class Params:
-    """Base of a stage's parameters: frozen, validated when made, and converted from and to plain dicts."""
+    """Base of a stage's parameters: frozen, validated when made, and converted from and to plain dicts.
+
+    A parameter that is declared as animatable may hold a Curve instead of a number. `at_frame` resolves all of them;
+    what renders a frame uses the parameters at that frame.
+    """
 
     def __post_init__(self) -> None:
         for knob in iterate_param_fields(type(self)):
@@ -179,11 +190,16 @@ class Params:
     def to_dict(self) -> dict[str, Any]:
         """Converts to name -> plain value, without optional parameters that are None."""
         values = {knob.name: getattr(self, knob.name) for knob in iterate_param_fields(type(self))}
-        return {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in values.items()
-            if value is not None
-        }
+        return {name: _to_plain_value(value) for name, value in values.items() if value is not None}
+
+    def at_frame(self: T, frame: int) -> T:
+        """Gives the parameters at a frame: a number in place of every curve."""
+        curves = {name: value for name, value in vars(self).items() if isinstance(value, Curve)}
+        if not curves:
+            return self
+        kinds = {knob.name: knob.kind for knob in iterate_param_fields(type(self))}
+        values = {name: curve.get_value(frame) for name, curve in curves.items()}
+        return self.replace(**{name: round(value) if kinds[name] == "int" else value for name, value in values.items()})
 
     def replace(self: T, **changes: Any) -> T:
         """Copies the parameters with changes. Raises ParameterError for a value that is not allowed."""
@@ -207,7 +223,8 @@ def parse_param_value(cls: type[Params], name: str, value: str) -> Any:
     Args:
         cls: Parameter class of the stage.
         name: Name of the parameter.
-        value: The text. Numbers of a point and items of a list are separated by commas.
+        value: The text. Numbers of a point and items of a list are separated by commas; a value that changes over time
+            is written FRAME:VALUE,FRAME:VALUE.
 
     Raises:
         ParameterError: The name is unknown or the value is not allowed.
@@ -222,6 +239,8 @@ def _convert_text(cls: type[Params], knob: ParamField, value: str) -> Any:
     if knob.optional and value.lower() in ("", "none"):
         return None
     try:
+        if knob.kind in ("float", "int") and ":" in value:
+            return Curve.from_text(value)
         if knob.kind == "float":
             return float(value)
         if knob.kind == "int":
@@ -251,6 +270,8 @@ def _validate_value(cls: type[Params], knob: ParamField, value: Any) -> Any:
         if knob.optional:
             return None
         raise _build_value_error(cls, knob, value)
+    if isinstance(value, (Curve, Mapping)):
+        return _validate_curve(cls, knob, value)
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
     is_list = isinstance(value, (list, tuple))
     fits = {
@@ -276,6 +297,35 @@ def _validate_value(cls: type[Params], knob: ParamField, value: Any) -> Any:
     if not low <= value <= high or (knob.multiple and value % knob.multiple):
         raise _build_value_error(cls, knob, value)
     return value
+
+
+def _validate_curve(cls: type[Params], knob: ParamField, table: Curve | Mapping[Any, Any]) -> Any:
+    """Validates a curve's values. A curve that does not change becomes a number, so that both give the same frames."""
+    if knob.kind not in ("float", "int"):
+        raise _build_value_error(cls, knob, table)
+    if not knob.is_animatable:
+        raise ParameterError(
+            f"{get_stage_name(cls)}.{knob.name} holds for the whole clip and cannot change over time; give it one value"
+        )
+    try:
+        curve = table if isinstance(table, Curve) else Curve.from_dict(table)
+    except ValueError as error:
+        raise ParameterError(f"{get_stage_name(cls)}.{knob.name}: {error}; write it as FRAME = VALUE") from None
+    samples = tuple((frame, _validate_number(cls, knob, value)) for frame, value in curve.samples)
+    values = {value for _, value in samples}
+    return values.pop() if len(values) == 1 else Curve(samples)
+
+
+def _validate_number(cls: type[Params], knob: ParamField, value: Any) -> Any:
+    if value is None or isinstance(value, (Curve, Mapping)):
+        raise _build_value_error(cls, knob, value)
+    return _validate_value(cls, knob, value)
+
+
+def _to_plain_value(value: Any) -> Any:
+    if isinstance(value, Curve):
+        return value.to_dict()
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _build_value_error(cls: type[Params], knob: ParamField, value: Any) -> ParameterError:

@@ -14,6 +14,7 @@ from typing import Any
 
 from fsgan_core.clips.inputs import open_inputs
 from fsgan_core.clips.tracks import write_track
+from fsgan_core.contract.curve import get_largest_value
 from fsgan_core.contract.errors import InputError, MachineError, PlateError
 from fsgan_core.contract.layers import META_KEY
 from fsgan_core.contract.plain_data import parse_json
@@ -353,7 +354,7 @@ def gather_result(shot: Shot, frames: str, work: Path) -> RenderResult:
     last = chunks[-1] if chunks else {}
     notes = list(dict.fromkeys(note for chunk in chunks for note in _list_texts(chunk, "notes")))
     machines = sorted({str(chunk.get("machine")) for chunk in chunks})
-    neighbours = _find_failed_neighbours(reports, shot.stages.mask.smooth)
+    neighbours = _find_failed_neighbours(reports, int(get_largest_value(shot.stages.mask.smooth)))
     if neighbours:
         notes.append(
             f"{format_frames(neighbours)} lie beside failed frames and may have been rendered without them; once "

@@ -9,6 +9,7 @@ from typing import Any
 
 from fsgan_core.clips.inputs import ClipInput, JobInputs
 from fsgan_core.contract.errors import TrackError
+from fsgan_core.contract.shot import Stages
 from fsgan_core.plates.plate import Window
 from fsgan_core.plates.region import compute_region
 from fsgan_core.render.engines import NetworkRuntime, StageEngines, choose_engines, draws_whole_face
@@ -58,9 +59,16 @@ class RenderContext:
             margin = max(margin, compute_drive_margin(self.inputs.stages.drive))
         return compute_region(scene.faces[frame].box, margin, scene.pixel_aspect)
 
-    def get_params(self, stage: str) -> Any:
-        """Gives a stage's parameters, with the engine that was chosen in place of "auto"."""
-        return getattr(self.inputs.stages, stage).replace(engine=self.engines[stage].name)
+    def get_stages(self, frame: int) -> Stages:
+        """Gives the parameters of every stage at a frame.
+
+        What belongs to one frame reads these. `inputs.stages` may hold curves; it is for what spans the clip.
+        """
+        return self.inputs.stages.at_frame(frame)
+
+    def get_params(self, stage: str, frame: int) -> Any:
+        """Gives a stage's parameters at a frame, with the engine that was chosen in place of "auto"."""
+        return getattr(self.inputs.stages, stage).at_frame(frame).replace(engine=self.engines[stage].name)
 
     def list_neighbours(self, frame: int) -> list[int]:
         """Lists the frames that the matte of a frame is averaged with, itself among them; none if it has no face."""
@@ -68,7 +76,7 @@ class RenderContext:
         if frame not in faces:
             return []
         available = self.inputs.target.sequence.frames
-        reach = self.inputs.stages.mask.smooth
+        reach = self.get_stages(frame).mask.smooth
         return [
             neighbour
             for neighbour in range(frame - reach, frame + reach + 1)

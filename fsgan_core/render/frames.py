@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from fsgan_core.clips.inputs import JobInputs, check_rgb, read_holdout_matte
+from fsgan_core.contract.curve import get_largest_value
 from fsgan_core.contract.errors import PlateError
 from fsgan_core.contract.layers import META_SOURCE, META_TEXTURE, RGB, UV_U, UV_V
 from fsgan_core.contract.params import MaskParams, ReenactParams
@@ -94,7 +95,7 @@ class FrameRenderer:
         self.context = context
         self.clock = clock or StageClock()
         # Frames come in ascending order: a plate is needed until its own turn, a matte by its later neighbours too.
-        smooth = context.inputs.stages.mask.smooth
+        smooth = int(get_largest_value(context.inputs.stages.mask.smooth))
         ahead = smooth + MAX_WORKERS + 1
         self._plates: ByteLRU[int, TargetFrame] = ByteLRU(MAX_PLATE_BYTES, lambda frame: frame.nbytes, ahead)
         self._views: ByteLRU[tuple[int, ViewRef, float], SourceView] = ByteLRU(
@@ -123,7 +124,7 @@ class FrameRenderer:
             engine.name,
             engine.get_weight_hashes(),
             engine.runtime.precision if engine.installed_weights else "",
-            self.context.get_params("mask").to_dict(),
+            stages.mask.to_dict(),
             stages.reenact.margin,
             stages.drive.to_dict(),
         )
@@ -171,7 +172,7 @@ class FrameRenderer:
         face_frame = self.get_face_frame(frame)
         views = {view_choice.view: self._get_view(scene, view_choice.view) for view_choice in plan.views}
         with self.clock.time("reenact"):
-            params = self.context.get_params("reenact")
+            params = self.context.get_params("reenact", frame)
             likeness = select_likeness(scene, params)
             plate = self.context.engines.reenact.load().reenact(
                 face_frame,
@@ -224,7 +225,7 @@ class FrameRenderer:
         views = {patch.view: self._get_view(scene, patch.view) for patch in driven.patches}
         with self.clock.time("reenact"):
             plate = self.context.engines.drive.load().drive_picture(
-                face_frame, driven=driven, measured=measured, views=views, params=self.context.get_params("mask")
+                face_frame, driven=driven, measured=measured, views=views, params=self.context.get_params("mask", frame)
             )
             return add_atlas_coordinates(plate, driven.goal_face.get_mesh(face_frame.pixel_aspect))
 
@@ -259,7 +260,7 @@ class FrameRenderer:
         ]
         face_frame = self.get_face_frame(frame)
         with self.clock.time("mask"):
-            params = self.context.get_params("mask")
+            params = self.context.get_params("mask", frame)
             plate = self.context.engines.mask.load().combine_mattes(face_frame, neighbours=neighbours, params=params)
             if frame in scene.driven_frames:
                 plate = self.context.engines.drive.load().drive_mattes(
@@ -283,7 +284,7 @@ class FrameRenderer:
             face_frame = self.get_face_frame(frame, with_holdout=False)
             with self.clock.time("mask"):
                 return self.context.engines.mask.load().measure_mattes(
-                    face_frame, params=self.context.get_params("mask")
+                    face_frame, params=self.context.get_params("mask", frame)
                 )
 
         return self._measured_mattes.get(frame, run_measurement)
@@ -303,7 +304,7 @@ class FrameRenderer:
                 mattes=mattes,
                 further_views=lambda: self._render_further_views(frame),
                 atlas=(lambda: self._project_atlas(frame, face_frame, reenacted_plate)) if has_atlas else None,
-                params=self.context.get_params("inpaint"),
+                params=self.context.get_params("inpaint", frame),
             )
         return self._add_provenance(plate, "inpaint", frame, reenacted_plate, mattes)
 
@@ -319,7 +320,7 @@ class FrameRenderer:
         face_frame = self.get_face_frame(frame)
         with self.clock.time("blend"):
             result = self.context.engines.blend.load().blend(
-                face_frame, completed=completed, mattes=mattes, params=self.context.get_params("blend")
+                face_frame, completed=completed, mattes=mattes, params=self.context.get_params("blend", frame)
             )
         # The metadata of an earlier pass, which replaced another face of the target, are kept.
         target_metadata = face_frame.plate.metadata

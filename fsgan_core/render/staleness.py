@@ -11,7 +11,7 @@ engine and the weights of a stage ("blend.engine", "blend.network"), the files o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -26,6 +26,7 @@ from fsgan_core.render.context import NO_FACE, RenderContext
 from fsgan_core.render.scene import Scene, select_likeness, uses_iris_colour
 from fsgan_core.runtime.cache import compute_code_digest, compute_digest
 from fsgan_core.stages.drive import compute_drive_margin
+from fsgan_core.stages.masking import MEASURING_PARAMS
 from fsgan_core.stages.views import ViewRef
 
 __all__ = [
@@ -102,10 +103,10 @@ def list_reenact_dependencies(context: RenderContext, frame: int) -> Dependencie
     plan = scene.frame_plans[frame]
     return {
         **_list_common(context, frame),
-        **_list_engine_and_params(context, "reenact"),
+        **_list_engine_and_params(context, "reenact", frame),
         **_list_views(context, scene, [view_choice.view for view_choice in plan.views]),
-        **_list_likeness(context, scene),
-        **_list_irises(context, scene),
+        **_list_likeness(context, scene, frame),
+        **_list_irises(context, scene, frame),
         **_list_painted_atlas(context, scene),
         "views": [
             [
@@ -125,13 +126,14 @@ def list_mask_dependencies(context: RenderContext, frame: int) -> Dependencies:
     common = _list_common(context, frame)
     listed = {
         **common,
-        **_list_engine_and_params(context, "mask"),
+        **_list_engine_and_params(context, "mask", frame),
         **_list_holdout(context, frame),
         "target": [sequence.compute_fingerprint(neighbour) for neighbour in neighbours],
         "track": [
             common["track"],
             [(neighbour - frame, compute_face_digest(scene.faces[neighbour])) for neighbour in neighbours],
         ],
+        **_list_neighbour_params(context, frame, neighbours),
     }
     if context.is_driven(frame):
         driven = _list_driver(context, frame)
@@ -144,7 +146,7 @@ def list_inpaint_dependencies(context: RenderContext, frame: int) -> Dependencie
     scene, further = context.get_scene(frame), context.list_further_views(frame)
     listed = {
         **_list_common(context, frame),
-        **_list_engine_and_params(context, "inpaint"),
+        **_list_engine_and_params(context, "inpaint", frame),
         **_list_holdout(context, frame),
     }
     if context.uses_atlas(frame) and scene.atlas is not None:
@@ -153,9 +155,9 @@ def list_inpaint_dependencies(context: RenderContext, frame: int) -> Dependencie
         listed |= {**_list_views(context, scene, further), "views": [_name_view(scene, view) for view in further]}
         if "reenact" in context.upstream:  # else they are among that stage's own
             listed |= {
-                **_list_engine_and_params(context, "reenact"),
-                **_list_likeness(context, scene),
-                **_list_irises(context, scene),
+                **_list_engine_and_params(context, "reenact", frame),
+                **_list_likeness(context, scene, frame),
+                **_list_irises(context, scene, frame),
                 **_list_painted_atlas(context, scene),
             }
     return listed
@@ -166,7 +168,7 @@ def list_blend_dependencies(context: RenderContext, frame: int) -> Dependencies:
     common = _list_common(context, frame)
     return {
         **common,
-        **_list_engine_and_params(context, "blend"),
+        **_list_engine_and_params(context, "blend", frame),
         **_list_holdout(context, frame),
         "track": [common["track"], context.get_scene(frame).faces[frame].frame],  # grain differs from frame to frame
     }
@@ -182,7 +184,7 @@ def list_final_dependencies(context: RenderContext, frame: int) -> Dependencies:
             inputs.output_space,
             inputs.config.compute_digest(inputs.working_space, inputs.output_space),
         ],
-        **_list_changed_params(context, "output", leave=("missing",)),
+        **_list_changed_params(context, frame, "output", leave=("missing",)),
     }
 
 
@@ -267,7 +269,7 @@ def _list_base(context: RenderContext, frame: int) -> Dependencies:
             inputs.config.compute_digest(inputs.target.space, inputs.working_space),
         ),
         "target": inputs.target.sequence.compute_fingerprint(frame),
-        **_list_changed_params(context, "colour", only=("as_published",)),
+        **_list_changed_params(context, frame, "colour", only=("as_published",)),
     }
 
 
@@ -288,22 +290,39 @@ def _list_common(context: RenderContext, frame: int) -> Dependencies:
     return listed
 
 
-def _list_engine_and_params(context: RenderContext, stage: str) -> Dependencies:
+def _list_engine_and_params(context: RenderContext, stage: str, frame: int) -> Dependencies:
     engine = context.engines[stage]
     listed: Dependencies = {f"{stage}.engine": engine.name}
     if engine.installed_weights:
         listed[f"{stage}.network"] = engine.get_weight_hashes()
-        listed |= _list_changed_params(context, "weights", only=("precision",))
-    return listed | _list_changed_params(context, stage, leave=("engine", *FILE_PARAMS))
+        listed |= _list_changed_params(context, frame, "weights", only=("precision",))
+    return listed | _list_changed_params(context, frame, stage, leave=("engine", *FILE_PARAMS))
 
 
 def _list_changed_params(
-    context: RenderContext, stage: str, leave: tuple[str, ...] = (), only: tuple[str, ...] = ()
+    context: RenderContext, frame: int, stage: str, leave: tuple[str, ...] = (), only: tuple[str, ...] = ()
 ) -> Dependencies:
-    """A stage's parameters that are not at their default."""
-    values, default = getattr(context.inputs.stages, stage), STAGE_PARAMS[stage]()
+    """A stage's parameters in a frame, those that are not at their default."""
+    values, default = getattr(context.get_stages(frame), stage), STAGE_PARAMS[stage]()
     names = only or tuple(field.name for field in iterate_param_fields(STAGE_PARAMS[stage]) if field.name not in leave)
     return {f"{stage}.{name}": value for name in names if (value := getattr(values, name)) != getattr(default, name)}
+
+
+def _list_neighbour_params(context: RenderContext, frame: int, neighbours: Sequence[int]) -> Dependencies:
+    """The parameters with which a frame's neighbours are measured, where they differ from the frame's own."""
+    own = context.get_stages(frame).mask
+    others = {neighbour: context.get_stages(neighbour).mask for neighbour in neighbours}
+    listed: Dependencies = {}
+    for name in MEASURING_PARAMS:
+        value = getattr(own, name)
+        differing = [
+            (neighbour - frame, getattr(other, name))
+            for neighbour, other in others.items()
+            if getattr(other, name) != value
+        ]
+        if differing:
+            listed[f"mask.{name}"] = [value, differing]
+    return listed
 
 
 def _list_holdout(context: RenderContext, frame: int) -> Dependencies:
@@ -346,14 +365,14 @@ def _round_weights(*weights: float) -> list[float]:
     return [round(float(weight), WEIGHT_DIGITS) for weight in weights]
 
 
-def _list_likeness(context: RenderContext, scene: Scene) -> Dependencies:
-    likeness = select_likeness(scene, context.inputs.stages.reenact)
+def _list_likeness(context: RenderContext, scene: Scene, frame: int) -> Dependencies:
+    likeness = select_likeness(scene, context.get_stages(frame).reenact)
     return {} if likeness is None else {"likeness": likeness}
 
 
-def _list_irises(context: RenderContext, scene: Scene) -> Dependencies:
+def _list_irises(context: RenderContext, scene: Scene, frame: int) -> Dependencies:
     """What the colours of irises are measured in."""
-    if not uses_iris_colour(context.inputs.stages.reenact):
+    if not uses_iris_colour(context.get_stages(frame).reenact):
         return {}
     sources = [(scene.view_clips[view.clip], view.frame) for view in scene.iris_views]
     target = context.inputs.target  # its colour is that of every file
@@ -387,8 +406,8 @@ def _list_driver(context: RenderContext, frame: int) -> Dependencies:
     driven = scene.driven_frames[frame]
     return {
         "drive.engine": context.engines.drive.name,
-        **_list_changed_params(context, "drive", leave=("engine",)),
-        **_list_changed_params(context, "reenact", only=("inner_mouth",)),
+        **_list_changed_params(context, frame, "drive", leave=("engine",)),
+        **_list_changed_params(context, frame, "reenact", only=("inner_mouth",)),
         "driver": (compute_face_digest(driven.goal_face), list(driven.head_turn)),
         "track": compute_face_digest(driven.face),
         "views": [(_name_view(scene, patch.view), patch.part, patch.weight) for patch in driven.patches],
@@ -401,7 +420,7 @@ def _list_driven_picture(context: RenderContext, frame: int) -> Dependencies:
     return {
         **common,
         **driven,
-        **_list_engine_and_params(context, "mask"),  # whatever is in front of the face does not move with it
+        **_list_engine_and_params(context, "mask", frame),  # whatever is in front of the face does not move with it
         **_list_holdout(context, frame),
         **_list_views(context, scene, [patch.view for patch in scene.driven_frames[frame].patches]),
         "track": [common["track"], driven["track"]],

@@ -23,6 +23,7 @@ _MARKDOWN_SIGNS = re.compile(r"[\[\]|`]")
 
 __all__ = ["ReportPage", "format_html", "format_markdown", "make_render_page", "write_page"]
 
+MAX_SAMPLES = 6  # of a parameter that changes over time, in the list of settings
 SYNTHETIC_NOTICE = "The result holds synthesised face pixels; every frame's metadata says so."
 
 
@@ -253,4 +254,7 @@ def _format_number(value: float, digits: int) -> str:
 
 
 def _format_value(value: Any) -> str:
+    if isinstance(value, dict):  # over time
+        samples = [f"{frame}: {number:g}" for frame, number in value.items()]
+        return ", ".join(samples if len(samples) <= MAX_SAMPLES else [*samples[: MAX_SAMPLES - 1], "...", samples[-1]])
     return ", ".join(str(item) for item in value) if isinstance(value, list) else str(value)

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from fsgan_core.contract.curve import get_largest_value
 from fsgan_core.contract.errors import NoFaceError
 from fsgan_core.contract.landmarks import BROWS, CHIN, JAW, MOUTH, MOUTH_CORNERS
 from fsgan_core.contract.params import DriveParams, ReenactParams
@@ -135,7 +136,7 @@ def drive_faces(
     Args:
         plate: The actor in the plate.
         driver: The person whose expression is wanted.
-        params: Settings of the drive.
+        params: Settings of the drive; the amounts may change over time.
         first: First frame of the plate's clip.
         driver_first: First frame of the driver's clip; the two meet if `params.offset` is 0.
         reenact: For `inner_mouth`: "source" always takes the driver's, "target" never.
@@ -158,7 +159,7 @@ def drive_faces(
     acted = resample_performance(other, times)
     change, lid_ratio, lip_gaps = _compute_change(own, acted, params)
     own_mean, other_mean = own.head_angles.mean(0), other.head_angles.mean(0)
-    turn = params.pose * ((acted.head_angles - other_mean) - (own.head_angles - own_mean))
+    turn = _list_amounts(params, "pose", own, 2) * ((acted.head_angles - other_mean) - (own.head_angles - own_mean))
     patches = _plan_patches(plate, own, change, lid_ratio, lip_gaps, driver, times, reenact or ReenactParams())
     held = (times < other.frames[0] - TIME_TOLERANCE) | (times > other.frames[-1] + TIME_TOLERANCE)
 
@@ -206,10 +207,16 @@ def resolve_drive_stages(stages: Stages) -> Stages:
 
 def compute_drive_margin(params: DriveParams) -> float:
     """Return the least margin of the region, as a share of the face: a head that turns moves more around it."""
-    return MIN_TURNED_MARGIN if params.pose > 0 else MIN_MARGIN
+    return MIN_TURNED_MARGIN if get_largest_value(params.pose) > 0 else MIN_MARGIN
 
 
 # The actor's change of expression.
+
+
+def _list_amounts(params: DriveParams, name: str, own: Performance, dimensions: int) -> AnyArray:
+    """A parameter of every frame of the plate, as the first of several dimensions."""
+    amounts = np.array([getattr(params.at_frame(int(frame)), name) for frame in own.frames], np.float64)
+    return amounts.reshape(-1, *(1,) * (dimensions - 1))
 
 
 def _compute_change(own: Performance, acted: Performance, params: DriveParams) -> tuple[AnyArray, Matrix, Matrix]:
@@ -222,18 +229,17 @@ def _compute_change(own: Performance, acted: Performance, params: DriveParams) -
     """
     across, down = _compare_proportions(own.rest_shape, acted.rest_shape)
 
-    def mix_expression(amount: float, wanted: AnyArray, present: AnyArray) -> AnyArray:
-        return np.asarray(amount * wanted - min(amount, 1.0) * present)
+    def mix_expression(name: str, wanted: AnyArray, present: AnyArray) -> AnyArray:
+        amount = _list_amounts(params, name, own, np.ndim(wanted))
+        return np.asarray(amount * wanted - np.minimum(amount, 1.0) * present)
 
     change = np.zeros_like(own.offsets)
-    change[:, BROWS] = mix_expression(params.brows, acted.offsets[:, BROWS], own.offsets[:, BROWS])
-    change[:, MOUTH] = mix_expression(
-        params.mouth, acted.offsets[:, MOUTH] * (across, down, down), own.offsets[:, MOUTH]
-    )
-    chin = mix_expression(params.jaw, acted.chin_drop * down, own.chin_drop)
+    change[:, BROWS] = mix_expression("brows", acted.offsets[:, BROWS], own.offsets[:, BROWS])
+    change[:, MOUTH] = mix_expression("mouth", acted.offsets[:, MOUTH] * (across, down, down), own.offsets[:, MOUTH])
+    chin = mix_expression("jaw", acted.chin_drop * down, own.chin_drop)
     change[:, JAW] = chin[:, None, None] * _JAW_SHARES[:, None] * _JAW_DIRECTION
 
-    gaps = np.maximum(own.lip_gaps + mix_expression(params.mouth, acted.lip_gaps * down, own.lip_gaps), 0)
+    gaps = np.maximum(own.lip_gaps + mix_expression("mouth", acted.lip_gaps * down, own.lip_gaps), 0)
     opened_gaps = own.lip_gaps + change[:, LOWER_LIPS, 1] - change[:, UPPER_LIPS, 1]
     missing = gaps - opened_gaps
     change[:, UPPER_LIPS, 1] -= _UPPER_LIP_SHARE * missing
@@ -241,7 +247,7 @@ def _compute_change(own: Performance, acted: Performance, params: DriveParams) -
     for outer, inner, share in _OUTER_LIP_SHARES:
         change[:, outer, 1] += share * missing[:, inner]
 
-    widened = mix_expression(params.eyes, acted.lid_openness - 1, own.lid_openness - 1)
+    widened = mix_expression("eyes", acted.lid_openness - 1, own.lid_openness - 1)
     lids = np.clip(own.lid_openness + widened, 0, _MAX_LID_OPENNESS)
     before, after = np.repeat(own.lid_openness, 2, axis=1), np.repeat(lids, 2, axis=1)
     usual = np.median(own.lid_gaps, axis=0)

@@ -59,6 +59,8 @@ GUIDE_RADIUS, MIN_GUIDE_RADIUS, GUIDE_EPSILON = 0.03, 2, 1e-4  # of the face; pi
 NEAR_SIGMA, NEAR_LIMIT = 0.03, 0.02  # of the face; blurred outline: beyond it, everything differs from skin
 MOUTH_SOFTNESS = 0.004  # of the face
 
+# Parameters with which a frame is measured by itself. The others are used when the neighbours are combined.
+MEASURING_PARAMS = ("forehead", "refine", "occlusions")  # those that may change over time
 MATTE_STEMS = "stems"  # channel of a frame measured by itself
 
 # Height on the generic face, mm: middle of the brows, and their upper edge.

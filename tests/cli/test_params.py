@@ -39,4 +39,5 @@ class TestParams:
             "minimum": 0.0,
             "maximum": 1.0,
             "help": data["blend"]["mix"]["help"],
+            "animatable": True,
         }

@@ -7,6 +7,7 @@ import math
 
 import pytest
 
+from fsgan_core.contract.curve import Curve
 from fsgan_core.contract.errors import ParameterError
 from fsgan_core.contract.param_fields import Params, get_stage_name, iterate_param_fields, parse_param_value
 from fsgan_core.contract.params import (
@@ -117,3 +118,48 @@ def test_engines_are_those_that_the_table_has() -> None:
     for stage in ("reenact", "mask", "inpaint", "blend"):
         declared = {knob.name: knob for knob in iterate_param_fields(STAGE_PARAMS[stage])}["engine"].choices
         assert set(declared) == {"auto"} | {engine.name for engine in ENGINES if engine.stage == stage}
+
+
+class TestCurves:
+    """A number that changes over time."""
+
+    def test_table_text_and_plain_data_are_the_same(self) -> None:
+        params = MaskParams.from_dict({"feather": {"1010": 0.1, "1001": 0.05}})
+        assert params.to_dict()["feather"] == {"1001": 0.05, "1010": 0.1}
+        assert MaskParams.from_dict(params.to_dict()) == params
+        assert parse_param_value(MaskParams, "feather", "1001:0.05,1010:0.1") == params.feather
+
+    @pytest.mark.parametrize(
+        ("frame", "value"), [(-5, 0.0), (1, 0.0), (2, 0.25), (5, 1.0), (9, 1.0)], ids=lambda value: str(value)
+    )
+    def test_even_between_samples_and_constant_outside(self, frame: int, value: float) -> None:
+        assert BlendParams(mix=Curve(((1, 0.0), (5, 1.0)))).at_frame(frame).mix == value  # type: ignore[arg-type]
+
+    def test_whole_numbers_stay_whole(self) -> None:
+        assert MaskParams.from_dict({"smooth": {1: 0, 4: 3}}).at_frame(2).smooth == 1
+
+    def test_a_curve_that_does_not_change_is_a_number(self) -> None:
+        assert MaskParams.from_dict({"feather": {1: 0.1, 9: 0.1}}) == MaskParams(feather=0.1)
+
+    @pytest.mark.parametrize(
+        ("table", "said"),
+        [
+            ({}, "it has no frames"),
+            ({"soon": 0.1}, "'soon' is not the number of a frame"),
+            ({"1": 0.1, "01": 0.2}, "frame 1 has two values"),
+            ({1: 0.1, 2: 9.0}, "mask.feather = 9.0 is not allowed"),
+            ({1: {2: 0.1}}, "is not allowed"),
+            ({1: None}, "is not allowed"),
+        ],
+    )
+    def test_wrong_tables(self, table: dict, said: str) -> None:
+        with pytest.raises(ParameterError, match=said):
+            MaskParams.from_dict({"feather": table})
+
+    def test_what_spans_the_clip_is_refused(self) -> None:
+        with pytest.raises(
+            ParameterError, match=r"analyse\.smooth holds for the whole clip and cannot change over time"
+        ):
+            AnalyseParams.from_dict({"smooth": {1: 0.5, 2: 1.0}})
+        with pytest.raises(ParameterError, match="true or false"):
+            MaskParams.from_dict({"hands": {1: True}})

@@ -30,6 +30,7 @@ class BlendParams(Params):
         maximum=10.0,
         unit="of the face",
         when=("engine", "auto", "poisson"),
+        is_animatable=True,
     )
     colour: float = declare_number(
         1.0,
@@ -38,6 +39,7 @@ class BlendParams(Params):
         "0 is off.",
         minimum=0.0,
         maximum=1.0,
+        is_animatable=True,
     )
     shine: float = declare_number(
         1.0,
@@ -46,6 +48,7 @@ class BlendParams(Params):
         "looks out of place; 0 keeps the source's. Has no effect if the colour match (blend.colour) is 0.",
         minimum=0.0,
         maximum=1.0,
+        is_animatable=True,
     )
     sharpness: float = declare_number(
         1.0,
@@ -54,6 +57,7 @@ class BlendParams(Params):
         "crisp. 0 is off.",
         minimum=0.0,
         maximum=1.0,
+        is_animatable=True,
     )
     detail: float = declare_number(
         1.0,
@@ -62,6 +66,7 @@ class BlendParams(Params):
         "small or too soft to have its own. Lower it if the skin looks too rough; 0 is off.",
         minimum=0.0,
         maximum=1.0,
+        is_animatable=True,
     )
     grain: float = declare_number(
         1.0,
@@ -70,12 +75,18 @@ class BlendParams(Params):
         "0 is off.",
         minimum=0.0,
         maximum=2.0,
+        is_animatable=True,
     )
     seed: int = declare_integer(
         1, "grain seed", "Seed of the grain's random pattern. Change it for another pattern.", minimum=0
     )
     mix: float = declare_number(
-        1.0, "mix", "Opacity of the result: 0 is the target, 1 the full result.", minimum=0.0, maximum=1.0
+        1.0,
+        "mix",
+        "Opacity of the result: 0 is the target, 1 the full result.",
+        minimum=0.0,
+        maximum=1.0,
+        is_animatable=True,
     )
     network: str = declare_network()
     resolution: int = declare_resolution()

@@ -17,6 +17,7 @@ class DriveParams(Params):
         "How much of the driver's brow movement is used. 0 keeps the actor's own; above 1 exaggerates.",
         minimum=0.0,
         maximum=2.0,
+        is_animatable=True,
     )
     eyes: float = declare_number(
         1.0,
@@ -24,6 +25,7 @@ class DriveParams(Params):
         "How much of the driver's eyelid movement is used. 0 keeps the actor's own; above 1 exaggerates.",
         minimum=0.0,
         maximum=2.0,
+        is_animatable=True,
     )
     mouth: float = declare_number(
         1.0,
@@ -31,6 +33,7 @@ class DriveParams(Params):
         "How much of the driver's lip movement is used. 0 keeps the actor's own; above 1 exaggerates.",
         minimum=0.0,
         maximum=2.0,
+        is_animatable=True,
     )
     jaw: float = declare_number(
         1.0,
@@ -38,6 +41,7 @@ class DriveParams(Params):
         "How much the chin moves with the driver's jaw. 0 keeps the actor's own; above 1 exaggerates.",
         minimum=0.0,
         maximum=2.0,
+        is_animatable=True,
     )
     pose: float = declare_number(
         0.0,
@@ -46,6 +50,7 @@ class DriveParams(Params):
         "own. Raise it with care: large turns are limited.",
         minimum=0.0,
         maximum=1.0,
+        is_animatable=True,
     )
     offset: float = declare_number(
         0.0,

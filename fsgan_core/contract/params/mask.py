@@ -26,6 +26,7 @@ class MaskParams(Params):
         "painted over.",
         minimum=0.0,
         maximum=1.5,
+        is_animatable=True,
     )
     refine: float = declare_number(
         1.0,
@@ -34,6 +35,7 @@ class MaskParams(Params):
         "coloured light is removed too.",
         minimum=0.0,
         maximum=1.0,
+        is_animatable=True,
     )
     keep_glasses: bool = declare_switch(
         False, "keep glasses", "Keep the target's glasses in front of the new face. Off replaces them with the face."
@@ -45,6 +47,7 @@ class MaskParams(Params):
         "face are removed too. Hands are found by networks, objects by their colour.",
         minimum=0.0,
         maximum=1.0,
+        is_animatable=True,
     )
     beard: str = declare_choice(
         "replace",
@@ -70,6 +73,7 @@ class MaskParams(Params):
         minimum=-200.0,
         maximum=200.0,
         unit="px",
+        is_animatable=True,
     )
     feather: float = declare_number(
         0.07,
@@ -78,6 +82,7 @@ class MaskParams(Params):
         minimum=0.0,
         maximum=0.5,
         unit="of the face",
+        is_animatable=True,
     )
     smooth: int = declare_integer(
         2,
@@ -87,6 +92,7 @@ class MaskParams(Params):
         minimum=0,
         maximum=12,
         unit="frames",
+        is_animatable=True,
     )
     network: str = declare_network()
     resolution: int = declare_resolution()

@@ -29,6 +29,7 @@ def _declare_likeness(feature: str) -> Any:
         minimum=0.0,
         maximum=3.0,
         group="likeness",
+        is_animatable=True,
     )
 
 
@@ -51,6 +52,7 @@ class ReenactParams(Params):
         "lower it if a feature looks out of place.",
         minimum=0.0,
         maximum=1.0,
+        is_animatable=True,
     )
     likeness_eyes: float = _declare_likeness("eyes")
     likeness_nose: float = _declare_likeness("nose")
@@ -67,6 +69,7 @@ class ReenactParams(Params):
         "How much the warp resists bending. Raise it if a feature looks bent. 0 meets every landmark exactly.",
         minimum=0.0,
         maximum=1.0,
+        is_animatable=True,
     )
     inner_mouth: str = declare_choice(
         "auto",
@@ -90,6 +93,7 @@ class ReenactParams(Params):
         minimum=0.0,
         maximum=1.0,
         when=("eyes", "target"),
+        is_animatable=True,
     )
     margin: float = declare_number(
         0.35,
@@ -181,5 +185,6 @@ class ReenactParams(Params):
         maximum=1.0,
         group="network",
         when=FSGAN_ENGINE_ONLY,
+        is_animatable=True,
     )
     as_published: bool = declare_as_published()
