@@ -82,8 +82,8 @@ from .contract.shot import Clip as Clip
 from .contract.shot import Output as Output
 from .contract.shot import Shot as Shot
 from .contract.shot import Stages as Stages
-from .evaluation.evaluate import Evaluation as Evaluation
 from .evaluation.evaluate import evaluate as evaluate
+from .evaluation.evaluation import Evaluation as Evaluation
 from .faces.track import Face as Face
 from .faces.track import Person as Person
 from .faces.track import Track as Track

@@ -1,6 +1,7 @@
 """How good a result is, in numbers.
 
-`evaluate.evaluate` measures a result against its target and source, from files; `metrics` has the same measures as
-functions on arrays, `edge` measures the step of colour at the matte's edge, and `charts` shows an `Evaluation` as a
-table, plots or JSON.
+`evaluate.evaluate` measures a result against its target and source, from files, and returns an `Evaluation`;
+`evaluate_arrays` does it for pictures in memory. `metric_table` lists the metrics and their limits. `metrics`,
+`mesh_metrics` and `edge` measure one frame, `frame_metrics` a clip. `charts` shows an `Evaluation` as a table, plots or
+JSON.
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from fsgan_core.evaluation.metrics import Metric
+from fsgan_core.evaluation.metric_table import Metric
 
 __all__ = ["FAIL", "LOOK", "LOOK_FACTOR", "PASS", "find_worst_verdict", "judge_value"]
 

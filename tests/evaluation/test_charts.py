@@ -23,8 +23,8 @@ from fsgan_core.evaluation.charts import (
     write_json,
     write_plots,
 )
-from fsgan_core.evaluation.evaluate import Evaluation
-from fsgan_core.evaluation.metrics import EXTRA_METRIC_NAMES, METRIC_NAMES, METRICS
+from fsgan_core.evaluation.evaluation import Evaluation
+from fsgan_core.evaluation.metric_table import EXTRA_METRIC_NAMES, METRIC_NAMES, METRICS
 
 
 def evaluation(name: str = "swap.####.exr", lost: tuple[int, ...] = (), **values: list[float]) -> Evaluation:

@@ -14,7 +14,8 @@ import pytest
 from fsgan_core.contract.errors import ColourError, FrameRangeError, NoFaceError, PlateError
 from fsgan_core.contract.layers import MATTE_SOFT, META_COLORSPACE, META_FACE
 from fsgan_core.contract.shot import Clip
-from fsgan_core.evaluation.evaluate import Evaluation, evaluate
+from fsgan_core.evaluation.evaluate import evaluate
+from fsgan_core.evaluation.evaluation import Evaluation
 from fsgan_core.plates.colour import ColourConfig, open_config
 from fsgan_core.plates.exr_writer import write_exr
 from fsgan_core.plates.image_reader import read_image

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fsgan_core.contract.errors import FrameRangeError
-from fsgan_core.evaluation import metrics
+from fsgan_core.evaluation import evaluate_arrays, frame_metrics, metrics
 from fsgan_core.faces.measure import FaceGauge
 
 FLAT = np.full((40, 60), 100.0, np.float32)
@@ -167,7 +167,7 @@ def clip(grace_hopper: np.ndarray) -> list[np.ndarray]:
 
 
 def evaluated(astronaut: np.ndarray, clip: list[np.ndarray], result: list[np.ndarray], gauge: FaceGauge) -> dict:
-    return metrics.evaluate_frames([astronaut[:320]], clip, result, gauge=gauge)
+    return evaluate_arrays.evaluate_frames([astronaut[:320]], clip, result, gauge=gauge)
 
 
 class TestEvaluateFrames:
@@ -186,7 +186,7 @@ class TestEvaluateFrames:
 
     def test_the_source_itself_is_near(self, astronaut: np.ndarray, gauge: FaceGauge) -> None:
         picture = astronaut[:320]
-        found = metrics.evaluate_frames([picture], [picture], [picture], gauge=gauge)
+        found = evaluate_arrays.evaluate_frames([picture], [picture], [picture], gauge=gauge)
         assert found["means"]["identity"] < 0.05
 
     def test_known_flicker(self, astronaut: np.ndarray, clip: list[np.ndarray], gauge: FaceGauge) -> None:
@@ -231,16 +231,16 @@ class TestEvaluateFrames:
         result = clip[0].copy()
         result[0, 0] = (255, 0, 255)
         matte = np.zeros(result.shape[:2])
-        free = metrics.evaluate_frames([], clip[:1], [result], [matte], gauge=gauge)["means"]
+        free = evaluate_arrays.evaluate_frames([], clip[:1], [result], [matte], gauge=gauge)["means"]
         assert free["outside"] == 1
         matte[0, 0] = 1
-        assert metrics.evaluate_frames([], clip[:1], [result], [matte], gauge=gauge)["means"]["outside"] == 0
+        assert evaluate_arrays.evaluate_frames([], clip[:1], [result], [matte], gauge=gauge)["means"]["outside"] == 0
 
     def test_noise_of_the_measurement(self, astronaut: np.ndarray, gauge: FaceGauge) -> None:
         picture = astronaut[:320]
         noise = np.random.default_rng(2).integers(-1, 2, picture.shape)
         noisy = np.clip(picture.astype(int) + noise, 0, 255).astype(np.uint8)
-        means = metrics.evaluate_frames([picture], [picture], [noisy], gauge=gauge)["means"]
+        means = evaluate_arrays.evaluate_frames([picture], [picture], [noisy], gauge=gauge)["means"]
         assert means["euler"] < 0.3
         assert means["landmarks"] < 0.003
         assert abs(means["identity"] - means["identity_target"]) < 0.05
@@ -248,46 +248,47 @@ class TestEvaluateFrames:
     def test_pixel_aspect(self, astronaut: np.ndarray, clip: list[np.ndarray]) -> None:
         squeezed = cv2.resize(clip[0], (256, 600), interpolation=cv2.INTER_AREA)
         shifted = np.roll(squeezed, 3, axis=1)
-        found = metrics.evaluate_frames([squeezed], [squeezed], [shifted], pixel_aspect=2.0)
-        face = metrics.get_shared_gauge(2.0).follow(squeezed)
+        found = evaluate_arrays.evaluate_frames([squeezed], [squeezed], [shifted], pixel_aspect=2.0)
+        face = evaluate_arrays.get_shared_gauge(2.0).follow(squeezed)
         assert face is not None
         eyes = np.linalg.norm((face.landmarks[36] - face.landmarks[45]) * (2.0, 1.0))
         assert found["means"]["landmarks"] == pytest.approx(6 / eyes, abs=0.008)
 
     def test_other_number_of_frames(self, clip: list[np.ndarray]) -> None:
         with pytest.raises(FrameRangeError, match="4 target frames and 3 result frames"):
-            metrics.evaluate_frames([], clip, clip[:3])
+            evaluate_arrays.evaluate_frames([], clip, clip[:3])
 
     def test_other_size(self, clip: list[np.ndarray]) -> None:
         with pytest.raises(FrameRangeError, match="differ in size"):
-            metrics.evaluate_frames([], clip[:1], [clip[0][:100]])
+            evaluate_arrays.evaluate_frames([], clip[:1], [clip[0][:100]])
 
     def test_nothing_at_all(self) -> None:
-        assert metrics.evaluate_frames([], [], [])["means"].keys() >= {"identity", "flicker"}
+        assert evaluate_arrays.evaluate_frames([], [], [])["means"].keys() >= {"identity", "flicker"}
 
 
 class TestFigures:
     def test_flicker_needs_both_neighbours_at_the_same_distance(self, gauge: FaceGauge, clip: list[np.ndarray]) -> None:
         face = gauge.follow(clip[0])
-        frames = [metrics.FramePair(number, clip[0], clip[0], face, face) for number in (1, 2, 3, 5)]
-        rows = dict(metrics.compute_metrics(frames, []))
+        frames = [frame_metrics.FramePair(number, clip[0], clip[0], face, face) for number in (1, 2, 3, 5)]
+        rows = dict(frame_metrics.compute_metrics(frames, []))
         assert rows[2]["flicker"] == 0.0
         assert np.isnan(rows[3]["flicker"]) and np.isnan(rows[5]["flicker"])
 
     def test_windows_that_moved_between_frames(self, gauge: FaceGauge, clip: list[np.ndarray]) -> None:
         face = gauge.follow(clip[0])
         assert face is not None
-        whole = metrics.FramePair(2, clip[0], clip[0], face, face)
+        whole = frame_metrics.FramePair(2, clip[0], clip[0], face, face)
         parts = [
-            metrics.FramePair(number, clip[0][20:, 10:], clip[0][20:, 10:], None, None, origin=(10, 20))
+            frame_metrics.FramePair(number, clip[0][20:, 10:], clip[0][20:, 10:], None, None, origin=(10, 20))
             for number in (1, 3)
         ]
-        assert dict(metrics.compute_metrics([parts[0], whole, parts[1]], []))[2]["flicker"] == 0.0
+        assert dict(frame_metrics.compute_metrics([parts[0], whole, parts[1]], []))[2]["flicker"] == 0.0
 
     def test_window_that_misses_the_face(self, gauge: FaceGauge, clip: list[np.ndarray]) -> None:
         face = gauge.follow(clip[0])
-        whole = metrics.FramePair(2, clip[0], clip[0], face, face)
+        whole = frame_metrics.FramePair(2, clip[0], clip[0], face, face)
         away = [
-            metrics.FramePair(number, clip[0][500:], clip[0][500:], None, None, origin=(0, 500)) for number in (1, 3)
+            frame_metrics.FramePair(number, clip[0][500:], clip[0][500:], None, None, origin=(0, 500))
+            for number in (1, 3)
         ]
-        assert np.isnan(dict(metrics.compute_metrics([away[0], whole, away[1]], []))[2]["flicker"])
+        assert np.isnan(dict(frame_metrics.compute_metrics([away[0], whole, away[1]], []))[2]["flicker"])
