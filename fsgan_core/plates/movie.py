@@ -233,9 +233,10 @@ class Movie:
                 self._go_to(key)
             found = self._advance_to(place)
             if found is None and not self._is_from_start:
-                self._can_seek = False
+                # Damaged, or not to be decoded from a key frame on. Decoding from the start tells which.
                 self._go_to(0)
                 found = self._advance_to(place)
+                self._can_seek = found is None
         if found is None:
             raise PlateError(f"{self.path}: frame {place + 1} cannot be decoded; the movie is damaged there")
         return found
@@ -249,7 +250,7 @@ class Movie:
             return
         if self._stream is not None:
             self._stream.close()
-        self._stream = MovieStream(self.path)
+        self._stream = MovieStream(self.path, self.index.finds_damage)
         self._frames = self._stream.decode()
         self._position, self._is_from_start = -1, True
 
@@ -275,7 +276,7 @@ class Movie:
             self._undecodable.update(range(self._position + 1, found))
 
     def _cache_frame(self, place: int, frame: VideoFrame) -> None:
-        if frame.is_corrupt:
+        if frame.is_corrupt:  # only where the stream is not decoded strictly
             log.warning("%s: frame %d is damaged", self.path, place + 1)
         try:
             planar = repack_frame(frame, self._reformatter)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -66,7 +65,6 @@ _OPEN_OPTIONS = {
     "nut,ogg,wav,webm",
 }
 _DEPENDENT_PICTURES = (PictureType.P, PictureType.B, PictureType.S)
-_MAX_THREADS = 4  # of a decoder
 # A file whose pictures end this long before its stated end was cut short. Sound may be a little longer than pictures.
 _MISSING_SECONDS, _MISSING_SHARE = 0.5, 0.02
 
@@ -80,12 +78,15 @@ class MovieIndex:
         timestamps: Presentation time of each frame, in the time base of the stream; None if the file does not say it.
         time_base: Seconds of one step of a time stamp.
         keys: Positions of frames that can be decoded without those before them, ascending.
+        finds_damage: Whether frames can be decoded in the strict way, which fails at the first one of some streams that
+            others play.
     """
 
     digest: str
     timestamps: tuple[int | None, ...]
     time_base: Fraction
     keys: tuple[int, ...]
+    finds_damage: bool = False
 
     @property
     def count(self) -> int:
@@ -108,9 +109,11 @@ class MovieStream:
 
     Args:
         path: The file. Raises PlateError if it has no video.
+        is_strict: Whether to leave out a damaged frame and what depends on it. Otherwise the decoder fills the holes
+            with what it decoded before, which is another picture each time. Needs time stamps.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, is_strict: bool = False) -> None:
         self.path = path
         check_readable(path)
         if path.stat().st_size == 0:
@@ -127,9 +130,15 @@ class MovieStream:
             self._container.close()
             raise PlateError(f"{path} has no video that can be decoded; convert it to an image sequence")
         self.video: VideoStream = pictures[0]
-        # Threads that share one frame: decoding stays in order, and damaged frames look the same every time.
-        self.video.thread_type = "SLICE"
-        self.video.thread_count = min(_MAX_THREADS, os.cpu_count() or 1)
+        # Threads that share a frame write over each other's edges (v210 beyond the end of a row), and then a frame is
+        # another one each time.
+        self.video.thread_count = 1
+        if is_strict:
+            self.video.codec_context.options = {"err_detect": "crccheck+explode"}
+        self._is_strict = is_strict
+        self._is_broken = False
+        self._whole_from: int | None = None
+        self._damaged: set[int] = set()
 
     @property
     def codec(self) -> str:
@@ -151,6 +160,8 @@ class MovieStream:
             self._container.seek(timestamp, stream=self.video)
         except (FFmpegError, OSError):
             return False
+        self._is_broken, self._whole_from = False, None
+        self._damaged.clear()
         return True
 
     def read_packets(self) -> Iterator[Packet[VideoStream]]:
@@ -204,11 +215,33 @@ class MovieStream:
         return None if self._container.duration is None else self._container.duration / av.time_base
 
     def _decode_packet(self, packet: Packet[VideoStream] | None) -> list[VideoFrame]:
+        stamp = packet.pts if packet is not None and packet.size else None
+        if packet is not None and stamp is not None:
+            self._note_packet(stamp, packet.is_keyframe)
         try:
-            return self.video.decode(packet)
+            frames = self.video.decode(packet)
         except (FFmpegError, ValueError) as error:
             log.debug("%s: a packet cannot be decoded (%s)", self.path, _describe_error(error))
+            if stamp is not None:
+                self._note_damage(stamp)
             return []
+        if not self._is_strict:
+            return frames
+        for frame in frames:
+            if frame.is_corrupt and frame.pts is not None:
+                self._note_damage(frame.pts)
+        return [frame for frame in frames if frame.pts not in self._damaged]
+
+    def _note_packet(self, stamp: int, is_key: bool) -> None:
+        """Notes a packet that depends on a damaged one: those up to the next key frame, and those shown before that."""
+        if is_key and self._is_broken:
+            self._is_broken, self._whole_from = False, stamp
+        if self._is_broken or (self._whole_from is not None and stamp < self._whole_from):
+            self._damaged.add(stamp)
+
+    def _note_damage(self, stamp: int) -> None:
+        self._damaged.add(stamp)
+        self._is_broken = True
 
 
 def build_index(path: Path) -> MovieIndex:
@@ -243,7 +276,9 @@ def build_index(path: Path) -> MovieIndex:
     known = [stamp for stamp in timestamps if stamp is not None]
     is_ordered = len(known) == len(timestamps) and all(a < b for a, b in pairwise(known))
     places = tuple(place for place, stamp in enumerate(known) if stamp in keys) if is_ordered else ()
-    index = MovieIndex(digest, tuple(timestamps), time_base, places)
+    strict = next(_decode_all(path, is_strict=True), None) if places else None
+    finds_damage = strict is not None and strict.pts == timestamps[0]
+    index = MovieIndex(digest, tuple(timestamps), time_base, places, finds_damage)
     _warn_if_cut_short(path, index, stated_count, stated_seconds, broken)
     return index
 
@@ -254,8 +289,8 @@ def _begins_with(path: Path, timestamps: Sequence[int | None]) -> bool:
     return found[:1] == list(timestamps[:1]) and set(found) <= set(timestamps)
 
 
-def _decode_all(path: Path) -> Iterator[VideoFrame]:
-    stream = MovieStream(path)
+def _decode_all(path: Path, is_strict: bool = False) -> Iterator[VideoFrame]:
+    stream = MovieStream(path, is_strict)
     try:
         yield from stream.decode()
     finally:

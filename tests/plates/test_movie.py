@@ -6,6 +6,7 @@ import logging
 import threading
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -190,7 +191,9 @@ class TestCount:
         (tmp_path / "b.avi").write_bytes(whole[: len(whole) // 2])
         with caplog.at_level(logging.WARNING), Movie(tmp_path / "b.avi") as movie:
             assert 5 < movie.index.count < 30
-            assert movie.read(movie.index.count).pixels.shape == (48, 64, 3)
+            assert movie.read(movie.index.count - 1).pixels.shape == (48, 64, 3)
+            with pytest.raises(PlateError, match="damaged"):  # half a picture
+                movie.read(movie.index.count)
         assert "30 frames" in caplog.text and "cut short" in caplog.text
 
     @pytest.mark.parametrize(
@@ -301,6 +304,30 @@ class TestBadInput:
                         movie.read(frame)
                 else:
                     assert np.array_equal(np.rint(movie.read(frame).pixels * 255), picture(frame))
+
+    def test_what_depends_on_a_damaged_frame_fails_too(self, tmp_path: Path) -> None:
+        # A decoder fills such a frame by what it decoded before: another picture for another order.
+        options = {"g": "8", "bf": "0", "x264-params": "scenecut=0"}
+        path = write_movie(tmp_path / "a.mov", 32, "libx264", "yuv420p", options=options)
+        with av.open(str(path)) as container:
+            packets = [packet for packet in container.demux(video=0) if packet.size]
+        data = bytearray(path.read_bytes())
+        broken = packets[11]  # frame 12, in the second group of eight
+        data[broken.pos + broken.size // 3 : broken.pos + broken.size] = b"\x55" * (broken.size - broken.size // 3)
+        path.write_bytes(data)
+        whole = [*range(1, 12), *range(17, 33)]
+        with Movie(path) as movie:
+            in_order = {frame: movie.read(frame).pixels for frame in whole}
+        with Movie(path) as movie:
+            for frame in (32, 12, 20, 16, 14, 11, 13, 1, 17):
+                if frame in whole:
+                    assert np.array_equal(movie.read(frame).pixels, in_order[frame])
+                else:
+                    with pytest.raises(PlateError, match=f"frame {frame} cannot be decoded; the movie is damaged"):
+                        movie.read(frame)
+            others = [movie.read(frame).pixels for frame in (18, 30)]  # found by their time stamps as before
+            assert all(np.array_equal(a, in_order[b]) for a, b in zip(others, (18, 30), strict=True))
+            assert movie._can_seek
 
     def test_changed_while_it_is_read(self, tmp_path: Path) -> None:
         path = write_movie(tmp_path / "a.avi", 60)

@@ -58,6 +58,23 @@ def say(matrix: int, full: bool, primaries: int = 2, transfer: int = 2):
     return setup
 
 
+class TestUncompressed:
+    def test_ten_bits_arrive_bit_for_bit(self, tmp_path: Path) -> None:
+        # Threads of FFmpeg's decoder that share a frame of v210 overwrite the first pixels of each other's rows.
+        size, count = (288, 384), 40
+        values = np.random.default_rng(3)
+        planes = [values.integers(64, 940, (size[0], size[1] // step), np.uint16) for step in (1, 2, 2)]
+        frames = [make_planes(planes, "yuv422p10le") for _ in range(count)]
+        path = encode(tmp_path / "a.mov", frames, "v210", "yuv422p10le")
+        luma = (planes[0].astype(np.float32) - 64) / 876
+        for _ in range(3):
+            with Movie(path) as movie:
+                for frame in movie.frames:
+                    pixels = movie.read(frame).pixels
+                    assert np.allclose(pixels @ np.float32([0.299, 0.587, 0.114]), luma, atol=2e-6)
+                assert movie._stream is not None and movie._stream.video.thread_count == 1
+
+
 class TestMatrixAndRange:
     @pytest.mark.parametrize("bits", [8, 10, 12])
     @pytest.mark.parametrize("full", [False, True])
