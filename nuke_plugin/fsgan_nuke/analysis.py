@@ -11,7 +11,8 @@ from fsgan_core.contract.stage_graph import NODES
 from fsgan_nuke import graph, paths, stereo, tracks
 from fsgan_nuke.colour import read_project_colour
 from fsgan_nuke.host import keep_undo
-from fsgan_nuke.node_job import InputBranch, NodeJob, make_clip, read_knobs
+from fsgan_nuke.knob_values import read_knobs
+from fsgan_nuke.node_job import InputBranch, NodeJob, list_sampled_frames, make_clip
 
 
 def make_analysis_job(node: Any, view: str) -> NodeJob:
@@ -26,7 +27,8 @@ def make_analysis_job(node: Any, view: str) -> NodeJob:
     clip = make_clip(node, "target", view, colour, branches)
     if clip is None:
         raise InputError(f"{node.name()}: nothing is connected")
-    settings = {"analyse": read_knobs(node, "analyse", view), "colour": read_knobs(node, "colour", view)}
+    frames = list_sampled_frames(node, view=view)
+    settings = {stage: read_knobs(node, stage, view, frames=frames) for stage in ("analyse", "colour")}
     if colour.config:
         settings["colour"]["config"] = colour.config
     return NodeJob(

@@ -5,10 +5,11 @@ This module does not import nuke: gizmos are generated from it, and nodes are re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fsgan_core.contract.errors import InputError
 from fsgan_core.contract.param_fields import ParamField, iterate_param_fields
 from fsgan_core.contract.params import STAGE_PARAMS
 
@@ -83,9 +84,13 @@ def read_stage_params(
 
     Args:
         stage: Name of the stage.
-        get_value: Returns the value of a knob by its name; a pair of numbers for XY.
+        get_value: Returns the value of a knob by its name; a pair of numbers for XY; {frame: value} for one that
+            changes over time.
         has_knob: Whether the node has a knob of this name.
         prefix: Starts the names of the knobs.
+
+    Raises:
+        InputError: A knob changes over time whose parameter may not.
     """
     values: dict[str, Any] = {}
     for knob in iterate_param_fields(STAGE_PARAMS[stage]):
@@ -96,7 +101,11 @@ def read_stage_params(
             continue
         if knob.optional and not knob.when and not get_value(name + SWITCH_SUFFIX):
             continue
-        values[knob.name] = _convert_value(knob, get_value(name))
+        value = get_value(name)
+        if isinstance(value, Mapping):
+            values[knob.name] = _convert_curve(knob, value)
+        else:
+            values[knob.name] = _convert_value(knob, value)
     return values
 
 
@@ -170,6 +179,15 @@ def _get_slider_high(knob: ParamField) -> float | None:
     if knob.kind not in ("float", "int"):
         return None
     return knob.maximum if knob.soft_maximum is None else knob.soft_maximum
+
+
+def _convert_curve(knob: ParamField, values: Mapping[int, Any]) -> dict[str, Any]:
+    if not knob.is_animatable:
+        raise InputError(
+            f"'{knob.label}' is animated, but it holds for the whole clip; delete its keys or its expression, or mix "
+            "two nodes with different values"
+        )
+    return {str(frame): _convert_value(knob, value) for frame, value in values.items()}
 
 
 def _convert_value(knob: ParamField, value: Any) -> Any:

@@ -14,12 +14,10 @@ from fsgan_core.contract.stage_graph import INPUT_STAGES, NODE_STAGES, NODES
 from fsgan_nuke import graph, offsets, paths, presets_menu, stereo
 from fsgan_nuke.colour import ProjectColour, read_project_colour, read_space
 from fsgan_nuke.host import use_full_size
-from fsgan_nuke.knobs import read_stage_params
+from fsgan_nuke.knob_values import read_knobs
 
 SOURCE_INPUT = {"FSGAN_Drive": "driver"}
 MAX_FRAMES = 1_000_000
-# Knobs with numbers, which may have a value for each view in a stereo script.
-SPLIT_KNOB_CLASSES = ("Double_Knob", "Int_Knob", "Array_Knob")
 
 
 @dataclass(frozen=True)
@@ -101,13 +99,14 @@ def make_node_job(node: Any, frames: str = "", view: str = "") -> NodeJob:
         raise InputError(f"{node.name()}: nothing is connected to 'target'")
     output = paths.get_result_pattern(node, view)
     _check_own_output(node, output)
+    frames = frames or get_frames_text(node)
     shot: dict[str, Any] = {
         "version": 1,
         "job": "drive" if kind == "FSGAN_Drive" else "swap",
-        "frames": frames or get_frames_text(node),
+        "frames": frames,
         "target": target,
         "output": {"path": output, "colorspace": colour.working_space},
-        "stages": collect_settings(node, colour, view),
+        "stages": collect_settings(node, colour, view, frames),
     }
     source = SOURCE_INPUT.get(kind, "source")
     if source in NODES[kind].inputs:
@@ -158,6 +157,19 @@ def parse_frame_numbers(text: str) -> list[int]:
     return sorted(numbers)
 
 
+def list_sampled_frames(node: Any, frames: str = "", view: str = "") -> list[int]:
+    """Lists the frames in which animated knobs are read: the target's range, and what is rendered.
+
+    It is the whole range even if one frame is rendered: its matte depends on its neighbours, and a drive is planned
+    over the whole clip.
+    """
+    numbers = set(parse_frame_numbers(frames))
+    target_node = graph.find_connected(node, "target", view)
+    if target_node is not None:
+        numbers.update(range(int(target_node.firstFrame()), int(target_node.lastFrame()) + 1))
+    return sorted(numbers)
+
+
 def _check_own_output(node: Any, output: str) -> None:
     """Raises InputError if another node writes the same files, for example a copy with `file` set."""
     if not paths.read_named_path(node, "file"):
@@ -172,56 +184,48 @@ def _check_own_output(node: Any, output: str) -> None:
             )
 
 
-def collect_settings(node: Any, colour: ProjectColour, view: str = "") -> dict[str, Any]:
-    """Collects the parameters of every stage from a node and the FSGAN nodes above it. view: as in `make_node_job`."""
+def collect_settings(node: Any, colour: ProjectColour, view: str = "", frames: str = "") -> dict[str, Any]:
+    """Collects the parameters of every stage from a node and the FSGAN nodes above it.
+
+    Args:
+        node: The node that renders.
+        colour: The script's colour management.
+        view: As in `make_node_job`.
+        frames: The frames to render.
+
+    Raises:
+        InputError: A knob is animated whose parameter holds for the whole clip.
+    """
     view = view or stereo.list_node_views(node)[0]
+    sampled_frames = list_sampled_frames(node, frames, view)
+
+    def read_stage(owner: Any, stage: str, prefix: str = "", owner_view: str = "") -> dict[str, Any]:
+        return read_knobs(owner, stage, owner_view or view, prefix, sampled_frames)
+
     stages: dict[str, Any] = {}
     for upstream_node in graph.iterate_render_nodes(node):
         if graph.get_node_class(upstream_node) in NODE_STAGES and upstream_node.fullName() != node.fullName():
-            stages[NODE_STAGES[graph.get_node_class(upstream_node)]] = read_knobs(
-                upstream_node, NODE_STAGES[graph.get_node_class(upstream_node)], view
-            )
+            stage = NODE_STAGES[graph.get_node_class(upstream_node)]
+            stages[stage] = read_stage(upstream_node, stage)
     kind = graph.get_node_class(node)
     if kind in NODE_STAGES:
-        stages[NODE_STAGES[kind]] = read_knobs(node, NODE_STAGES[kind], view)
+        stages[NODE_STAGES[kind]] = read_stage(node, NODE_STAGES[kind])
     else:
-        stages["drive"] = read_knobs(node, "drive", view)
-        stages["mask"] = read_knobs(node, "mask", view, "mask_")
+        stages["drive"] = read_stage(node, "drive")
+        stages["mask"] = read_stage(node, "mask", "mask_")
     swap = graph.find_swap(node)
     preset = presets_menu.get_preset(node if swap is None else swap)
     if preset:
         stages["preset"] = preset
-    stages["weights"] = read_knobs(node if swap is None else graph.get_render_node(swap), "weights", view, "weights_")
-    stages["output"] = read_knobs(node, "output", view)
+    stages["weights"] = read_stage(node if swap is None else graph.get_render_node(swap), "weights", "weights_")
+    stages["output"] = read_stage(node, "output")
     stages["colour"] = {"config": colour.config} if colour.config else {}
     analyse_node = graph.find_analyse_node(graph.find_connected(node, "target", view), view)
     if analyse_node is not None:
-        stages["analyse"] = read_knobs(analyse_node[0], "analyse", analyse_node[1])
-        stages["colour"].update(read_knobs(analyse_node[0], "colour", analyse_node[1]))
+        analyser, analysed_view = analyse_node
+        stages["analyse"] = read_stage(analyser, "analyse", owner_view=analysed_view)
+        stages["colour"].update(read_stage(analyser, "colour", owner_view=analysed_view))
     return stages
-
-
-def read_knobs(node: Any, stage: str, view: str = "", prefix: str = "") -> dict[str, Any]:
-    """Reads the parameters of a stage from a node's knobs, in one view ("" is the script's first).
-
-    Raises:
-        InputError: A knob is animated. A parameter has one value for all frames.
-    """
-    view = view or stereo.list_views()[0]
-
-    def read_value(name: str) -> Any:
-        knob = node[name]
-        kind = str(knob.Class())
-        if knob.isAnimated():
-            raise InputError(
-                f"{node.name()}: '{knob.label()}' is animated, but this parameter must be the same in every "
-                "frame; delete its keys, or mix two nodes with different values"
-            )
-        if kind == "XY_Knob":
-            return tuple(knob.getValueAt(nuke.frame(), index, view) for index in (0, 1))
-        return knob.getValueAt(nuke.frame(), 0, view) if kind in SPLIT_KNOB_CLASSES else knob.value()
-
-    return read_stage_params(stage, read_value, lambda name: name in node.knobs(), prefix)
 
 
 def make_clip(

@@ -336,7 +336,9 @@ class Array_Knob(Knob):
         return True
 
     def isAnimated(self, index: int = -1, view: str | None = None) -> bool:
-        return any(self._parts(view)[place].curve is not None for place in self._indices(index))
+        """An expression animates a knob too: Nuke keeps it as the expression of an animation curve."""
+        parts = [self._parts(view)[place] for place in self._indices(index)]
+        return any(part.curve is not None or part.expression is not None for part in parts)
 
     def clearAnimated(self, index: int = -1, view: str | None = None) -> bool:
         frame = self._frame()

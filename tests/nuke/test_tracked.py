@@ -228,15 +228,6 @@ def test_an_offset_by_hand_in_the_file_and_one_of_a_knob_add_up(analysed: Any) -
     ) == {"jaw": [1.5, 2.0], "box_scale": 3.0, "7": [1, 1], "yaw": 3.0}
 
 
-def test_a_keyed_parameter_is_refused(session: Host, mask: Any) -> None:
-    mask["feather"].setAnimated()
-    mask["feather"].setValueAt(0.1, FIRST)
-    press_render(session, mask, "render_here")
-    finish(session, mask)
-    assert "is animated, but this parameter must be the same in every frame" in line(mask)
-    session.messages.clear()
-
-
 def test_the_person_near_a_point(analysed: Any, tmp_path: Path) -> None:
     """Curves and exports are of the person who is chosen."""
     from fsgan_nuke import tracks

@@ -115,12 +115,12 @@ def test_knobs_without_effect_are_greyed_out(session: Host, kind: str, menu: str
 
 
 def test_point_knob_is_active_only_for_person_point(session: Host) -> None:
-    from fsgan_nuke.node_job import read_knobs
+    from fsgan_nuke.knob_values import read_knobs
 
     node = session.module.createNode("FSGAN_Analyse")
-    assert "person_point" not in read_knobs(node, "analyse")
+    assert "person_point" not in read_knobs(node, "analyse", "main")
     node["person"].setValue("point")
-    assert read_knobs(node, "analyse")["person_point"] == [0, 0]
+    assert read_knobs(node, "analyse", "main")["person_point"] == [0, 0]
     session.module.delete(node)
 
 
