@@ -278,7 +278,7 @@ def make_swap() -> Gizmo:
     for inner in ("Reenact", "Mask", "Inpaint", "Blend"):
         links += [
             NukeKnob(f"{inner.lower()}_{name}", LINK, "", text=f"{inner}.{name}", flags=("+INVISIBLE",))
-            for name in (*SHOWN_KNOBS, *(("file",) if inner != "Blend" else ()))
+            for name in (*SHOWN_KNOBS, *(("output_file",) if inner != "Blend" else ()))
         ]
     body = [
         line
@@ -368,7 +368,16 @@ INPAINT_GIZMO = make_stage(
     "use its other views.",
 )
 SHOWN_KNOBS = ("files_name", "result", "ready", "rendered", "first", "last")
-SWAP_OUTPUT_KNOBS = ("file", "versioned", "stereo_views", "missing_results", "compression", "depth", "layers", "report")
+SWAP_OUTPUT_KNOBS = (
+    "output_file",
+    "versioned",
+    "stereo_views",
+    "missing_results",
+    "compression",
+    "depth",
+    "layers",
+    "report",
+)
 LINKED_KNOBS = {
     inner: {knob.name for knob in make_stage_knobs(inner.lower(), exclude=("mix",))}
     for inner in ("Reenact", "Mask", "Inpaint", "Blend")

@@ -299,7 +299,7 @@ def make_output_knobs(*more: NukeKnob) -> list[NukeKnob]:
     return [
         make_tab("output_tab", "Output"),
         NukeKnob(
-            "file",
+            "output_file",
             FILE,
             "file",
             "Where frames are written, as name.####.exr. Empty uses this node's own folder beside the script.",

@@ -38,7 +38,7 @@ from fsgan_nuke.frame_choice import (
     choose_frames,
     format_frames,
 )
-from fsgan_nuke.host import keep_undo, show_message, show_text
+from fsgan_nuke.host import get_small_edition, keep_undo, show_message, show_text
 from fsgan_nuke.node_job import get_frames_text, get_input_range, parse_frame_numbers
 from fsgan_nuke.request import PendingRequest
 from fsgan_nuke.settings import load_settings
@@ -101,21 +101,6 @@ def _ask_frames(node: Any) -> str:
     return format_frames(parse_frame_numbers(str(answer[0])))
 
 
-def render_frame(node: Any) -> None:
-    """Renders the current frame of the node and of the FSGAN nodes upstream of it."""
-    node_render.start_render(node, str(int(nuke.frame())))
-
-
-def render_range(node: Any) -> None:
-    """Renders only this node, over its range."""
-    node_render.start_render(node, include_upstream=False, report=True)
-
-
-def render_here(node: Any) -> None:
-    """Renders the node and the FSGAN nodes upstream of it, over its range."""
-    node_render.start_render(node, report=True)
-
-
 def cancel(node: Any) -> None:
     """Stops the node's render."""
     if not node_render.cancel_render(node):
@@ -149,7 +134,7 @@ def clear_files(node: Any) -> None:
             paths.delete_files(owner)
         except OSError as error:
             raise OutputError(f"{error.filename or paths.get_node_folder(owner)}: {error.strerror}") from error
-        if "result" in owner.knobs() and not paths.read_named_path(owner, "file"):
+        if "result" in owner.knobs() and not paths.read_named_path(owner, paths.OUTPUT_KNOB):
             results.clear_result(owner)
         node_render.refresh_status(owner)
     show_files_size(node)
@@ -201,7 +186,12 @@ def doctor(node: Any = None) -> None:
         result = request.result or {}
         problems = [f"PROBLEM: {problem}" for problem in result.get("problems", ())]
         verdict = ["everything works"] if result.get("ok") else problems
-        text = str(request.error) if request.error else "\n".join([*verdict, "", *result.get("lines", ())])
+        edition = get_small_edition()
+        limits = (
+            [f"{edition}: Python sees ten nodes of a script; docs/nuke.md says what does not work"] if edition else []
+        )
+        lines = [*verdict, *limits, "", *result.get("lines", ())]
+        text = str(request.error) if request.error else "\n".join(lines)
         show_text("FSGAN: doctor", text)
 
     request = get_shared_client().request(protocol.DoctorRequest(), on_end=on_answer)
@@ -246,9 +236,6 @@ ACTIONS: Mapping[str, Callable[[Any], None]] = {
     function.__name__: function
     for function in (
         render,
-        render_frame,
-        render_range,
-        render_here,
         cancel,
         reload,
         clear_files,

@@ -80,7 +80,7 @@ def fill_curves(node: Any, view: str) -> None:
             knob.clearAnimated(**in_view)
             if curves is not None:
                 for index, part in enumerate(curves[name]):
-                    knob.setAnimated(index=index, **in_view)
+                    knob.setAnimated(index, **in_view)
                     curve = knob.animation(index, **in_view)
                     curve.addKey([nuke.AnimationKey(frame, value) for frame, value in part.items()])
 

@@ -1,22 +1,18 @@
-"""Functions that Nuke calls: for the frames of a Write on a farm, for panels, and when a script is loaded or closed."""
+"""Functions that Nuke calls: for new nodes, for panels, and when a script is closed."""
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from typing import Any
 
 import nuke
 
-from fsgan_core.contract.errors import FsganError
 from fsgan_core.contract.stage_graph import NODES
-from fsgan_nuke import analysis, graph, input_writes, node_render, paths, results, stereo, view_window, weights_menu
+from fsgan_nuke import analysis, farm_callbacks, graph, node_render, paths, results, view_window, weights_menu
 from fsgan_nuke.client import close_all_clients
-from fsgan_nuke.farm import results_are_rendered
 from fsgan_nuke.host import call_later
 from fsgan_nuke.knobs import find_active_knobs
-from fsgan_nuke.node_job import make_node_job
 
 QUIET_SECONDS = 0.6  # without a change, before a node's status is refreshed
 # Knobs that are not parameters.
@@ -39,7 +35,6 @@ IGNORED_KNOBS = (
     "name",
 )
 
-_unwritten_inputs: dict[str, str] = {}  # node -> why its inputs could not be written when the script was loaded
 _changed_nodes: dict[str, float] = {}  # node -> time of its last change
 _seen_values: dict[str, str] = {}  # swap -> the last values of the knobs behind its links
 _timers: list[threading.Timer] = []  # the one that runs, if any
@@ -49,9 +44,9 @@ def install_callbacks() -> None:
     """Registers the callbacks; called once, at startup."""
     for kind in NODES:
         nuke.addOnCreate(on_created, nodeClass=kind)
-    nuke.addOnScriptLoad(on_script_loaded)
-    nuke.addBeforeRender(on_before_render)
-    nuke.addBeforeFrameRender(on_before_frame)
+    nuke.addOnScriptLoad(farm_callbacks.on_script_loaded)
+    nuke.addBeforeRender(farm_callbacks.on_before_render)
+    nuke.addBeforeFrameRender(farm_callbacks.on_before_frame)
     nuke.addOnScriptClose(on_script_closed)
     if nuke.GUI:
         for kind in NODES:
@@ -67,6 +62,8 @@ def on_created() -> None:
     node = nuke.thisNode()
     if graph.find_node(str(node.fullName())) != node:
         return  # inside a gizmo that is not in the script yet; the gizmo's own call follows
+    for inner_node in [node, *graph.list_inner_nodes(node)]:
+        graph.remember_node(inner_node)
     for inner_node in graph.list_inner_nodes(node):
         if nuke.GUI:  # a farm's session cannot save a new name; there the node's own name is used
             paths.give_files_name(inner_node)
@@ -76,84 +73,6 @@ def on_created() -> None:
             results.clear_result(inner_node)
         elif shown_pattern and nuke.GUI:
             results.show_result(inner_node)  # a farm may have rendered more
-
-
-# Rendering on a farm.
-
-
-def on_script_loaded() -> None:
-    """Without a GUI, writes the inputs that only Nuke can render: it cannot do that during another render.
-
-    Errors are kept and raised by the Write that needs the input.
-    """
-    if nuke.GUI or results_are_rendered():
-        return
-    _unwritten_inputs.clear()
-    writes = [fsgan_node for fsgan_node in nuke.allNodes("Write", nuke.root()) if not fsgan_node["disable"].value()]
-    needed_nodes = {
-        (fsgan_node.fullName(), view): fsgan_node
-        for write in writes
-        for fsgan_node in graph.iterate_render_nodes(write)
-        for view in stereo.list_written_views(write)
-    }
-    for (name, view), node in needed_nodes.items():
-        try:
-            input_writes.write_inputs(node, make_node_job(node, view=view))
-        except FsganError as error:
-            _unwritten_inputs[str(name)] = str(error)
-
-
-def on_before_render() -> None:
-    """Without a GUI, makes the nodes above a Write show the files that will be rendered for it."""
-    if nuke.GUI:
-        return
-    root = nuke.root()
-    for node in graph.iterate_render_nodes(nuke.thisNode()):
-        try:
-            pattern = paths.get_result_pattern(node)
-        except FsganError as error:
-            raise RuntimeError(f"{node.fullName()}: {error}") from error
-        for knob, value in (
-            ("result", pattern),
-            ("first", min(int(node["first"].value()), int(root.firstFrame()))),
-            ("last", max(int(node["last"].value()), int(root.lastFrame()))),
-            ("ready", 1),
-            ("missing_results", "error"),
-        ):
-            node[knob].setValue(value)
-
-
-def on_before_frame() -> None:
-    """Without a GUI, renders the missing FSGAN frames that a Write is about to use.
-
-    In a job of `fsgan farm` an earlier step has rendered them. A failure stops Nuke's render with its message. With a
-    GUI nothing is rendered without the artist asking.
-    """
-    if nuke.GUI:
-        return
-    for view in stereo.list_written_views(nuke.thisNode()):
-        for node in graph.iterate_render_nodes(nuke.thisNode()):
-            render_missing_frame(node, int(nuke.frame()), view)
-
-
-def render_missing_frame(node: Any, frame: int, view: str) -> None:
-    """Renders one frame of one view of a node. Raises RuntimeError, which stops Nuke's render."""
-    name = str(node.fullName())
-    try:
-        if results_are_rendered() and os.path.isfile(input_writes.fill_frame(paths.get_result_pattern(node), frame)):
-            return
-        if name in _unwritten_inputs:
-            raise FsganError(_unwritten_inputs[name])
-        job = make_node_job(node, str(frame), view)
-        missing = [branch for branch in job.branches if input_writes.find_frames_to_write(branch, [frame])]
-        if missing:
-            raise FsganError(
-                f"the input '{missing[0].name}' is not written for this frame; press Render on the node in a "
-                "session with a GUI, or call fsgan_nuke.callbacks.on_script_loaded() before the render"
-            )
-        node_render.start_render(node, str(frame), include_upstream=False, views=(view,))
-    except FsganError as error:
-        raise RuntimeError(f"{name}, frame {frame}: {error}") from error
 
 
 # Panels.

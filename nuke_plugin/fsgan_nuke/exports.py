@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, Iterator
 
 import nuke
@@ -125,8 +126,7 @@ def make_node(node: Any, kind: str, knobs: str, name: str, view: str) -> Any:
         name = f"{name}_{view}"
     group = graph.find_owner(node) or nuke.root()
     with one_undo_step(f"FSGAN: {kind}"), group:
-        existing_names = {candidate.name() for candidate in nuke.allNodes(kind, group)}
-        nuke.scriptReadText("\n".join([f"{kind} {{", *lines, "}", ""]))
-        new_node = next(candidate for candidate in nuke.allNodes(kind, group) if candidate.name() not in existing_names)
-        new_node.setName(name)
-    return new_node
+        names = (f"{name}{count or ''}" for count in itertools.count())
+        free_name = next(candidate for candidate in names if group.node(candidate) is None)
+        nuke.scriptReadText("\n".join([f"{kind} {{", f"name {free_name}", *lines, "}", ""]))
+        return group.node(free_name)  # by name: small editions of Nuke do not list all nodes

@@ -12,6 +12,7 @@ from fsgan_core.contract.stage_graph import NODES
 # Nodes that pass their input on unchanged.
 PASS_THROUGH_CLASSES = ("Dot", "NoOp", "FSGAN_Analyse", "StickyNote")
 END_CLASSES = ("Input", "OneView", "JoinViews")  # if the walk ends at one of these, nothing is connected
+SWAP_STAGES = ("Reenact", "Mask", "Inpaint", "Blend")  # names of the nodes inside a swap
 MAX_NODES = 10000  # nodes on one walk up
 
 
@@ -189,9 +190,20 @@ def list_swap_render_nodes(swap: Any) -> list[Any]:
 
 def list_inner_nodes(node: Any) -> list[Any]:
     """Lists the FSGAN nodes directly inside a swap; for any other node, only the node itself."""
-    if get_node_class(node) != "FSGAN_Swap":
-        return [node]
-    return [inner_node for inner_node in node.nodes() if is_fsgan_node(inner_node)]
+    return list_nodes_inside(node) if get_node_class(node) == "FSGAN_Swap" else [node]
+
+
+def list_nodes_inside(group: Any) -> list[Any]:
+    """Lists the FSGAN nodes directly inside a group, in the order of creation.
+
+    The stages of a swap are also asked for by name, since small editions of Nuke list only ten nodes.
+    """
+    found = {str(inner_node.name()): inner_node for inner_node in group.nodes() if is_fsgan_node(inner_node)}
+    for name in SWAP_STAGES:
+        inner_node = find_inner_node(group, name)
+        if is_fsgan_node(inner_node):
+            found.setdefault(name, inner_node)
+    return list(found.values())
 
 
 def get_render_node(node: Any) -> Any:
@@ -208,9 +220,25 @@ def get_render_node(node: Any) -> Any:
     return last
 
 
+_seen_nodes: list[Any] = []  # FSGAN nodes that Nuke has created in this session
+
+
+def remember_node(node: Any) -> None:
+    """Remembers a node that was created, loaded or pasted: small editions of Nuke do not list all nodes."""
+    _seen_nodes.append(node)
+
+
 def list_all_nodes() -> list[Any]:
     """Lists all FSGAN nodes of the script, also inside groups."""
-    return [node for node in nuke.allNodes(group=nuke.root(), recurseGroups=True) if is_fsgan_node(node)]
+    _seen_nodes[:] = [node for node in _seen_nodes if exists(node)]
+    listed = [node for node in nuke.allNodes(group=nuke.root(), recurseGroups=True) if is_fsgan_node(node)]
+    names = {str(node.fullName()) for node in listed}
+    for node in _seen_nodes:
+        name = str(node.fullName())
+        if name not in names and find_node(name) is not None:
+            names.add(name)
+            listed.append(node)
+    return listed
 
 
 def list_render_nodes() -> list[Any]:

@@ -34,6 +34,12 @@ def convert_to_group(node: Any) -> Any:
         marker.setFlag(nuke.INVISIBLE)
         group.addKnob(marker)
         marker.setValue(kind)
-    for linked_node in [linked_node for linked_node in group.nodes() if linked_node.Class() in NODES]:
+    links = {
+        str(knob.name()): str(knob.getLink()) for knob in group.knobs().values() if str(knob.Class()) == "Link_Knob"
+    }
+    for linked_node in [inner_node for inner_node in graph.list_nodes_inside(group) if inner_node.Class() in NODES]:
         convert_to_group(linked_node)
+    # A link does not wait for another node of the same name.
+    for knob_name, link in links.items():
+        group[knob_name].setLink(link)
     return group

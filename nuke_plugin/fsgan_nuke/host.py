@@ -15,6 +15,21 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
+# Editions in which Python sees ten nodes of a script: key of nuke.env -> name.
+_SMALL_EDITIONS = {"nc": "Nuke Non-commercial", "ple": "Nuke PLE", "indie": "Nuke Indie"}
+
+
+def get_small_edition() -> str:
+    """Returns the name of this Nuke if Python sees only ten nodes of a script in it, else ""."""
+    for key, name in _SMALL_EDITIONS.items():
+        try:
+            if nuke.env[key]:
+                return name
+        except KeyError:
+            continue
+    return ""
+
+
 @contextmanager
 def use_full_size() -> Iterator[None]:
     """Turns proxy mode off while the block runs, because it makes formats and pictures smaller. On the main thread."""
@@ -89,11 +104,15 @@ def call_later(function: Callable[..., Any], *arguments: Any) -> None:
 
 
 def show_message(text: str) -> None:
-    """Shows a message to the artist; without a GUI, prints it to the terminal."""
-    if nuke.GUI:
-        call_later(nuke.message, escape_tags(text))
+    """Shows a message to the artist; without a GUI, prints it to the terminal.
+
+    From another thread the message is a window that does not block: a modal one opened through Nuke's helper can freeze
+    the session.
+    """
+    if nuke.GUI and threading.current_thread() is threading.main_thread():
+        nuke.message(escape_tags(text))
     else:
-        print_line(text)
+        show_text("FSGAN", text)
 
 
 def print_line(text: str) -> None:
@@ -102,7 +121,7 @@ def print_line(text: str) -> None:
 
 
 def show_text(title: str, text: str) -> None:
-    """Shows a longer text in a window that does not block Nuke; without Qt, as a message."""
+    """Shows a longer text in a window that does not block Nuke; without a GUI or Qt, prints it to the terminal."""
     if not nuke.GUI:
         print_line(text)
         return
@@ -111,7 +130,7 @@ def show_text(title: str, text: str) -> None:
         try:
             from fsgan_nuke import text_window
         except ImportError:
-            nuke.message(escape_tags(text))
+            print_line(text)
         else:
             text_window.show_text_window(title, text)
 

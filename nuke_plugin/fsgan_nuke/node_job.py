@@ -172,11 +172,11 @@ def list_sampled_frames(node: Any, frames: str = "", view: str = "") -> list[int
 
 def _check_own_output(node: Any, output: str) -> None:
     """Raises InputError if another node writes the same files, for example a copy with `file` set."""
-    if not paths.read_named_path(node, "file"):
+    if not paths.read_named_path(node, paths.OUTPUT_KNOB):
         return
     for other_node in graph.list_render_nodes():
         if other_node.fullName() != node.fullName() and output in {
-            stereo.fill_view(paths.read_named_path(other_node, "file"), view) for view in stereo.list_views()
+            stereo.fill_view(paths.read_named_path(other_node, paths.OUTPUT_KNOB), view) for view in stereo.list_views()
         }:
             raise InputError(
                 f"{node.fullName()} and {other_node.fullName()} would both write the same files; give one of "

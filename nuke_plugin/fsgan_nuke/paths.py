@@ -21,6 +21,7 @@ from fsgan_nuke.host import keep_undo
 WORK_FOLDER_NAME = "fsgan"
 FILES_NAME_KNOB = "files_name"  # hidden: the name of the node's folder and files
 VERSION_KNOB = "versioned"
+OUTPUT_KNOB = "output_file"  # not "file": farm submitters collect a knob of that name as an input
 _VERSION_SUFFIX = re.compile(r"[._-]?v\d+$", re.IGNORECASE)
 
 
@@ -34,7 +35,7 @@ def get_result_pattern(node: Any, view: str = "") -> str:
     Raises:
         InputError: The script was never saved, the named path has no frame number, or two views would share the path.
     """
-    named_path = read_named_path(node, "file")
+    named_path = read_named_path(node, OUTPUT_KNOB)
     if named_path and "#" not in named_path:
         raise InputError(
             f"{node.name()}: Output > file has no frame number, so every frame would overwrite the one before; "
@@ -73,7 +74,7 @@ def can_show(node: Any, pattern: str) -> bool:
     another name when they were rendered.
     """
     pattern = to_hash_pattern(pattern)
-    if read_named_path(node, "file") == pattern:
+    if read_named_path(node, OUTPUT_KNOB) == pattern:
         return True
     folder, name = os.path.split(os.path.dirname(pattern))
     script = _get_script_path()
@@ -237,7 +238,7 @@ def _get_script_path() -> str:
 
 def needs_saved_script(node: Any) -> bool:
     """Whether a node has no place for its files yet: its script was never saved, and it names no full path."""
-    knob = "file" if "file" in node.knobs() else "track"
+    knob = OUTPUT_KNOB if OUTPUT_KNOB in node.knobs() else "track"
     is_named = knob in node.knobs() and os.path.isabs(str(node[knob].value() or ""))
     return _get_script_path() in ("", "Root") and not is_named
 

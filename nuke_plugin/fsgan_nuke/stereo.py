@@ -30,7 +30,8 @@ def list_node_views(node: Any) -> tuple[str, ...]:
         InputError: The script does not have one of them.
     """
     owner = graph.find_swap(node) or node
-    chosen_views = str(owner[VIEWS_KNOB].value() or "").replace(",", " ").split() if VIEWS_KNOB in owner.knobs() else []
+    named = str(graph.resolve_link(owner[VIEWS_KNOB]).value() or "") if VIEWS_KNOB in owner.knobs() else ""
+    chosen_views = named.replace(",", " ").split()
     script_views = list_views()
     for view in chosen_views:
         if view not in script_views:

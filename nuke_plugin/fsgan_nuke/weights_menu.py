@@ -151,7 +151,7 @@ def _fill_knobs(node: Any, description: Mapping[str, Any]) -> None:
             menu.setValue(shown_item)
         short, tooltip = describe_engine(description, role, str(graph.resolve_link(node[f"{prefix}engine"]).value()))
         note = node[f"{prefix}engine{NOTE_SUFFIX}"]
-        note.setValue(short)
+        note.setValue(short or " ")  # an empty text may show something else
         note.setTooltip(tooltip)
     presets_menu.fill_preset_menu(node, description)
     node["about"].setValue(f"FSGAN {description.get('version', '')}, networks on {description.get('device', '')}")

@@ -29,7 +29,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("script", nargs="?", help="with -X")
     given = parser.parse_args(arguments)
     folders = [*given.plugin, *filter(None, os.environ.get("NUKE_PATH", "").split(os.pathsep))]
-    with new_host("-t" if given.t else "-x", group_writes=given.group_writes) as host:
+    mode = "-t" if given.t else "-x"
+    with new_host(mode, group_writes=given.group_writes, arguments=["nuke", *arguments]) as host:
         status = 1
         try:
             start(host, folders)

@@ -62,7 +62,7 @@ class Group(Node):
         return found if found is not None and found in self._descendants() else None
 
     def nodes(self) -> list[Node]:
-        return list(self._children)
+        return list(self._children)[: 10 if self._host.edition else None]
 
     def numNodes(self) -> int:
         return len(self._children)

@@ -175,6 +175,15 @@ class Knob:
         return False
 
 
+def _view_keyword(method: str, places: Sequence[int], keywords: dict[str, Any]) -> str | None:
+    """The view that setAnimated or clearAnimated is given. The stubs name no arguments, so only a view is named."""
+    if places or set(keywords) - {"view"}:
+        raise TypeError(f"{method}: an index is given by position, a view by its name")
+    if keywords and len(current_host().views()) < 2:
+        raise TypeError(f"{method}: this script has one view; name none")
+    return keywords.get("view")
+
+
 @offered()
 class Array_Knob(Knob):
     """Numbers, each with its own curve or expression."""
@@ -327,7 +336,8 @@ class Array_Knob(Knob):
 
     # Animation.
 
-    def setAnimated(self, index: int = -1, view: str | None = None) -> bool:
+    def setAnimated(self, index: int = -1, *places: int, **keywords: Any) -> bool:
+        view = _view_keyword("setAnimated", places, keywords)
         if self._flags & FLAGS["NO_ANIMATION"]:
             return False
         for place in self._indices(index):
@@ -340,7 +350,8 @@ class Array_Knob(Knob):
         parts = [self._parts(view)[place] for place in self._indices(index)]
         return any(part.curve is not None or part.expression is not None for part in parts)
 
-    def clearAnimated(self, index: int = -1, view: str | None = None) -> bool:
+    def clearAnimated(self, index: int = -1, *places: int, **keywords: Any) -> bool:
+        view = _view_keyword("clearAnimated", places, keywords)
         frame = self._frame()
         for place in self._indices(index):
             component = self._parts(view)[place]

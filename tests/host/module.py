@@ -18,11 +18,14 @@ from tests.host.nodes import Node
 from tests.host.rotopaint import make_submodule
 from tests.host.script import clone_of
 from tests.host.stubs import load_stubs
-from tests.host.textknobs import File_Knob
+from tests.host.textknobs import File_Knob, Link_Knob
 from tests.host.values import GlobalsEnvironment, parse_format
 
 if TYPE_CHECKING:
     from tests.host.session import Host
+
+
+NODES_OF_SMALL_EDITIONS = 10  # that Python sees in Nuke Non-commercial and Nuke Indie
 
 
 class NukeModule(types.ModuleType):
@@ -100,8 +103,8 @@ def _environment(host: Host) -> dict[str, Any]:
         "interactive": host.gui,
         "nukex": False,
         "studio": False,
-        "nc": False,
-        "indie": False,
+        "nc": host.edition == "nc",
+        "indie": host.edition == "indie",
         "ple": False,
         "assist": False,
         "hiero": False,
@@ -202,6 +205,8 @@ def _graph(host: Host) -> dict[str, Callable[..., Any]]:
     def all_nodes(filter: str | None = None, group: Group | None = None, recurseGroups: bool = False) -> list[Node]:
         start = group or host.group
         found = list(start._descendants()) if recurseGroups else list(start._children)
+        if host.edition:
+            found = found[:NODES_OF_SMALL_EDITIONS]
         return [node for node in found if filter is None or node._node_class == filter]
 
     def delete(n: Node) -> None:
@@ -211,6 +216,10 @@ def _graph(host: Host) -> dict[str, Callable[..., Any]]:
             for place, pipe in enumerate(node._pipes):
                 if pipe is n:
                     node._connect(place, n.input(0))
+        owner: Node = n._parent
+        for knob in owner._knobs.values():
+            if isinstance(knob, Link_Knob) and knob._target.partition(".")[0] == n.name():
+                knob._target = ""  # a link does not wait for another node of that name
         n._parent._children.remove(n)
         n._dead = True
 

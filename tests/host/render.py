@@ -51,6 +51,9 @@ class Renderer:
             if self.cancelled or self.cancel_at == frame:
                 self.cancel_at = None
                 raise RuntimeError("Cancelled")
+            if not self.host.gui and not keep_going:
+                # A Write may be validated before its callback for a frame runs, so what it reads must be there.
+                self._validate(node, frame, views)
             callbacks.fire("BeforeFrameRender", node)
             try:
                 for view in views:
@@ -66,6 +69,13 @@ class Renderer:
         callbacks.fire("AfterRender", node)
         if failed:
             raise RuntimeError(failed)
+
+    def _validate(self, node: Node, frame: int, views: list[str]) -> None:
+        try:
+            for view in views:
+                self.host.evaluator.picture(node, float(frame), view)
+        except EvaluationError as error:
+            raise RuntimeError(str(error)) from error
 
     def writes(self) -> list[Node]:
         """The Writes that -x renders, by render_order: enabled, not reading; inside groups only where the host was

@@ -7,7 +7,7 @@ import re
 import sys
 import threading
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,12 +32,18 @@ MODES = ("gui", "-t", "-x")
 class Host:
     """A session. Everything a test asks or does that is no part of Nuke's API is here, not in the module.
 
-    mode: "gui" (an artist's), "-t" (Python in a terminal) or "-x" (a render node). As a context it installs its
+    mode: "gui" (an artist's), "-t" (Python in a terminal) or "-x" (a render node). edition: "nc" or "indie" shows
+    Python ten nodes. arguments: the command line, as nuke.rawArgs gives it. As a context it installs its
     module as `nuke` in sys.modules, and takes away again what was imported meanwhile from the plugin path.
     """
 
     def __init__(
-        self, mode: str = "gui", version: tuple[int, int, int] = (15, 0, 1), group_writes: bool = False
+        self,
+        mode: str = "gui",
+        version: tuple[int, int, int] = (15, 0, 1),
+        group_writes: bool = False,
+        edition: str = "",
+        arguments: Sequence[str] = (),
     ) -> None:
         if mode not in MODES:
             raise ValueError(f"mode is one of {', '.join(MODES)}, not {mode!r}")
@@ -46,9 +52,11 @@ class Host:
         self.mode, self.gui, self.version, self.group_writes = mode, mode == "gui", version, group_writes
         self.main_thread = threading.current_thread()
         self.frame, self.view, self.modified = 1, "main", False
+        self.edition = edition  # "", or the key of nuke.env that is true: "nc", "indie"
         self.constants: dict[str, Any] = {
             **constants.NUMBERS,
             **_version(version),
+            "rawArgs": list(arguments),
             "GUI": self.gui,
             "INTERACTIVE": mode == "gui",
         }
@@ -63,6 +71,7 @@ class Host:
         self._undo_open: list[str] = []
         self.clipboard = ""
         self._queue: queue.Queue[Callable[[], None]] = queue.Queue()
+        self._serving = False  # whether a call of another thread runs
         self._modules: set[str] = set()
         self._path: list[str] = []
         self.channels = Channels()
@@ -340,7 +349,11 @@ class Host:
                 task = self._queue.get(timeout=timeout) if timeout and not done else self._queue.get_nowait()
             except queue.Empty:
                 return done
-            task()
+            self._serving = True
+            try:
+                task()
+            finally:
+                self._serving = False
             done += 1
 
     def pump_until(self, condition: Callable[[], bool], timeout: float = 10.0) -> None:
@@ -372,6 +385,8 @@ class Host:
             raise TypeError(f"{kind} takes a text, not {type(text).__name__}")
         self.require_gui(f"nuke.{kind}")
         api.check_thread(f"nuke.{kind}")
+        if self._serving:
+            raise RuntimeError(f"nuke.{kind} in a call of another thread: a modal window there can freeze Nuke")
         self.messages.append((kind, text))
         if kind == "message":
             return None

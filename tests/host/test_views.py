@@ -31,7 +31,7 @@ def test_knobs_are_split_by_view_and_saved(stereo: Host, tmp_path: Path) -> None
     knob.splitView("right")
     knob.setValue(1, 0)
     knob.setValue(3, 0, view="right")
-    knob.setAnimated(1, "right")
+    knob.setAnimated(1, view="right")
     knob.setValueAt(80, 1, 1, "right")
     knob.setValueAt(110, 100, 1, "right")
     assert (knob.valueAt(50, 0), knob.valueAt(50, 0, "left"), knob.valueAt(50, 0, "right")) == (1, 1, 3)

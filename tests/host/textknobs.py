@@ -304,6 +304,8 @@ class Text_Knob(Knob):
     def setValue(self, value: str) -> None:
         if not isinstance(value, str):
             raise TypeError(f"the text of {self._name} is a text, not {type(value).__name__}")
+        if not value:
+            raise ValueError(f"{self._name}: what an empty Text_Knob shows is not documented; write a blank")
         self._string = value
         self._changed()
 
@@ -381,7 +383,9 @@ class Link_Knob(Knob):
         self._target = f"{s}.{t}"
 
     def value(self) -> Any:
-        return self.getLinkedKnob().value()
+        raise RuntimeError(f"what the value of link {self.fullyQualifiedName()} is is not documented: getLinkedKnob()")
 
-    def getValue(self) -> Any:
-        return self.getLinkedKnob().getValue()
+    getValue = value
+
+    def setValue(self, val: Any, chan: int = -1) -> bool:
+        raise RuntimeError(f"what a link does with a value is not documented: {self._target}, getLinkedKnob()")

@@ -45,7 +45,7 @@ class TestNamedFile:
         self, session: Host, clips: Footage, mask: Any, tmp_path: Path, frame_number: str
     ) -> None:
         """A file knob gives back name.%04d.exr for name.####.exr; both are the same file."""
-        mask["file"].setValue(f"{tmp_path.as_posix()}/named.{frame_number}.exr")
+        mask["output_file"].setValue(f"{tmp_path.as_posix()}/named.{frame_number}.exr")
         render(session, mask)
         assert sorted(path.name for path in tmp_path.glob("*.exr")) == [f"named.{frame}.exr" for frame in FRAMES]
         assert line(mask) == f"up to date ({len(FRAMES)} frames)"
@@ -67,7 +67,7 @@ class TestNamedFile:
             session.module.delete(node)
 
     def test_a_path_without_a_frame_number_is_refused(self, session: Host, mask: Any, tmp_path: Path) -> None:
-        mask["file"].setValue(f"{tmp_path.as_posix()}/one.exr")
+        mask["output_file"].setValue(f"{tmp_path.as_posix()}/one.exr")
         press_render(session, mask, "render_here")
         assert finish(session, mask).error is not None
         assert "no frame number" in line(mask) and not list(tmp_path.iterdir())
@@ -76,7 +76,7 @@ class TestNamedFile:
         from fsgan_nuke import farm
 
         write = session.module.nodes.Write(inputs=[mask], file=(tmp_path / "w.####.exr").as_posix(), file_type="exr")
-        mask["file"].setValue(f"{tmp_path.as_posix()}/named.%04d.exr")
+        mask["output_file"].setValue(f"{tmp_path.as_posix()}/named.%04d.exr")
         farm.write_nodes((tmp_path / "nodes.json").as_posix(), f"{FIRST}", [write.name()])
         assert "named.####.exr" in (tmp_path / "nodes.json").read_text()
         session.module.delete(write)

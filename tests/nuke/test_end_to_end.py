@@ -262,11 +262,11 @@ def test_copies_have_files_of_their_own(session: Host, tree: Tree) -> None:
     render(session, copied)
     assert times(tree.mask) == before and set(files(copied).values()).isdisjoint(files(tree.mask).values())
     for node in (tree.mask, copied):
-        node["file"].setValue(files(tree.mask)[FIRST].with_name("same.####.exr").as_posix())
+        node["output_file"].setValue(files(tree.mask)[FIRST].with_name("same.####.exr").as_posix())
     press_render(session, copied, "render_range")
     settle_node(session, copied)
     assert "would both write" in line(copied)
-    tree.mask["file"].setValue("")
+    tree.mask["output_file"].setValue("")
     session.module.delete(copied)
 
 
@@ -361,7 +361,7 @@ def test_names_never_become_commands(session: Host, tree: Tree, clips: Footage, 
     mask = session.module.nodes.FSGAN_Mask(inputs=[plate])
     render(session, mask)
     assert line(mask) == "up to date (3 frames)", "a path with brackets is handed on as it is"
-    mask["file"].setValue(f"{escaped}/out.####.exr")
+    mask["output_file"].setValue(f"{escaped}/out.####.exr")
     press_render(session, mask, "render_here")
     settle_node(session, mask)
     assert "as a command" in line(mask) and not set(line(mask)) & set("[]{}$\\<")

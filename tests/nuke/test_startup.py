@@ -90,16 +90,16 @@ def test_every_button_has_an_action(host: Host) -> None:
 
 
 def test_every_event_has_a_callback(host: Host) -> None:
-    from fsgan_nuke import callbacks
+    from fsgan_nuke import callbacks, farm_callbacks
 
     expected = {
         "OnCreate": (callbacks.on_created, tuple(stage_graph.NODES)),
         "KnobChanged": (callbacks.on_knob_changed, tuple(stage_graph.NODES)),
         "UpdateUI": (callbacks.on_update_ui, ("FSGAN_Swap",)),
-        "OnScriptLoad": (callbacks.on_script_loaded, ("Root",)),
+        "OnScriptLoad": (farm_callbacks.on_script_loaded, ("Root",)),
         "OnScriptClose": (callbacks.on_script_closed, ("Root",)),
-        "BeforeRender": (callbacks.on_before_render, ("Write",)),
-        "BeforeFrameRender": (callbacks.on_before_frame, ("Write",)),
+        "BeforeRender": (farm_callbacks.on_before_render, ("Write",)),
+        "BeforeFrameRender": (farm_callbacks.on_before_frame, ("Write",)),
     }
     for event, (function, node_classes) in expected.items():
         for node_class in node_classes:

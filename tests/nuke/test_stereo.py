@@ -130,10 +130,10 @@ def test_one_view_alone_and_a_status_for_each(two_eyes: Host, swap: Any) -> None
 
 
 def test_a_file_that_two_views_would_share_is_refused(two_eyes: Host, swap: Any, tmp_path: Path) -> None:
-    swap["file"].setValue((tmp_path / "same.####.exr").as_posix())
+    swap["output_file"].getLinkedKnob().setValue((tmp_path / "same.####.exr").as_posix())
     press_render(two_eyes, swap, "render_here")
     finish(two_eyes, swap)
-    swap["file"].setValue("")
+    swap["output_file"].getLinkedKnob().setValue("")
     assert line(swap).startswith("Blend: two views would write the same files; put %V into Output > file")
     two_eyes.messages.clear()
 
