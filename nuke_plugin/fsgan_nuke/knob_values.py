@@ -30,10 +30,13 @@ def read_knobs(node: Any, stage: str, view: str, prefix: str = "", frames: Seque
     Raises:
         InputError: A knob is animated whose parameter holds for the whole clip.
     """
+
+    def has_knob(name: str) -> bool:
+        # A link leads to a node inside ours (mix): Nuke applies it, so the core must not apply it too.
+        return name in node.knobs() and str(node[name].Class()) != "Link_Knob"
+
     try:
-        return read_stage_params(
-            stage, lambda name: _read_value(node[name], view, frames), lambda name: name in node.knobs(), prefix
-        )
+        return read_stage_params(stage, lambda name: _read_value(node[name], view, frames), has_knob, prefix)
     except InputError as error:
         raise InputError(f"{node.name()}: {error}") from None
 

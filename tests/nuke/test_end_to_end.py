@@ -396,7 +396,7 @@ def test_swap_is_one_node(session: Host, tree: Tree, swapped: dict[int, np.ndarr
         )
         other.module.scriptOpen(file.as_posix())
         again = other.module.toNode(swap.fullName())
-        assert again["mask_feather"].value() == pytest.approx(0.1)
+        assert again.knob("mask_feather", True).value() == pytest.approx(0.1)
         assert np.array_equal(other.picture(again, FIRST).planes["rgba.red"], swapped[FIRST][..., 0])
     swap["disable"].setValue(True)
     plate = session.picture(tree.plate, FIRST).planes["rgba.red"]

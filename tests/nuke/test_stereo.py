@@ -112,28 +112,28 @@ def test_one_view_alone_and_a_status_for_each(two_eyes: Host, swap: Any) -> None
     right = [Path(blend["result"].evaluate(frame, "right")) for frame in FRAMES]
     before = [path.stat().st_mtime_ns for path in right]
     two_eyes.set_knob(swap, "blend_grain", 0.5)
-    swap["stereo_views"].setValue("left")
+    swap.knob("stereo_views", True).setValue("left")
     press_render(two_eyes, swap, "render_here")
     assert finish(two_eyes, swap).error is None and line(swap) == "up to date (2 frames)"
     assert [path.stat().st_mtime_ns for path in right] == before
-    swap["stereo_views"].setValue("")
+    swap.knob("stereo_views", True).setValue("")
     two_eyes.press(swap, "reload")
     settle(two_eyes)
     assert line(swap) == f"left: up to date (2 frames); right: stale {FRAMES[0]}-{FRAMES[-1]} (blend.grain)"
-    swap["stereo_views"].setValue("middle")
+    swap.knob("stereo_views", True).setValue("middle")
     press_render(two_eyes, swap, "render_here")
     assert line(swap).endswith("the script has no view 'middle'; it has left, right")
-    swap["stereo_views"].setValue("")
+    swap.knob("stereo_views", True).setValue("")
     two_eyes.set_knob(swap, "blend_grain", 1.0)
     press_render(two_eyes, swap, "render_here")
     assert finish(two_eyes, swap).error is None
 
 
 def test_a_file_that_two_views_would_share_is_refused(two_eyes: Host, swap: Any, tmp_path: Path) -> None:
-    swap["output_file"].getLinkedKnob().setValue((tmp_path / "same.####.exr").as_posix())
+    swap.knob("output_file", True).setValue((tmp_path / "same.####.exr").as_posix())
     press_render(two_eyes, swap, "render_here")
     finish(two_eyes, swap)
-    swap["output_file"].getLinkedKnob().setValue("")
+    swap.knob("output_file", True).setValue("")
     assert line(swap).startswith("Blend: two views would write the same files; put %V into Output > file")
     two_eyes.messages.clear()
 

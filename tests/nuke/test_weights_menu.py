@@ -64,7 +64,7 @@ def test_on_a_node(session: Host, answer: dict[str, Any], kind: str, prefix: str
     from fsgan_nuke import weights_menu
 
     node = session.module.createNode(kind)
-    network, menu = node[f"{prefix}network"], node[f"{prefix}network_menu"]
+    network, menu = node.knob(f"{prefix}network", True), node[f"{prefix}network_menu"]
     session.set_knob(node, f"{prefix}network", "mine")
     weights_menu.fill_menus(node, answer)
     assert menu.value() == "mine (not installed)" and node[f"{prefix}engine_note"].value() == "now: poisson"
@@ -149,7 +149,7 @@ def test_a_preset_sets_the_knobs(session: Host, answer: dict[str, Any], kind: st
     menu.setValue("studio")
     presets_menu.apply_preset(node, described)
     assert node["preset"].value() == "studio"
-    assert node[f"{prefix}feather"].value() == 0.25 and not node[f"{prefix}hands"].value()
-    assert node[f"{prefix}engine"].value() == "fsgan"
+    assert node.knob(f"{prefix}feather", True).value() == 0.25 and not node.knob(f"{prefix}hands", True).value()
+    assert node.knob(f"{prefix}engine", True).value() == "fsgan"
     assert presets_menu.get_preset(node) == "studio"
     session.module.delete(node)
