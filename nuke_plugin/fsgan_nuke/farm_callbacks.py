@@ -107,7 +107,7 @@ def list_write_frames(write: Any, arguments: Sequence[str]) -> list[int]:
         named = []
     if named:
         return sorted(set(named))
-    if not any(re.fullmatch(r"-[a-z]*[xX]", argument) for argument in arguments):
+    if not any(re.fullmatch(r"-[a-zA-Z]{0,2}[xX][a-zA-Z]{0,2}", argument) for argument in arguments):
         return [int(nuke.frame())]
     first, last = int(nuke.root().firstFrame()), int(nuke.root().lastFrame())
     if write["use_limit"].value():
