@@ -7,6 +7,9 @@ from .contract.errors import (
     ColourError as ColourError,
 )
 from .contract.errors import (
+    ConsentError as ConsentError,
+)
+from .contract.errors import (
     EngineError as EngineError,
 )
 from .contract.errors import (
@@ -59,6 +62,9 @@ from .contract.params import (
 )
 from .contract.params import (
     ColourParams as ColourParams,
+)
+from .contract.params import (
+    ConsentParams as ConsentParams,
 )
 from .contract.params import (
     DriveParams as DriveParams,
@@ -128,6 +134,8 @@ __all__ = [
     "ColourConfig",
     "ColourError",
     "ColourParams",
+    "ConsentError",
+    "ConsentParams",
     "DriveParams",
     "EngineError",
     "Evaluation",

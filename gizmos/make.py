@@ -33,6 +33,7 @@ from panel_knobs import (  # noqa: E402
     add_atlas_button,
     format_user_knob,
     make_button,
+    make_consent_knobs,
     make_engine_knobs,
     make_group,
     make_info_knobs,
@@ -203,7 +204,10 @@ def make_blend() -> Gizmo:
         *make_engine_knobs("blend"),
         *make_stage_knobs("blend", exclude=("engine", "mix"), group=""),
         *make_network_knobs("blend"),
-        *make_output_knobs(*make_stage_knobs("output", only=("compression", "depth", "layers")), *make_report_knobs()),
+        *make_output_knobs(
+            *make_stage_knobs("output", only=("compression", "depth", "layers")),
+            *make_report_knobs(),
+        ),
         *make_info_knobs("stages.md"),
     )
     return Gizmo(
@@ -226,7 +230,10 @@ def make_drive() -> Gizmo:
         *make_stage_knobs("drive"),
         make_tab("mask_tab", "Mask"),
         *make_stage_knobs("mask", "mask_", group=""),
-        *make_output_knobs(*make_stage_knobs("output", only=("compression", "depth", "layers")), *make_report_knobs()),
+        *make_output_knobs(
+            *make_stage_knobs("output", only=("compression", "depth", "layers")),
+            *make_report_knobs(),
+        ),
         *make_info_knobs("drive.md"),
     )
     return Gizmo(
@@ -270,9 +277,8 @@ def make_swap() -> Gizmo:
     links.append(make_tab("output_tab", "Output"))
     for knob in made["FSGAN_Blend"].knobs:
         if knob.name in SWAP_OUTPUT_KNOBS:
-            links.append(
-                NukeKnob(knob.name, LINK, knob.label, knob.tooltip, text=f"Blend.{knob.name}", flags=knob.flags)
-            )
+            link = NukeKnob(knob.name, LINK, knob.label, knob.tooltip, text=f"Blend.{knob.name}", flags=knob.flags)
+            links.append(knob if knob.group else link)
     links += [make_report_knobs()[1], replace(RELOAD_KNOB, flags=("-STARTLINE",))]
     # Nuke saves a value inside a gizmo only if a knob of the gizmo links to it.
     for inner in ("Reenact", "Mask", "Inpaint", "Blend"):
@@ -333,7 +339,7 @@ def _make_links(inner: str, knob: NukeKnob) -> list[NukeKnob]:
     name = f"{inner.lower()}_{knob.name}"
     if knob.name in LINKED_KNOBS[inner]:
         return [NukeKnob(name, LINK, knob.label, knob.tooltip, text=f"{inner}.{knob.name}", flags=knob.flags)]
-    own = knob.name in ("engine_note", "network_menu") or knob.group
+    own = knob.name in ("engine_note", "network_menu") or (knob.group and knob.name not in CONSENT_KNOBS)
     if own:
         return [NukeKnob(**{**knob.__dict__, "name": name})]
     return [knob] if knob.name in ("view_map", "bake_atlas") else []
@@ -368,6 +374,7 @@ INPAINT_GIZMO = make_stage(
     "use its other views.",
 )
 SHOWN_KNOBS = ("files_name", "result", "ready", "rendered", "first", "last")
+CONSENT_KNOBS = tuple(knob.name for knob in make_consent_knobs())
 SWAP_OUTPUT_KNOBS = (
     "output_file",
     "versioned",
@@ -377,6 +384,7 @@ SWAP_OUTPUT_KNOBS = (
     "depth",
     "layers",
     "report",
+    *CONSENT_KNOBS,
 )
 LINKED_KNOBS = {
     inner: {knob.name for knob in make_stage_knobs(inner.lower(), exclude=("mix",))}

@@ -318,11 +318,17 @@ def make_output_knobs(*more: NukeKnob) -> list[NukeKnob]:
         NukeKnob("result", FILE, "shown", "The frames that this node shows. Set by a render.", flags=("+DISABLED",)),
         RELOAD_KNOB,
         *FILES_KNOBS,
+        *make_consent_knobs(),
         NukeKnob("ready", INT, "", "", "0", flags=("+INVISIBLE",)),
         NukeKnob("rendered", INT, "", "", "1", flags=("+INVISIBLE",)),
         NukeKnob("first", INT, "", "", "1", flags=("+INVISIBLE",)),
         NukeKnob("last", INT, "", "", "1", flags=("+INVISIBLE",)),
     ]
+
+
+def make_consent_knobs() -> list[NukeKnob]:
+    """The performer's release, in the Output tab."""
+    return make_group("consent_group", "release", make_stage_knobs("consent", "consent_"))
 
 
 def make_network_knobs(stage: str) -> list[NukeKnob]:

@@ -11,6 +11,7 @@
     |  |- NoFaceError                  a source without a usable face
     |  |- EngineError                  an engine that is not installed or has no weights
     |  |- WeightsError                 a weights file: missing, broken, unknown, or its licence is not allowed
+    |  |- ConsentError                 no release of the performer, or an expired one, where the studio requires one
     |  `- ProtocolError                a message between worker and client: malformed, or of another version
     |- MachineError                3   this machine failed: retry elsewhere
     |  |- OutputError                  a file could not be written (full, read-only, gone)
@@ -78,6 +79,10 @@ class EngineError(InputError):
 
 class WeightsError(InputError):
     """A weights file is missing, broken or unknown, or its licence is not allowed."""
+
+
+class ConsentError(InputError):
+    """The studio requires a release of the performer, and there is none, or it has expired."""
 
 
 class ProtocolError(InputError):

@@ -57,6 +57,7 @@ META_DRIVER = "fsgan/driver"  # the performer whose expression the plate's own a
 META_ENGINE = "fsgan/engine"
 META_WEIGHTS = "fsgan/weights"
 META_PRESET = "fsgan/preset"  # the preset that the parameters started from, and what of it was changed
+META_CONSENT = "fsgan/consent"  # the release that allows the use of the face, its scope and its last day
 META_LICENCE = "fsgan/licence"  # licence classes of the weights
 META_VERSION = "fsgan/version"
 META_COLORSPACE = "fsgan/colorspace"

@@ -22,6 +22,9 @@ As TOML (values that equal their default can be left out):
 
     [stages.blend]
     engine = "multiband"
+
+    [stages.consent]
+    reference = "release 2026-17"     # see docs/responsible-use.md
 """
 
 from __future__ import annotations
@@ -40,6 +43,7 @@ from fsgan_core.contract.params import (
     AnalyseParams,
     BlendParams,
     ColourParams,
+    ConsentParams,
     DriveParams,
     InpaintParams,
     MaskParams,
@@ -106,6 +110,7 @@ class Stages:
     colour: ColourParams = field(default_factory=ColourParams)
     weights: WeightsParams = field(default_factory=WeightsParams)
     output: OutputParams = field(default_factory=OutputParams)
+    consent: ConsentParams = field(default_factory=ConsentParams)
     preset: str = ""
 
     def at_frame(self, frame: int) -> Stages:

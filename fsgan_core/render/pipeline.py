@@ -16,6 +16,7 @@ from dataclasses import replace
 from fsgan_core.clips.finetuned import describe_foreign_sources
 from fsgan_core.clips.inputs import read_first_readable
 from fsgan_core.contract import layers
+from fsgan_core.contract.consent import check_consent
 from fsgan_core.contract.errors import CancelledError, FsganError, MachineError
 from fsgan_core.contract.shot import Clip, Shot, Stages
 from fsgan_core.contract.stage_graph import FINAL
@@ -187,6 +188,9 @@ class RenderJob:
             FsganError: Something is wrong with all frames.
         """
         plan = self.plan
+        expired = check_consent(plan.inputs.stages.consent)
+        if expired:
+            log.warning("%s", expired)
         check_output(plan.output, [clip.sequence for clip in plan.read_clips], plan.frames)
         workers = count_frame_workers(plan.count_written_bytes(read_first_readable(plan.inputs.target, plan.frames)))
         start = time.perf_counter()

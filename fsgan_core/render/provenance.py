@@ -9,6 +9,7 @@ from typing import Any
 
 from fsgan_core.clips.presets import describe_preset
 from fsgan_core.contract import layers
+from fsgan_core.contract.consent import describe_consent
 from fsgan_core.contract.errors import FsganError
 from fsgan_core.contract.version import __version__
 from fsgan_core.plates.exr_checksum import find_damage
@@ -39,6 +40,7 @@ def make_provenance(
     sources: Iterable[str] = (),
     driver: str = "",
     preset: str = "",
+    consent: str = "",
 ) -> dict[str, Any]:
     """Makes the metadata of a stage's picture.
 
@@ -51,6 +53,7 @@ def make_provenance(
         sources: Names of the clips whose pixels this stage adds.
         driver: Name of the clip whose expression this stage adds; empty: none.
         preset: The preset that the parameters started from; empty: none.
+        consent: The release that allows the use of the face; empty: none is named.
     """
     own_weights = [f"{name}:{sha[:12]}" for name, sha in sorted(engine.get_weight_hashes().items())]
     values: dict[str, Any] = {
@@ -66,6 +69,7 @@ def make_provenance(
         layers.META_FLAGS: _join_lists(input_metadata, layers.META_FLAGS, flags),
         layers.META_SOURCE: _join_lists(input_metadata, layers.META_SOURCE, sources),
         layers.META_PRESET: preset,
+        layers.META_CONSENT: consent,
         layers.META_DRIVER: _join_lists(input_metadata, layers.META_DRIVER, [driver] if driver else []),
     }
     values.update({name: text for name, text in optional.items() if text})
@@ -105,6 +109,7 @@ def collect_provenance(
         sources=sources,
         driver=driver,
         preset=describe_preset(context.inputs.stages),
+        consent=describe_consent(context.inputs.stages.consent) if stage == "blend" else "",
     )
 
 

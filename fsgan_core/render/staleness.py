@@ -170,6 +170,7 @@ def list_blend_dependencies(context: RenderContext, frame: int) -> Dependencies:
         **common,
         **_list_engine_and_params(context, "blend", frame),
         **_list_holdout(context, frame),
+        **_list_changed_params(context, frame, "consent"),  # the finished frame's metadata state it
         "track": [common["track"], context.get_scene(frame).faces[frame].frame],  # grain differs from frame to frame
     }
 

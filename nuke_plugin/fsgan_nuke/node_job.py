@@ -217,7 +217,9 @@ def collect_settings(node: Any, colour: ProjectColour, view: str = "", frames: s
     preset = presets_menu.get_preset(node if swap is None else swap)
     if preset:
         stages["preset"] = preset
-    stages["weights"] = read_stage(node if swap is None else graph.get_render_node(swap), "weights", "weights_")
+    whole_job = node if swap is None else graph.get_render_node(swap)  # what holds for all stages of a Swap
+    stages["weights"] = read_stage(whole_job, "weights", "weights_")
+    stages["consent"] = read_stage(whole_job, "consent", "consent_")
     stages["output"] = read_stage(node, "output")
     stages["colour"] = {"config": colour.config} if colour.config else {}
     analyse_node = graph.find_analyse_node(graph.find_connected(node, "target", view), view)

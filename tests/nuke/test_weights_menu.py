@@ -124,6 +124,18 @@ def test_point_knob_is_active_only_for_person_point(session: Host) -> None:
     session.module.delete(node)
 
 
+def test_a_swap_has_one_release(session: Host) -> None:
+    from fsgan_nuke import graph, node_job
+    from fsgan_nuke.colour import read_project_colour
+
+    swap = session.module.createNode("FSGAN_Swap")
+    session.set_knob(swap, "consent_reference", "R-17")
+    for name in ("Reenact", "Mask", "Inpaint", "Blend"):
+        found = node_job.collect_settings(graph.find_inner_node(swap, name), read_project_colour())
+        assert found["consent"]["reference"] == "R-17"
+    session.module.delete(swap)
+
+
 def test_a_swap_has_one_choice_of_licences(session: Host) -> None:
     from fsgan_nuke import graph, node_job
     from fsgan_nuke.colour import read_project_colour

@@ -14,6 +14,7 @@ from fsgan_core.contract.param_fields import Params
 from fsgan_core.contract.params.analyse import AnalyseParams
 from fsgan_core.contract.params.blend import BlendParams
 from fsgan_core.contract.params.colour import ColourParams
+from fsgan_core.contract.params.consent import ConsentParams
 from fsgan_core.contract.params.drive import DriveParams
 from fsgan_core.contract.params.inpaint import InpaintParams
 from fsgan_core.contract.params.mask import MaskParams
@@ -31,6 +32,7 @@ __all__ = [
     "AnalyseParams",
     "BlendParams",
     "ColourParams",
+    "ConsentParams",
     "DriveParams",
     "InpaintParams",
     "MaskParams",
@@ -49,6 +51,7 @@ STAGE_PARAMS: Mapping[str, type[Params]] = {
     "colour": ColourParams,
     "weights": WeightsParams,
     "output": OutputParams,
+    "consent": ConsentParams,
 }
 
 # Other names under which a parameter may be set.
