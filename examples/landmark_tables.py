@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
+from fsgan_core.faces.face import Face
 from fsgan_core.faces.landmarkers.landmarks_wflw import from_ibug
-from fsgan_core.faces.track import Face
 from fsgan_core.faces.track_file import load_track
 from fsgan_core.plates.exr_writer import write_exr
 from fsgan_core.plates.plate import Plate, Window

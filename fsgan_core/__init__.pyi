@@ -90,7 +90,7 @@ from .contract.shot import Shot as Shot
 from .contract.shot import Stages as Stages
 from .evaluation.evaluate import evaluate as evaluate
 from .evaluation.evaluation import Evaluation as Evaluation
-from .faces.track import Face as Face
+from .faces.face import Face as Face
 from .faces.track import Person as Person
 from .faces.track import Track as Track
 from .faces.track_file import load_track as load_track

@@ -107,8 +107,9 @@ def make_readers(folder: Path) -> dict[str, Reader]:
     from fsgan_core.clips.shot_file import load_shot
     from fsgan_core.contract import protocol
     from fsgan_core.contract.shot import Clip, Output, Shot, Stages
+    from fsgan_core.faces.face import make_face
     from fsgan_core.faces.track import Person as TrackPerson
-    from fsgan_core.faces.track import Track, make_face, rebuild_faces
+    from fsgan_core.faces.track import Track, rebuild_faces
     from fsgan_core.faces.track_file import load_track, save_track
     from fsgan_core.faces.track_meshes import collect_meshes, load_meshes, save_meshes
     from fsgan_core.farm.nuke_assets import find_assets

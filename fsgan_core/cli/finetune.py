@@ -13,7 +13,7 @@ from fsgan_core.runtime.user_paths import expand_home
 
 if TYPE_CHECKING:
     from fsgan_core.cli.present import Presenter
-    from fsgan_core.training.finetune import FinetuneResult
+    from fsgan_core.training.finetune_result import FinetuneResult
 
 __all__ = ["DESCRIPTION", "add_flags", "add_swap_flags", "describe_result", "run_finetune"]
 

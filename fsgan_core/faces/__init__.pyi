@@ -2,6 +2,7 @@ from .analyse import compute_reference_descriptor as compute_reference_descripto
 from .appearance import AppearanceMap as AppearanceMap
 from .detectors.choose_detector import make_detector as make_detector
 from .detectors.detector_interface import Detection as Detection
+from .face import Face as Face
 from .identity import compute_descriptor as compute_descriptor
 from .landmarkers.landmarks import (
     make_landmarker as make_landmarker,
@@ -21,7 +22,6 @@ from .pose import (
 from .pose import (
     measure_euler_angles as measure_euler_angles,
 )
-from .track import Face as Face
 from .track import Person as Person
 from .track import Track as Track
 from .track import rebuild_faces as rebuild_faces

@@ -24,22 +24,15 @@ from fsgan_core.faces.detectors.choose_detector import make_detector
 from fsgan_core.faces.detectors.detector_interface import Detector
 from fsgan_core.faces.display_picture import DisplayPicture, make_display_picture
 from fsgan_core.faces.exposure import guess_frame_exposure, measure_face_exposure, sample_skin
-from fsgan_core.faces.follow import FaceFollower, FaceThread, group_threads
+from fsgan_core.faces.face import Face, make_face
+from fsgan_core.faces.face_thread import FaceThread, group_threads
+from fsgan_core.faces.follow import FaceFollower
 from fsgan_core.faces.geometry import Box, apply_affine
 from fsgan_core.faces.landmarkers.landmarks import find_landmark_weights, make_landmarker
 from fsgan_core.faces.mesh import read_landmarks68
 from fsgan_core.faces.mesh_measure import fit_square_to_box, measure_mesh
 from fsgan_core.faces.pose_hopenet import HopenetPoser, find_pose_weights, make_poser
-from fsgan_core.faces.track import (
-    MESH_LANDMARKER,
-    Face,
-    Person,
-    Track,
-    UsedWeights,
-    carry_overrides,
-    make_face,
-    rebuild_faces,
-)
+from fsgan_core.faces.track import MESH_LANDMARKER, Person, Track, UsedWeights, carry_overrides, rebuild_faces
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.plates.stated_colour import NOTHING_STATED, StatedColour
 from fsgan_core.plates.stream import read_ahead

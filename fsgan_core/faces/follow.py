@@ -8,7 +8,7 @@ turned head, a hand), as long as the network sees a face there. Threads become p
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -18,6 +18,7 @@ from fsgan_core.faces.detectors.detect_mesh import choose_turn
 from fsgan_core.faces.detectors.detector_interface import Detection, Detector
 from fsgan_core.faces.detectors.rotated_square import RotatedSquare
 from fsgan_core.faces.display_picture import DisplayPicture
+from fsgan_core.faces.face_thread import FaceSighting, FaceThread
 from fsgan_core.faces.geometry import Box, apply_affine, compute_coverage, compute_overlap, compute_scale
 from fsgan_core.faces.identity import compute_descriptor
 from fsgan_core.faces.landmarkers.landmarks import Landmarker
@@ -30,18 +31,14 @@ from fsgan_core.faces.mesh_pose import fit_mesh_pose
 from fsgan_core.faces.pose import compute_pose_box
 from fsgan_core.runtime.arrays import AnyArray, Descriptor, Image8, Matrix, Mesh, Points68, Points98
 
-# Descriptors (Euclidean distances).
-SAME_PERSON_DISTANCE = 0.5  # below which two threads may be one person
 _OTHER_PERSON_DISTANCE = 0.65  # beyond which a face is not the one that was followed
 _UNKNOWN_DISTANCE = 0.5  # to a thread without a descriptor
 _DESCRIBE_CONFIDENCE = 0.5  # confidence from which a face is described
 _MAX_DESCRIPTORS = 12  # per thread, spread over its length
 _MIN_DESCRIBE_INTERVAL = 12  # frames
-
 # Confidence.
 _FOLLOWED_CONFIDENCE = 0.5  # of a face that the mesh network sees and the detector does not
 _SIZE_RATIOS = (0.7, 1.4)  # side of a face's box over that of the last sighting; else it is another one
-
 # Boxes (intersection over union, unless it says otherwise).
 _DOUBTFUL_OVERLAP = 0.1  # from which a candidate may belong to a thread
 _MATCH_SCORE = 0.15  # overlap plus likeness from which a candidate is given to a thread
@@ -55,67 +52,15 @@ _CROP_ROOM = 3.0  # side of the part of the picture for other networks over that
 _NEW_ROOM = 1.6  # the same for a face whose turn is not known yet
 _VIEW_MARGIN = 0.2  # around the mesh network's region, as a share of its side
 _CROP_RESERVE = 1.5  # resolution of that part of the picture over the mesh network's
-
 # Searches, in frames.
 _SEARCH_INTERVAL = 3  # between looks of the detector, while all faces are followed
 _FINE_SEARCH_INTERVAL = 48  # between searches for small faces
 _THOROUGH_SEARCH_INTERVAL = 6  # between searches by all means, while there is no face
 _FINE_PIXELS = 4_000_000  # of the picture that is searched for small faces, at most
-
 # Cuts, on thumbnails of 8-bit values.
 _THUMBNAIL_SIZE = (48, 27)  # pixels
 _CUT_CORRELATION = 0.4  # correlation below which two thumbnails are unrelated
 _CUT_DIFFERENCE = 12  # of 255: mean difference above which they are
-
-
-@dataclass(frozen=True)
-class FaceSighting:
-    """A face in one picture.
-
-    Attributes:
-        mesh: (478, 3), pixels of the picture.
-        landmarks: (68, 2), pixels of the picture; read from the mesh, or placed by another landmarker.
-        confidence: 0..1.
-        origin: As in `track.Face`, like the rest.
-        wflw: (98, 2), pixels of the picture.
-        begins: Whether nothing was seen of this face before: the first frame, or the first after a cut.
-    """
-
-    mesh: Mesh
-    landmarks: Points68
-    confidence: float
-    origin: str
-    wflw: Points98 | None = None
-    begins: bool = False
-
-
-@dataclass(eq=False)
-class FaceThread:
-    """One face over time, by place (position among the analysed frames).
-
-    Attributes:
-        sightings: The face in each picture that shows it.
-        boxes: Its box in each of these pictures.
-        descriptors: Of some of these pictures.
-        last_described: Place of the latest descriptor.
-        certainty: Confidence of the detector when it searched last; None if it did not find the face.
-    """
-
-    sightings: dict[int, FaceSighting] = field(default_factory=dict)
-    boxes: dict[int, Box] = field(default_factory=dict)
-    descriptors: list[Descriptor] = field(default_factory=list)
-    last_described: int = -1000
-    certainty: float | None = None
-
-    @property
-    def last_place(self) -> int:
-        """The latest place that shows the face."""
-        return max(self.sightings)
-
-    @property
-    def mean_descriptor(self) -> Descriptor | None:
-        """Mean of the descriptors; None without any."""
-        return np.mean(self.descriptors, axis=0) if self.descriptors else None
 
 
 class FaceFollower:
@@ -398,37 +343,6 @@ class FaceFollower:
         return bool(
             spread > 0 and (a * b).sum() / spread < _CUT_CORRELATION and np.abs(before - small).mean() > _CUT_DIFFERENCE
         )
-
-
-def group_threads(threads: Sequence[FaceThread]) -> list[list[FaceThread]]:
-    """Groups threads into people: threads that are never in one picture together, and look alike.
-
-    Returns:
-        The threads of each person, in order of time.
-    """
-    groups: list[list[FaceThread]] = []
-    for thread in sorted(threads, key=lambda thread: (-len(thread.sightings), min(thread.sightings))):
-        fitting = [
-            (score, index)
-            for index, group in enumerate(groups)
-            if (score := _measure_kinship(thread, group)) is not None
-        ]
-        if fitting:
-            groups[min(fitting)[1]].append(thread)
-        else:
-            groups.append([thread])
-    return [sorted(group, key=lambda thread: min(thread.sightings)) for group in groups]
-
-
-def _measure_kinship(thread: FaceThread, group: Sequence[FaceThread]) -> float | None:
-    """Descriptor distance to the group's mean if the thread may belong to it, else None."""
-    if any(place in other.sightings for other in group for place in thread.sightings):
-        return None
-    known = [descriptor for other in group for descriptor in other.descriptors]
-    if not known or not thread.descriptors:
-        return None
-    distance = float(np.linalg.norm(np.mean(known, axis=0) - np.mean(thread.descriptors, axis=0)))
-    return distance if distance < SAME_PERSON_DISTANCE else None
 
 
 def _measure_distance(a: Descriptor | None, b: Descriptor) -> float:

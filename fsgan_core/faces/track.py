@@ -7,92 +7,25 @@ edited and rebuilt without reading a pixel.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
 from fsgan_core.contract.errors import NoFaceError, TrackError
-from fsgan_core.contract.landmarks import FACE_OFFSETS, find_face_offset
 from fsgan_core.contract.params import AnalyseParams
-from fsgan_core.faces.geometry import Box, compute_overlap
-from fsgan_core.faces.landmarkers.landmarks_wflw import carry_points
+from fsgan_core.faces.face import Face, convert_to_tuple, make_face, round_face
+from fsgan_core.faces.face_override import FaceOverride, apply_offset, apply_override, check_offset
+from fsgan_core.faces.geometry import compute_overlap
 from fsgan_core.faces.mesh import carry_mesh, read_landmarks68
-from fsgan_core.faces.mesh_pose import fit_mesh_pose, fit_mesh_to_landmarks
-from fsgan_core.faces.pose import (
-    compute_face_box,
-    compute_pose_box,
-    fit_head_pose,
-    measure_euler_angles,
-)
+from fsgan_core.faces.mesh_pose import fit_mesh_to_landmarks
 from fsgan_core.faces.smooth import SmoothedFace, UnsmoothedFace, smooth_faces
-from fsgan_core.runtime.arrays import AnyArray, Descriptor, Mesh, Points68, Points98, Vector
+from fsgan_core.runtime.arrays import Descriptor, Mesh, Points68, Vector
 
 TRACK_VERSION = 1
 OFFSET_VERSION = 2  # of a track with offsets; a program without offsets must refuse it instead of ignoring them
-ORIGINS = ("detected", "followed", "bridged", "edited")
 POSE_METHODS = ("pnp", "hopenet")
 MESH_LANDMARKER = "mesh"  # name of the landmarker that reads the landmarks from the mesh
-_DIGITS = 3  # decimals that are kept, of pixels, degrees and confidence
-_WHOLE_FACE_LANDMARKS = 34  # placed landmarks above which the box is measured anew: the whole face was moved
-_SCALE_LIMITS = (0.05, 20.0)  # of an offset that scales the box
-
-
-@dataclass(frozen=True)
-class Face:
-    """One face in one frame, in plate coordinates.
-
-    Attributes:
-        frame: Frame number.
-        box: (x, y, width, height), square in square pixels.
-        landmarks: float64 (68, 2).
-        euler: (yaw, pitch, roll) in degrees.
-        confidence: 0..1.
-        origin: "detected"; "followed" from the frame before where the detector found nothing; "bridged" over a gap;
-            "edited" by hand.
-        begins: Measured faces only: nothing was seen of this face in the frame before, such as after a cut.
-        wflw: float64 (98, 2), where the landmark network placed them; the 68 are then made from these. Else None.
-        mesh: float64 (478, 3), see `faces.mesh`; x and y in plate coordinates, z in rows. Every final face has one;
-            None where it was not measured.
-    """
-
-    frame: int
-    box: Box
-    landmarks: Points68
-    euler: tuple[float, float, float]
-    confidence: float
-    origin: str = "detected"
-    begins: bool = False
-    wflw: Points98 | None = None
-    mesh: Mesh | None = None
-
-    def get_mesh(self, pixel_aspect: float = 1.0) -> Mesh:
-        """Returns the mesh; where there is none, one that is fitted to the landmarks."""
-        return fit_mesh_to_landmarks(self.landmarks, pixel_aspect) if self.mesh is None else self.mesh
-
-    def with_landmarks(self, landmarks: Points68) -> Face:
-        """Returns the face with other landmarks; its mesh and its 98 points move along with the 68 around them."""
-        wflw = None if self.wflw is None else carry_points(self.wflw, self.landmarks, landmarks)
-        mesh = None if self.mesh is None else carry_mesh(self.mesh, self.landmarks, landmarks)
-        return replace(self, landmarks=landmarks, wflw=wflw, mesh=mesh)
-
-
-@dataclass(frozen=True)
-class FaceOverride:
-    """What a person changed on one face.
-
-    Attributes:
-        landmarks: Landmarks put exactly there, by index, in plate coordinates.
-        hidden: The frame has no face.
-        ignored: The measurement of this frame is wrong; bridge it.
-        offset: Added last, by the names of `contract.landmarks.FACE_OFFSETS`.
-    """
-
-    landmarks: Mapping[int, tuple[float, float]] = field(default_factory=dict)
-    hidden: bool = False
-    ignored: bool = False
-    offset: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -254,53 +187,6 @@ def rebuild_faces(track: Track) -> Track:
     )
 
 
-def make_face(
-    frame: int,
-    landmarks: Points68,
-    confidence: float,
-    *,
-    origin: str = "detected",
-    pixel_aspect: float = 1.0,
-    begins: bool = False,
-    wflw: Points98 | None = None,
-    angles: tuple[float, float, float] | None = None,
-    mesh: Mesh | None = None,
-) -> Face:
-    """Makes a face and its box from landmarks, rounded as the track file stores it.
-
-    Args:
-        frame: Frame number.
-        landmarks: Plate coordinates.
-        confidence: 0..1.
-        origin: One of ORIGINS.
-        pixel_aspect: Width of a pixel over its height.
-        begins: See `Face`.
-        wflw: See `Face`.
-        angles: (yaw, pitch, roll) in degrees; None measures them on the mesh or the landmarks.
-        mesh: See `Face`; None fits one to the landmarks.
-
-    >>> from fsgan_core.faces.pose import FACE_MODEL
-    >>> face = make_face(1001, 4.0 * FACE_MODEL[:, :2] + (960, 540), confidence=0.9)
-    >>> face.frame, [round(value) for value in face.box]
-    (1001, [646, 358, 628, 628])
-    """
-    landmarks = np.round(np.asarray(landmarks, np.float64), _DIGITS)
-    pose = fit_head_pose(landmarks, pixel_aspect) if mesh is None else fit_mesh_pose(mesh, pixel_aspect)
-    return _round_face(
-        Face(
-            frame,
-            compute_pose_box(pose, pixel_aspect),
-            landmarks,
-            pose.angles if angles is None else angles,
-            confidence,
-            origin,
-            begins,
-            wflw,
-            fit_mesh_to_landmarks(landmarks, pixel_aspect) if mesh is None else mesh,
-        )
-    )
-
-
 def carry_overrides(track: Track, previous: Track) -> Track:
     """Returns `track` with the manual overrides of an earlier analysis of the same clip.
 
@@ -341,10 +227,10 @@ def _build_final_faces(track: Track, person: Person) -> dict[int, Face]:
         measured = person.measured.get(frame)
         origin = measured.origin if measured is not None and not result.is_bridged else "bridged"
         landmarks, mesh = _join_points(result, scale)
-        faces[frame] = _round_face(
+        faces[frame] = round_face(
             Face(
                 frame,
-                _convert_to_tuple(result.box / (track.pixel_aspect, 1, track.pixel_aspect, 1)),
+                convert_to_tuple(result.box / (track.pixel_aspect, 1, track.pixel_aspect, 1)),
                 landmarks,
                 result.euler,
                 result.confidence,
@@ -357,12 +243,12 @@ def _build_final_faces(track: Track, person: Person) -> dict[int, Face]:
         if override.hidden:
             faces.pop(frame, None)
         elif frame in faces and override.landmarks:
-            faces[frame] = _apply_override(faces[frame], override, track)
+            faces[frame] = apply_override(faces[frame], override, track.pixel_aspect)
         elif len(override.landmarks) == 68:
             placed = np.array([override.landmarks[index] for index in range(68)])
             faces[frame] = make_face(frame, placed, 1.0, origin="edited", pixel_aspect=track.pixel_aspect)
         if override.offset and frame in faces:
-            faces[frame] = _apply_offset(faces[frame], override.offset, track.pixel_aspect)
+            faces[frame] = apply_offset(faces[frame], override.offset, track.pixel_aspect)
     return dict(sorted(faces.items()))
 
 
@@ -376,103 +262,6 @@ def _join_points(result: SmoothedFace, scale: Vector) -> tuple[Points68, Mesh]:
     if mesh is None:
         return landmarks, fit_mesh_to_landmarks(landmarks, float(scale[0]))
     return landmarks, carry_mesh(mesh, read_landmarks68(mesh), landmarks)
-
-
-def _apply_override(face: Face, override: FaceOverride, track: Track) -> Face:
-    landmarks = face.landmarks.copy()
-    for index, point in override.landmarks.items():
-        landmarks[index] = point
-    # The face's own angles, plus the turn that the edit makes.
-    angles = _add_angles(
-        face.euler,
-        measure_euler_angles(landmarks, track.pixel_aspect),
-        measure_euler_angles(face.landmarks, track.pixel_aspect),
-    )
-    edited = replace(face.with_landmarks(landmarks), euler=angles, origin="edited")
-    if len(override.landmarks) > _WHOLE_FACE_LANDMARKS:
-        edited = replace(edited, box=compute_face_box(landmarks, track.pixel_aspect))
-    return _round_face(edited)
-
-
-def check_offset(name: str, values: Sequence[float]) -> tuple[float, ...]:
-    """Converts the numbers of an offset.
-
-    Raises:
-        ValueError: There is no such offset, or it does not take these numbers.
-    """
-    try:
-        declared = find_face_offset(name)
-    except KeyError:
-        raise ValueError(
-            f"there is no offset '{name}'; use a landmark's number or one of {', '.join(FACE_OFFSETS)}"
-        ) from None
-    found = tuple(float(value) for value in values)
-    if len(found) != len(declared.neutral_value) or not np.isfinite(found).all():
-        raise ValueError(f"the offset '{name}' takes {len(declared.neutral_value)} numbers, not {list(values)}")
-    low, high = _SCALE_LIMITS
-    if declared.kind == "scale" and not low <= found[0] <= high:
-        raise ValueError(f"the offset '{name}' = {found[0]:g} is out of range; use {low:g} to {high:g}")
-    return found
-
-
-def _apply_offset(face: Face, offset: Mapping[str, tuple[float, ...]], pixel_aspect: float) -> Face:
-    """The face with the offset that a person adds to it.
-
-    An empty offset leaves the face as it is, and a small one changes it a little: the angles are the face's own, plus
-    the turn that the moved landmarks make.
-    """
-    landmarks, box = face.landmarks.copy(), np.array(face.box, np.float64)
-    turn = [0.0, 0.0, 0.0]
-    for name, values in offset.items():
-        declared = find_face_offset(name)
-        if declared.kind == "move":
-            landmarks[slice(*declared.landmarks)] += values
-            box[:2] += np.array(values) * declared.moves_box
-        elif declared.kind == "scale":
-            box = np.r_[box[:2] - (values[0] - 1) / 2 * box[2:], values[0] * box[2:]]
-        else:
-            turn[("yaw", "pitch", "roll").index(name)] += values[0]
-    angles = _add_angles(
-        face.euler, measure_euler_angles(landmarks, pixel_aspect), measure_euler_angles(face.landmarks, pixel_aspect)
-    )
-    return _round_face(
-        replace(
-            face.with_landmarks(landmarks),
-            box=_convert_to_tuple(box),
-            euler=_add_angles(angles, turn, (0.0, 0.0, 0.0)),
-            origin="edited",
-        )
-    )
-
-
-def _add_angles(
-    angles: tuple[float, float, float], plus: Sequence[float], minus: Sequence[float]
-) -> tuple[float, float, float]:
-    """Computes angles + plus - minus, in degrees, each within -180 to 180."""
-    total = np.array(angles) + plus - np.array(minus)
-    result: tuple[float, float, float] = _convert_to_tuple((total + 180.0) % 360.0 - 180.0)
-    return result
-
-
-def _round_face(face: Face) -> Face:
-    return replace(
-        face,
-        box=_convert_to_tuple(np.round(face.box, _DIGITS)),
-        landmarks=np.round(face.landmarks, _DIGITS),
-        wflw=None if face.wflw is None else np.round(face.wflw, _DIGITS),
-        euler=_convert_to_tuple(np.round(face.euler, _DIGITS)),
-        confidence=round(float(face.confidence), _DIGITS),
-        mesh=None if face.mesh is None else _round_mesh(face.mesh),
-    )
-
-
-def _round_mesh(mesh: Mesh) -> Mesh:
-    """The mesh as a file keeps it, in single precision."""
-    return np.asarray(mesh, np.float32).astype(np.float64)
-
-
-def _convert_to_tuple(values: AnyArray | Sequence[float]) -> Any:
-    return tuple(float(value) + 0.0 for value in values)
 
 
 def _measure_point_distance(person: Person, point: tuple[float, float]) -> float:

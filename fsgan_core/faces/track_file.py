@@ -21,19 +21,17 @@ import numpy as np
 
 from fsgan_core.contract.errors import TrackError
 from fsgan_core.contract.plain_data import check_count, parse_json
+from fsgan_core.faces.face import ORIGINS, Face
+from fsgan_core.faces.face_override import FaceOverride, check_offset
 from fsgan_core.faces.landmarkers.landmarks_wflw import WFLW_COUNT
 from fsgan_core.faces.mesh_pose import fit_mesh_to_landmarks
 from fsgan_core.faces.track import (
     OFFSET_VERSION,
-    ORIGINS,
     POSE_METHODS,
     TRACK_VERSION,
-    Face,
-    FaceOverride,
     Person,
     Track,
     UsedWeights,
-    check_offset,
     rebuild_faces,
 )
 from fsgan_core.faces.track_meshes import (

@@ -20,8 +20,9 @@ from typing import BinaryIO
 import numpy as np
 
 from fsgan_core.contract.errors import TrackError
+from fsgan_core.faces.face import Face
 from fsgan_core.faces.mesh import VERTEX_COUNT
-from fsgan_core.faces.track import Face, Person
+from fsgan_core.faces.track import Person
 from fsgan_core.runtime.arrays import AnyArray, Mesh
 from fsgan_core.runtime.atomic import write_atomically
 

@@ -18,8 +18,8 @@ from fsgan_core.contract.errors import PlateError
 from fsgan_core.contract.params import MaskParams
 from fsgan_core.contract.shot import Clip
 from fsgan_core.contract.version import __version__
+from fsgan_core.faces.face import Face
 from fsgan_core.faces.landmarkers.landmarks import measure_eye_opening, measure_mouth_opening
-from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.exr_writer import write_exr
 from fsgan_core.plates.image_reader import read_image

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fsgan_core.clips.inputs import ClipInput, check_rgb
 from fsgan_core.contract.errors import PlateError
-from fsgan_core.faces.track import Face
+from fsgan_core.faces.face import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.region import compute_region
 from fsgan_core.runtime.atomic import write_atomically

@@ -19,7 +19,8 @@ from fsgan_core.clips.tracks import (
 )
 from fsgan_core.contract.errors import FsganError, NoFaceError, PlateError, ShotError
 from fsgan_core.contract.params import ReenactParams
-from fsgan_core.faces.track import Face, Track
+from fsgan_core.faces.face import Face
+from fsgan_core.faces.track import Track
 from fsgan_core.plates.colour import Codec
 from fsgan_core.render.atlas import SourceAtlas
 from fsgan_core.render.covered_views import get_covered_share

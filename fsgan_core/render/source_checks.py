@@ -11,7 +11,7 @@ import numpy as np
 from fsgan_core.clips.inputs import ClipInput, check_rgb
 from fsgan_core.contract.errors import PlateError, ShotError
 from fsgan_core.contract.layers import RGB
-from fsgan_core.faces.track import Face
+from fsgan_core.faces.face import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.region import compute_region
 from fsgan_core.render.source_clip import SourceClip

@@ -21,7 +21,7 @@ from fsgan_core.contract.param_fields import iterate_param_fields
 from fsgan_core.contract.params import STAGE_PARAMS, ReenactParams
 from fsgan_core.contract.stage_graph import FINAL, UPSTREAM_STAGES
 from fsgan_core.contract.version import __version__
-from fsgan_core.faces.track import Face
+from fsgan_core.faces.face import Face
 from fsgan_core.render.context import NO_FACE, RenderContext
 from fsgan_core.render.scene import Scene, select_likeness, uses_iris_colour
 from fsgan_core.runtime.cache import compute_code_digest, compute_digest

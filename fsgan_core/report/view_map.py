@@ -20,8 +20,8 @@ from fsgan_core.contract.errors import InputError, NoFaceError, ParameterError, 
 from fsgan_core.contract.shot import Clip, Stages
 from fsgan_core.contract.view_grid import VIEW_SPARE, VIEW_USED, format_pose
 from fsgan_core.faces.appearance import AppearanceMap
+from fsgan_core.faces.face import Face
 from fsgan_core.faces.landmarkers.landmarks import measure_mouth_opening
-from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import ColourConfig
 from fsgan_core.plates.plate import Window
 from fsgan_core.plates.sequence import format_frames, select_frames

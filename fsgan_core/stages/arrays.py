@@ -11,7 +11,7 @@ import numpy as np
 from fsgan_core.contract.errors import EngineError, InputError
 from fsgan_core.contract.layers import MATTES, META_TEXTURE, RGB, RGBA
 from fsgan_core.contract.params import BlendParams, InpaintParams, MaskParams, ReenactParams
-from fsgan_core.faces.track import Face, make_face
+from fsgan_core.faces.face import Face, make_face
 from fsgan_core.plates.colour import open_config
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.plates.region import compute_region

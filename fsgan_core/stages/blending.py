@@ -24,7 +24,7 @@ from fsgan_core.contract.layers import (
     RGB,
 )
 from fsgan_core.contract.params import BlendParams
-from fsgan_core.faces.track import Face
+from fsgan_core.faces.face import Face
 from fsgan_core.plates.plate import Plate, Window, compute_slices
 from fsgan_core.runtime.arrays import AnyArray, Image, Matte
 from fsgan_core.stages import warp_points

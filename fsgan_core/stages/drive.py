@@ -22,8 +22,8 @@ from fsgan_core.contract.errors import NoFaceError
 from fsgan_core.contract.landmarks import BROWS, CHIN, JAW, MOUTH, MOUTH_CORNERS
 from fsgan_core.contract.params import DriveParams, ReenactParams
 from fsgan_core.contract.shot import Stages
+from fsgan_core.faces.face import Face
 from fsgan_core.faces.pose import extract_angles, fit_head_pose, make_rotation
-from fsgan_core.faces.track import Face
 from fsgan_core.runtime.arrays import Angles, AnyArray, Matrix, Points, Points3D, Vector
 from fsgan_core.runtime.sampling import sample_evenly
 from fsgan_core.stages.fading import smooth_weights

@@ -16,7 +16,7 @@ import numpy as np
 from fsgan_core.contract.landmarks import BROW_L, BROW_R, BROWS, EYE_L, EYE_R, MOUTH_OUTER
 from fsgan_core.contract.layers import MATTE_COMPLETED, MATTE_FACE, MATTE_KEPT, META_MOUTH, RGBA
 from fsgan_core.contract.params import InpaintParams
-from fsgan_core.faces.track import Face
+from fsgan_core.faces.face import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate
 from fsgan_core.runtime.arrays import Image, Matte, Points

@@ -16,9 +16,9 @@ import numpy as np
 
 from fsgan_core.contract.layers import MATTE_FACE, MATTE_MOUTH, MATTE_OCCLUSION, MATTES, META_OUTLINE, META_TEXTURE
 from fsgan_core.contract.params import MaskParams
+from fsgan_core.faces.face import Face
 from fsgan_core.faces.geometry import fit_similarity
 from fsgan_core.faces.mesh import BROW_L, BROW_R, CANONICAL, INNER_LIPS, LIDS_L, LIDS_R, SKIN_COUNT
-from fsgan_core.faces.track import Face
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Mesh, Points
 from fsgan_core.stages import warp_points

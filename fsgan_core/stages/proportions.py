@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from fsgan_core.contract.params import ReenactParams
+from fsgan_core.faces.face import Face
 from fsgan_core.faces.landmarkers.landmarks import measure_mouth_opening
 from fsgan_core.faces.mesh import (
     BROW_L,
@@ -29,7 +30,6 @@ from fsgan_core.faces.mesh import (
 )
 from fsgan_core.faces.mesh_pose import compute_rigidity, fit_rigid
 from fsgan_core.faces.pose import CAMERA_DISTANCE
-from fsgan_core.faces.track import Face
 from fsgan_core.runtime.arrays import AnyArray, Mesh, Points3D, Vector
 from fsgan_core.stages.image_ops import smoothstep
 from fsgan_core.stages.mesh_warp import square_mesh

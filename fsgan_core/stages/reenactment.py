@@ -28,10 +28,10 @@ from fsgan_core.contract.layers import (
     ST_V,
 )
 from fsgan_core.contract.params import MaskParams, ReenactParams
+from fsgan_core.faces.face import Face
 from fsgan_core.faces.mesh import BROW_L as MESH_BROW_L
 from fsgan_core.faces.mesh import BROW_R as MESH_BROW_R
 from fsgan_core.faces.mesh import LIDS_L, LIDS_R, OUTER_LIPS, read_landmarks68
-from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.plates.region import compute_region

@@ -19,10 +19,10 @@ from fsgan_core.contract.landmarks import BROWS, EYES, MOUTH_INNER, MOUTH_OUTER
 from fsgan_core.contract.params import ReenactParams
 from fsgan_core.contract.view_grid import VIEW_EXCLUDED, VIEW_SPARE, VIEW_USED
 from fsgan_core.faces.appearance import AppearanceMap
+from fsgan_core.faces.face import Face
 from fsgan_core.faces.geometry import apply_affine, fit_similarity
 from fsgan_core.faces.landmarkers.landmarks import measure_eye_opening, measure_mouth_opening
 from fsgan_core.faces.pose import FACE_MODEL, fit_head_pose
-from fsgan_core.faces.track import Face
 from fsgan_core.runtime.arrays import IndexArray, Mask, Matrix, Vector
 from fsgan_core.runtime.sampling import sample_evenly
 from fsgan_core.stages import warp_points

@@ -24,8 +24,8 @@ from fsgan_core.contract.landmarks import (
     OUTER_EYE_CORNERS,
     TRACKABLE_LANDMARKS,
 )
+from fsgan_core.faces.face import Face
 from fsgan_core.faces.pose import FACE_MODEL, HeadPose, fit_head_pose
-from fsgan_core.faces.track import Face
 from fsgan_core.runtime.arrays import Matrix, Points, Points3D, Points68, Vector
 
 BROWS_TO_MOUTH = slice(BROW_R.start, MOUTH.stop)  # all landmarks but the jaw

@@ -3,9 +3,9 @@ from .data.dataset import load_dataset as load_dataset
 from .data.face_crops import FaceLayout as FaceLayout
 from .data.face_crops import FaceSet as FaceSet
 from .data.face_crops import collect_faces as collect_faces
-from .finetune import FinetuneResult as FinetuneResult
 from .finetune import finetune_network as finetune_network
 from .finetune import finetune_shot as finetune_shot
+from .finetune_result import FinetuneResult as FinetuneResult
 from .plan import TrainingPlan as TrainingPlan
 from .plan import load_plan as load_plan
 from .prepare import FootageClip as FootageClip

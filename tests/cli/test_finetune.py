@@ -22,7 +22,8 @@ from fsgan_core.networks.weights.checkpoint import load_network, read_checkpoint
 from fsgan_core.plates.colour import open_config
 from fsgan_core.render import pipeline
 from fsgan_core.runtime.events import Event, RenderResult
-from fsgan_core.training.finetune import FinetuneResult, finetune_network
+from fsgan_core.training.finetune import finetune_network
+from fsgan_core.training.finetune_result import FinetuneResult
 from fsgan_core.training.trainer import build_seeded_network
 from tests.training.conftest import FRAMES, one_thread, quick, stills
 

@@ -5,7 +5,8 @@ import pytest
 from fsgan_core.faces.detectors.detect_mesh import MeshDetector
 from fsgan_core.faces.detectors.detector_interface import Detection
 from fsgan_core.faces.display_picture import wrap_picture
-from fsgan_core.faces.follow import FaceFollower, FaceThread, group_threads
+from fsgan_core.faces.face_thread import FaceThread, group_threads
+from fsgan_core.faces.follow import FaceFollower
 from fsgan_core.faces.geometry import compute_overlap
 from tests.faces.helpers import shifted
 

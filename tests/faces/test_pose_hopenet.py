@@ -10,10 +10,11 @@ from fsgan_core.contract.errors import EngineError, WeightsError
 from fsgan_core.contract.params import AnalyseParams
 from fsgan_core.faces import analyse as analysis
 from fsgan_core.faces.analyse import analyse
+from fsgan_core.faces.face import make_face
 from fsgan_core.faces.pose import make_rotation
 from fsgan_core.faces.pose_hopenet import HopenetPoser, convert_angles, find_pose_weights, make_poser
 from fsgan_core.faces.square_crop import CropSquare
-from fsgan_core.faces.track import Person, Track, make_face, rebuild_faces
+from fsgan_core.faces.track import Person, Track, rebuild_faces
 from fsgan_core.faces.track_file import format_track, parse_track
 from fsgan_core.plates.colour import open_config
 from tests.faces.helpers import head, movie, plate, shifted

@@ -12,10 +12,11 @@ from fsgan_core.contract.errors import NoFaceError, OutputError, TrackError
 from fsgan_core.contract.landmarks import FACE_OFFSETS
 from fsgan_core.contract.params import AnalyseParams
 from fsgan_core.faces import track_file
+from fsgan_core.faces.face import Face, make_face
 from fsgan_core.faces.landmarkers.landmarks_wflw import from_ibug, to_ibug
 from fsgan_core.faces.mesh import carry_mesh, read_landmarks68
 from fsgan_core.faces.pose import measure_euler_angles
-from fsgan_core.faces.track import Face, Person, Track, UsedWeights, carry_overrides, make_face, rebuild_faces
+from fsgan_core.faces.track import Person, Track, UsedWeights, carry_overrides, rebuild_faces
 from fsgan_core.faces.track_file import format_track, load_track, parse_track, save_track
 from fsgan_core.faces.track_meshes import find_archive, load_meshes
 from tests.faces.helpers import head

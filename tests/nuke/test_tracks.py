@@ -11,7 +11,8 @@ import pytest
 from fsgan_nuke import tracks
 
 from fsgan_core.contract.errors import TrackError
-from fsgan_core.faces.track import Face, Person, Track
+from fsgan_core.faces.face import Face
+from fsgan_core.faces.track import Person, Track
 from fsgan_core.faces.track_file import load_track, save_track
 
 HEIGHT = 480

@@ -13,8 +13,8 @@ import pytest
 
 from fsgan_core.contract.params import BlendParams, InpaintParams, MaskParams, ReenactParams
 from fsgan_core.faces import mesh
+from fsgan_core.faces.face import Face
 from fsgan_core.faces.pose import FACE_MODEL, HeadPose, compute_face_box, make_rotation, measure_euler_angles
-from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec, ColourConfig, open_config
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.plates.region import compute_region

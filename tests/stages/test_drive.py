@@ -10,9 +10,9 @@ import pytest
 from fsgan_core.contract.errors import NoFaceError, ParameterError
 from fsgan_core.contract.params import DriveParams, ReenactParams
 from fsgan_core.contract.shot import Stages
+from fsgan_core.faces.face import Face
 from fsgan_core.faces.landmarkers.landmarks import measure_eye_opening, measure_mouth_opening
 from fsgan_core.faces.pose import FACE_MODEL, fit_head_pose
-from fsgan_core.faces.track import Face
 from fsgan_core.stages.drive import DRIVER_CLIP, PLATE_CLIP, DrivenFrame, drive_faces, resolve_drive_stages
 from fsgan_core.stages.motion.performance import LOWER_LIPS, UPPER_LIPS, correct_gaps, measure_landmark_bias
 from fsgan_core.stages.warp_points import Performer, measure_performer

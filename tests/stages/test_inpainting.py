@@ -12,7 +12,7 @@ import pytest
 from fsgan_core.contract.landmarks import BROWS
 from fsgan_core.contract.layers import MATTES
 from fsgan_core.contract.params import BlendParams, InpaintParams, MaskParams
-from fsgan_core.faces.track import Face
+from fsgan_core.faces.face import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.stages.blending import blend

@@ -12,7 +12,7 @@ import pytest
 from fsgan_core.contract.landmarks import MOUTH_INNER
 from fsgan_core.contract.layers import MATTE_FACE, MATTES, META_TEXTURE
 from fsgan_core.contract.params import MaskParams
-from fsgan_core.faces.track import Face
+from fsgan_core.faces.face import Face
 from fsgan_core.plates.colour import Codec, ColourConfig
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.stages import warp_points

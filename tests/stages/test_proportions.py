@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from fsgan_core.contract.params import ReenactParams
+from fsgan_core.faces.face import Face, make_face
 from fsgan_core.faces.mesh import BROW_R, CANONICAL, FACE_OVAL, INNER_LIPS, IRIS_R, LIDS_R
 from fsgan_core.faces.pose import CAMERA_DISTANCE, HeadPose, make_rotation
-from fsgan_core.faces.track import Face, make_face
 from fsgan_core.stages.proportions import compute_likeness, displace_mesh, fit_rest_mesh, weigh_regions
 
 

@@ -12,8 +12,8 @@ from fsgan_core.contract.errors import NoFaceError, ParameterError
 from fsgan_core.contract.landmarks import BROWS
 from fsgan_core.contract.params import ReenactParams
 from fsgan_core.contract.view_grid import VIEW_SPARE, VIEW_USED
+from fsgan_core.faces.face import Face
 from fsgan_core.faces.pose import FACE_MODEL
-from fsgan_core.faces.track import Face
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.views import (
     FADE_FRAMES,

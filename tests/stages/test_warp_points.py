@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
+from fsgan_core.faces.face import Face
 from fsgan_core.faces.pose import FACE_MODEL
-from fsgan_core.faces.track import Face
 from fsgan_core.stages import warp_points
 from tests.stages.conftest import face_at, posed
 

@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from fsgan_core.faces.track import Face, Person, Track, make_face
+from fsgan_core.faces.face import Face, make_face
+from fsgan_core.faces.track import Person, Track
 from fsgan_core.faces.track_file import save_track
 from fsgan_core.plates.colour import SRGB, Codec, open_config
 from fsgan_core.plates.plate import Plate, Window

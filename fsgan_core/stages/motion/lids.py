@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from fsgan_core.contract.landmarks import LANDMARK_COUNT
+from fsgan_core.faces.face import Face
 from fsgan_core.faces.pose import fit_head_pose
-from fsgan_core.faces.track import Face
 from fsgan_core.runtime.arrays import Points68, Vector
 from fsgan_core.stages.motion.performance import (
     LOWER_LIDS,

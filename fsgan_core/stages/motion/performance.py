@@ -14,9 +14,9 @@ from scipy.interpolate import PchipInterpolator
 
 from fsgan_core.contract.errors import ParameterError
 from fsgan_core.contract.landmarks import BROW_L, BROW_R, JAW, LANDMARK_COUNT, MOUTH
+from fsgan_core.faces.face import Face
 from fsgan_core.faces.mesh import LANDMARK_VERTICES
 from fsgan_core.faces.pose import FACE_MODEL, HeadPose, fit_head_pose
-from fsgan_core.faces.track import Face
 from fsgan_core.runtime.arrays import Angles, AnyArray, IndexArray, Points, Points3D, Vector
 from fsgan_core.stages.mesh_warp import square_mesh
 from fsgan_core.stages.proportions import bring_to_head

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_matrix
 
+from fsgan_core.faces.face import Face
 from fsgan_core.faces.square_crop import DETECTOR_SHIFT_UP, DETECTOR_SIDE
-from fsgan_core.faces.track import Face
 from fsgan_core.plates.plate import Window
 from fsgan_core.runtime.arrays import AnyArray, Image, Matrix, Matte, Points, Vector
 from fsgan_core.stages.warp import sample_picture

@@ -24,7 +24,7 @@ from fsgan_core.contract.layers import (
     MATTES,
 )
 from fsgan_core.contract.params import MaskParams
-from fsgan_core.faces.track import Face
+from fsgan_core.faces.face import Face
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.runtime.arrays import Image, Mask, Matte
 from fsgan_core.stages import warp_points

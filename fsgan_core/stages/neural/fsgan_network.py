@@ -18,8 +18,8 @@ import numpy as np
 
 from fsgan_core.contract.errors import EngineError
 from fsgan_core.contract.landmarks import LANDMARK_COUNT
+from fsgan_core.faces.face import Face
 from fsgan_core.faces.landmarkers.landmarks_wflw import WFLW_COUNT, carry_points, from_ibug
-from fsgan_core.faces.track import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.runtime.arrays import AnyArray, Image, Mask, Matte, Points

@@ -20,9 +20,9 @@ import numpy as np
 
 from fsgan_core.contract.landmarks import EYE_L, EYE_R, MOUTH_INNER, MOUTH_OUTER
 from fsgan_core.contract.params import ReenactParams
+from fsgan_core.faces.face import Face
 from fsgan_core.faces.landmarkers.heatmap import draw_pyramid_maps
 from fsgan_core.faces.mesh import read_landmarks68
-from fsgan_core.faces.track import Face
 from fsgan_core.plates.curve import remove_shoulder
 from fsgan_core.plates.plate import Plate, Window, compute_slices
 from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Points, Points3D, Points68, Vector

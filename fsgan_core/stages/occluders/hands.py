@@ -17,6 +17,7 @@ import numpy as np
 
 from fsgan_core.contract.layers import MATTE_FACE, MATTE_OCCLUSION
 from fsgan_core.contract.plain_data import parse_json
+from fsgan_core.faces.face import Face
 from fsgan_core.faces.geometry import fit_similarity
 from fsgan_core.faces.hands import (
     BONES,
@@ -27,7 +28,6 @@ from fsgan_core.faces.hands import (
     fit_square_to_palm,
     measure_hands,
 )
-from fsgan_core.faces.track import Face
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.runtime.arrays import Image, Image8, Matte, Points, Vector
 from fsgan_core.stages.image_ops import (

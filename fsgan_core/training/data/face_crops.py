@@ -18,7 +18,7 @@ import numpy as np
 from fsgan_core.contract.errors import EngineError, InputError, NoFaceError, PlateError
 from fsgan_core.contract.layers import MATTES
 from fsgan_core.contract.params import MaskParams
-from fsgan_core.faces.track import Face
+from fsgan_core.faces.face import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate
 from fsgan_core.plates.stream import read_ahead

@@ -15,6 +15,7 @@ from fsgan_core.contract.params import AnalyseParams, WeightsParams
 from fsgan_core.contract.shot import Clip, Stages
 from fsgan_core.faces import analyse as analysis
 from fsgan_core.faces.analyse import analyse, find_used_weights, list_analysers
+from fsgan_core.faces.face import make_face
 from fsgan_core.faces.landmarkers.landmarks import (
     DlibLandmarker,
     find_landmark_weights,
@@ -26,7 +27,7 @@ from fsgan_core.faces.landmarkers.landmarks_wflw import from_ibug, to_ibug
 from fsgan_core.faces.pose import compute_face_box
 from fsgan_core.faces.pose_hopenet import make_poser
 from fsgan_core.faces.square_crop import CropSquare
-from fsgan_core.faces.track import Track, UsedWeights, make_face
+from fsgan_core.faces.track import Track, UsedWeights
 from fsgan_core.faces.track_file import load_track, save_track
 from fsgan_core.networks.weights.catalogue import find_weights, load_catalogue, make_weights_metadata
 from fsgan_core.networks.weights.checkpoint import write_checkpoint

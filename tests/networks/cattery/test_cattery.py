@@ -17,8 +17,9 @@ import torch
 
 from fsgan_core.cli import main
 from fsgan_core.contract.errors import WeightsError
+from fsgan_core.faces.face import make_face
 from fsgan_core.faces.landmarkers.heatmap import decode_heat_maps, draw_heat_maps, draw_pyramid_maps
-from fsgan_core.faces.track import Person, Track, make_face
+from fsgan_core.faces.track import Person, Track
 from fsgan_core.faces.track_file import save_track
 from fsgan_core.networks.cattery import nuke_files
 from fsgan_core.networks.cattery.export import choose_weights, export_cattery, save_torchscript, wrap_network

@@ -11,7 +11,7 @@ import pytest
 from fsgan_core.contract.errors import EngineError
 from fsgan_core.contract.layers import MATTES
 from fsgan_core.contract.params import MaskParams
-from fsgan_core.faces.track import Face
+from fsgan_core.faces.face import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate
 from fsgan_core.stages.masking import read_texture

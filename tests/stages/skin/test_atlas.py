@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from fsgan_core.contract.layers import ATLAS_REGIONS
+from fsgan_core.faces.face import make_face
 from fsgan_core.faces.mesh import CANONICAL, SKIN_COUNT, UV, read_landmarks68
-from fsgan_core.faces.track import make_face
 from fsgan_core.plates.plate import Window
 from fsgan_core.runtime.arrays import Image, Matte, Mesh
 from fsgan_core.stages.interface import SourceView
