@@ -151,12 +151,9 @@ def _check_auto_engines() -> dict[str, Any]:
 
 def _check_weights() -> dict[str, Any]:
     from fsgan_core.contract.licences import resolve_allow
-    from fsgan_core.networks.weights.catalogue import (
-        ROLES,
-        find_best_weights,
-        list_present_weights,
-        list_search_folders,
-    )
+    from fsgan_core.networks.weights.catalogue import ROLES
+    from fsgan_core.networks.weights.installed import find_best_weights, list_present_weights
+    from fsgan_core.networks.weights.search_folders import list_search_folders
 
     damaged = []
     for role in ROLES:
@@ -179,7 +176,7 @@ def _check_faces() -> dict[str, Any]:
     from fsgan_core.faces.detectors.choose_detector import make_detector
     from fsgan_core.faces.landmarkers.landmarks import make_landmarker
     from fsgan_core.faces.models import MODEL_LICENCES, PACKAGED_NETWORKS, find_missing_model
-    from fsgan_core.networks.weights.catalogue import find_packaged_weights
+    from fsgan_core.networks.weights.installed import find_packaged_weights
 
     networks = {use: find_packaged_weights(name).info for use, name in PACKAGED_NETWORKS.items()}
     return {

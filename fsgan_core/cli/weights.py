@@ -106,13 +106,9 @@ def _add_licence_flag(parser: argparse.ArgumentParser) -> None:
 def run_list(options: Namespace, presenter: Presenter) -> int:
     """Run `fsgan weights list`."""
     from fsgan_core.contract.licences import is_allowed
-    from fsgan_core.networks.weights.catalogue import (
-        PICKLED_SUFFIXES,
-        list_broken_weights,
-        list_present_weights,
-        list_search_folders,
-        load_catalogue,
-    )
+    from fsgan_core.networks.weights.catalogue import PICKLED_SUFFIXES, load_catalogue
+    from fsgan_core.networks.weights.installed import list_broken_weights, list_present_weights
+    from fsgan_core.networks.weights.search_folders import list_search_folders
 
     installed = {weight.name: (weight, path) for weight, path in list_present_weights()}
     rows = [installed.get(name, (weight, None)) for name, weight in load_catalogue().items()]
@@ -177,8 +173,9 @@ def _describe_location(weight: WeightsInfo, path: Path | None) -> str:
 
 def run_info(options: Namespace, presenter: Presenter) -> int:
     """Run `fsgan weights info`."""
-    from fsgan_core.networks.weights.catalogue import list_present_weights, load_catalogue
+    from fsgan_core.networks.weights.catalogue import load_catalogue
     from fsgan_core.networks.weights.digests import digest_weights_file, read_recorded_digest
+    from fsgan_core.networks.weights.installed import list_present_weights
 
     path = next((path for weight, path in list_present_weights() if weight.name == options.what), None)
     catalogue_entry = load_catalogue().get(options.what)
@@ -204,7 +201,7 @@ def run_info(options: Namespace, presenter: Presenter) -> int:
 def _read_file_facts(path: Path) -> dict[str, Any]:
     """Read what a file holds, whatever program wrote it."""
     from fsgan_core.networks.weights.checkpoint import read_checkpoint
-    from fsgan_core.networks.weights.importing import recognise_weights
+    from fsgan_core.networks.weights.recognise import recognise_weights
 
     checkpoint = read_checkpoint(path)
     description: dict[str, Any] = {}
@@ -345,12 +342,8 @@ def run_fetch(options: Namespace, presenter: Presenter) -> int:
 
 def run_verify(options: Namespace, presenter: Presenter) -> int:
     """Run `fsgan weights verify`. The exit code is 1 if some weights are damaged."""
-    from fsgan_core.networks.weights.catalogue import (
-        WEIGHTS_SUFFIX,
-        list_broken_weights,
-        list_present_weights,
-        read_weights_info,
-    )
+    from fsgan_core.networks.weights.catalogue import WEIGHTS_SUFFIX, read_weights_info
+    from fsgan_core.networks.weights.installed import list_broken_weights, list_present_weights
 
     unread = [path for path, _ in list_broken_weights()]
     installed = {path.name.removesuffix(WEIGHTS_SUFFIX): path for path in reversed(unread)}
@@ -397,8 +390,8 @@ def _examine_weights(path: Path) -> str:
 
 def run_export(options: Namespace, presenter: Presenter) -> int:
     """Run `fsgan weights export`."""
-    from fsgan_core.networks.weights.catalogue import list_present_weights
     from fsgan_core.networks.weights.checkpoint import export_checkpoint
+    from fsgan_core.networks.weights.installed import list_present_weights
 
     path = next((path for weight, path in list_present_weights() if weight.name == options.what), Path(options.what))
     export_checkpoint(path, Path(options.output))

@@ -17,7 +17,7 @@ from fsgan_core.runtime.memory import register_cache
 
 if TYPE_CHECKING:
     from fsgan_core.faces.square_crop import RunnableNetwork
-    from fsgan_core.networks.weights.catalogue import InstalledWeights
+    from fsgan_core.networks.weights.installed import InstalledWeights
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ def load_packaged_network(weights: str, device: str = "cpu") -> RunnableNetwork:
     Raises:
         WeightsError: The file is missing or damaged.
     """
-    from fsgan_core.networks.weights.catalogue import find_packaged_weights
+    from fsgan_core.networks.weights.installed import find_packaged_weights
 
     network: RunnableNetwork = get_shared(
         ("network", weights, device), lambda: load_analysis_network(find_packaged_weights(weights), device)

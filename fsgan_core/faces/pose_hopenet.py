@@ -30,7 +30,7 @@ from fsgan_core.faces.square_crop import CropSquare, RunnableNetwork, make_input
 from fsgan_core.runtime.arrays import Image8
 
 if TYPE_CHECKING:
-    from fsgan_core.networks.weights.catalogue import InstalledWeights
+    from fsgan_core.networks.weights.installed import InstalledWeights
 
 INPUT_SIDE = 224  # pixels
 CROP_SCALE = 1.2  # of the detector's box
@@ -78,7 +78,7 @@ def find_pose_weights(name: str = "auto", allow: str = "any") -> InstalledWeight
         return None
     if name != "hopenet":
         raise EngineError(f"there is no pose '{name}'; choose auto, pnp or hopenet")
-    from fsgan_core.networks.weights.catalogue import find_weights
+    from fsgan_core.networks.weights.installed import find_weights
 
     return find_weights("pose", allow=allow)
 

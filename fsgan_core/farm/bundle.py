@@ -218,7 +218,7 @@ def _pin_engines(shot: Shot, job: RenderJob, resolution: int) -> Shot:
 
 def _find_finetuned_resolution(shot: Shot) -> int:
     """Raises InputError if the job cannot be fine-tuned, and WeightsError if there are no weights to start from."""
-    from fsgan_core.networks.weights.catalogue import find_weights
+    from fsgan_core.networks.weights.installed import find_weights
 
     reenact = shot.stages.reenact
     if shot.job != "swap" or reenact.engine not in ("auto", "fsgan"):

@@ -15,7 +15,7 @@ from fsgan_core.farm import nuke_tasks, shot_tasks
 from fsgan_core.farm.bundle import FINETUNED_FILE, REPORT_FOLDER
 from fsgan_core.farm.shot_paths import replace_paths
 from fsgan_core.farm.template import from_openjd_range
-from fsgan_core.networks.weights.catalogue import use_weights_folders
+from fsgan_core.networks.weights.search_folders import use_weights_folders
 from fsgan_core.render.warm_cache import WarmCache
 from fsgan_core.runtime.device import choose_device
 from fsgan_core.runtime.events import (

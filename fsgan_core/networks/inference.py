@@ -37,7 +37,8 @@ from fsgan_core.networks.fold import fold_batch_norm
 from fsgan_core.runtime.memory import register_cache
 
 if TYPE_CHECKING:
-    from fsgan_core.networks.weights.catalogue import InstalledWeights, WeightsInfo
+    from fsgan_core.networks.weights.catalogue import WeightsInfo
+    from fsgan_core.networks.weights.installed import InstalledWeights
 
 __all__ = ["PRECISIONS", "Runner", "get_runner", "make_runner", "resolve_precision"]
 

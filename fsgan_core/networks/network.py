@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fsgan_core.networks.inference import Runner
-    from fsgan_core.networks.weights.catalogue import InstalledWeights, WeightsInfo
+    from fsgan_core.networks.weights.catalogue import WeightsInfo
+    from fsgan_core.networks.weights.installed import InstalledWeights
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from fsgan_core.contract.errors import EngineError, WeightsError
 
 if TYPE_CHECKING:
     from fsgan_core.contract.shot import Stages
-    from fsgan_core.networks.weights.catalogue import InstalledWeights
+    from fsgan_core.networks.weights.installed import InstalledWeights
     from fsgan_core.stages.interface import (
         BlendEngine,
         DriveEngine,
@@ -272,7 +272,7 @@ def describe_missing(engine: Engine[Any], allow: str = "any") -> str:
         engine: A row of the table.
         allow: Which licences are allowed, as the parameter `weights.allow`.
     """
-    from fsgan_core.networks.weights.catalogue import find_weights
+    from fsgan_core.networks.weights.installed import find_weights
 
     for role in engine.required_roles:
         try:
@@ -306,7 +306,7 @@ def _find_engine_weights(engine: Engine[Any], stages: Stages) -> dict[str, Insta
     """The weights of an engine that the parameters name. Raises WeightsError."""
     if not engine.required_roles:
         return {}
-    from fsgan_core.networks.weights.catalogue import find_weights
+    from fsgan_core.networks.weights.installed import find_weights
 
     required_weights = {
         role: find_weights(role, _get_named_weights(stages, role), stages.weights.allow)
@@ -317,7 +317,7 @@ def _find_engine_weights(engine: Engine[Any], stages: Stages) -> dict[str, Insta
 
 def _find_best_weights(engine: Engine[Any], stages: Stages) -> dict[str, InstalledWeights] | None:
     """The weights that "auto" takes for an engine; None if some are missing."""
-    from fsgan_core.networks.weights.catalogue import find_best_weights
+    from fsgan_core.networks.weights.installed import find_best_weights
 
     best_weights = {role: find_best_weights(role, stages.weights.allow) for role in engine.required_roles}
     installed = {role: weights for role, weights in best_weights.items() if weights is not None}

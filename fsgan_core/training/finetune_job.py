@@ -13,12 +13,8 @@ from fsgan_core.contract.errors import WeightsError
 from fsgan_core.contract.licences import LICENCE_CLASSES
 from fsgan_core.contract.shot import Clip, Stages
 from fsgan_core.networks.architectures.build import parse_architecture
-from fsgan_core.networks.weights.catalogue import (
-    InstalledWeights,
-    find_best_weights,
-    find_weights,
-)
 from fsgan_core.networks.weights.checkpoint import load_network
+from fsgan_core.networks.weights.installed import InstalledWeights, find_best_weights, find_weights
 from fsgan_core.runtime.cache import compute_digest
 from fsgan_core.training.data.face_crops import ClipFaces, FaceLayout
 from fsgan_core.training.recipe import Recipe

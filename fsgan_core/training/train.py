@@ -15,8 +15,9 @@ from fsgan_core.contract.errors import InputError, WeightsError
 from fsgan_core.contract.licences import LICENCE_CLASSES
 from fsgan_core.contract.version import __version__
 from fsgan_core.networks.architectures.build import parse_architecture
-from fsgan_core.networks.weights.catalogue import WeightsInfo, find_best_weights, find_weights, make_weights_metadata
+from fsgan_core.networks.weights.catalogue import WeightsInfo, make_weights_metadata
 from fsgan_core.networks.weights.checkpoint import load_network, write_checkpoint
+from fsgan_core.networks.weights.installed import find_best_weights, find_weights
 from fsgan_core.runtime.arrays import Flags
 from fsgan_core.runtime.atomic import write_atomically
 from fsgan_core.runtime.cache import compute_digest

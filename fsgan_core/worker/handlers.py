@@ -216,7 +216,8 @@ class RequestHandler:
     ) -> dict[str, Any]:
         from fsgan_core.clips.presets import list_presets
         from fsgan_core.contract.licences import is_allowed
-        from fsgan_core.networks.weights.catalogue import list_present_weights, load_catalogue
+        from fsgan_core.networks.weights.catalogue import load_catalogue
+        from fsgan_core.networks.weights.installed import list_present_weights
         from fsgan_core.render.engines import ENGINES, describe_missing, find_auto_engine
 
         engines: dict[str, dict[str, str]] = {}

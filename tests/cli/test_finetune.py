@@ -17,8 +17,8 @@ from fsgan_core.clips.finetuned import describe_foreign_sources
 from fsgan_core.clips.inputs import open_input
 from fsgan_core.contract.params import ReenactParams
 from fsgan_core.contract.shot import Clip, Shot
-from fsgan_core.networks.weights.catalogue import find_weights
 from fsgan_core.networks.weights.checkpoint import load_network, read_checkpoint, write_checkpoint
+from fsgan_core.networks.weights.installed import find_weights
 from fsgan_core.plates.colour import open_config
 from fsgan_core.render import pipeline
 from fsgan_core.runtime.events import Event, RenderResult
@@ -38,7 +38,7 @@ SCRATCH = ["--from-scratch", "--ngf", "4", "--resolution", "64", *QUICK]
 def nothing_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The only weights folder is an empty one; the cache is empty too."""
     folder = tmp_path / "weights"
-    monkeypatch.setattr("fsgan_core.networks.weights.catalogue.list_search_folders", lambda: (folder,))
+    monkeypatch.setattr("fsgan_core.networks.weights.installed.list_search_folders", lambda: (folder,))
     monkeypatch.setenv("FSGAN_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("OCIO", raising=False)
     return folder

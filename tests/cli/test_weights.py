@@ -343,6 +343,6 @@ def test_doctor_says_what_helps(folder: Path, own_folders: Path, capsys: pytest.
 def test_tests_do_not_see_weights_of_this_machine(
     monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    from fsgan_core.networks.weights.catalogue import find_user_folder
+    from fsgan_core.networks.weights.search_folders import find_user_folder
 
     assert tmp_path_factory.getbasetemp() in find_user_folder().parents

@@ -11,7 +11,7 @@ from fsgan_core.contract.params import AnalyseParams
 from fsgan_core.faces import models
 from fsgan_core.faces.detectors.choose_detector import make_detector
 from fsgan_core.faces.landmarkers.landmarks import make_landmarker
-from fsgan_core.networks.weights.catalogue import find_packaged_weights
+from fsgan_core.networks.weights.installed import find_packaged_weights
 
 
 class TestShared:

@@ -17,7 +17,8 @@ from fsgan_core.contract.errors import MachineError, ParameterError
 from fsgan_core.networks import inference
 from fsgan_core.networks.fold import fold_batch_norm
 from fsgan_core.networks.inference import get_runner, make_runner, resolve_precision
-from fsgan_core.networks.weights.catalogue import InstalledWeights, WeightsInfo
+from fsgan_core.networks.weights.catalogue import WeightsInfo
+from fsgan_core.networks.weights.installed import InstalledWeights
 from fsgan_core.runtime.memory import clear_caches
 from tests.networks.conftest import SMALL, small_state
 from tests.patterns import image, patterned

@@ -15,7 +15,7 @@ import pytest
 from fsgan_core.contract.errors import EngineError, WeightsError
 from fsgan_core.contract.params import BlendParams, MaskParams, ReenactParams, WeightsParams
 from fsgan_core.contract.shot import Stages
-from fsgan_core.networks.weights import catalogue
+from fsgan_core.networks.weights import installed as installed_weights
 from fsgan_core.render.engines import (
     ENGINES,
     Engine,
@@ -44,9 +44,9 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> set[str]:
             raise WeightsError(f"no weights for {role}; run fsgan weights import")
         return found(role, name)
 
-    monkeypatch.setattr(catalogue, "find_weights", find)
+    monkeypatch.setattr(installed_weights, "find_weights", find)
     monkeypatch.setattr(
-        catalogue,
+        installed_weights,
         "find_best_weights",
         lambda role, allow="any": found(role) if role in roles and allow != "commercial" else None,
     )

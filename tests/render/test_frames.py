@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from fsgan_core.networks.weights.catalogue import InstalledWeights, WeightsInfo
+from fsgan_core.networks.weights.catalogue import WeightsInfo
+from fsgan_core.networks.weights.installed import InstalledWeights
 from fsgan_core.render.context import make_context
 from fsgan_core.render.engines import ENGINES, ResolvedEngine
 from fsgan_core.render.frames import FrameRenderer

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from fsgan_core.contract import layers
-from fsgan_core.networks.weights.catalogue import InstalledWeights, WeightsInfo
+from fsgan_core.networks.weights.catalogue import WeightsInfo
+from fsgan_core.networks.weights.installed import InstalledWeights
 from fsgan_core.render.engines import Engine, ResolvedEngine
 from fsgan_core.render.provenance import make_provenance, read_flags, strip_foreign_prefixes
 

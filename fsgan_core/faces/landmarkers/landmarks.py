@@ -25,7 +25,7 @@ from fsgan_core.faces.pose import BOX_CENTRE, BOX_SIDE, FACE_MODEL, MIRROR_ORDER
 from fsgan_core.runtime.arrays import AnyArray, Image8, Matrix, Points68, Vector
 
 if TYPE_CHECKING:
-    from fsgan_core.networks.weights.catalogue import InstalledWeights
+    from fsgan_core.networks.weights.installed import InstalledWeights
 
 _FRONTAL_FACE = FACE_MODEL[:, :2]  # mm
 _FACE_SIDE = 320  # pixels; side of the face's box in the normalised crop
@@ -115,7 +115,7 @@ def find_landmark_weights(name: str = "auto", allow: str = "any") -> InstalledWe
     """
     if name not in ("auto", "hrnet"):
         return None
-    from fsgan_core.networks.weights.catalogue import find_best_weights, find_weights
+    from fsgan_core.networks.weights.installed import find_best_weights, find_weights
 
     return find_weights("landmarks", allow=allow) if name == "hrnet" else find_best_weights("landmarks", allow)
 

@@ -24,15 +24,9 @@ from fsgan_core.networks.architectures.res_unet import MultiScaleResUNet, SplitM
 from fsgan_core.networks.architectures.retouch import RetouchUNet
 from fsgan_core.networks.architectures.unet import UNet
 from fsgan_core.networks.cattery import nuke_files, wrappers
-from fsgan_core.networks.weights.catalogue import (
-    PICKLED_SUFFIXES,
-    WEIGHTS_SUFFIX,
-    InstalledWeights,
-    find_weights,
-    list_present_weights,
-    read_weights_info,
-)
+from fsgan_core.networks.weights.catalogue import PICKLED_SUFFIXES, WEIGHTS_SUFFIX, read_weights_info
 from fsgan_core.networks.weights.checkpoint import load_network
+from fsgan_core.networks.weights.installed import InstalledWeights, find_weights, list_present_weights
 from fsgan_core.runtime.atomic import write_atomically
 from fsgan_core.runtime.user_paths import expand_home
 

@@ -29,8 +29,9 @@ from fsgan_core.faces.pose_hopenet import make_poser
 from fsgan_core.faces.square_crop import CropSquare
 from fsgan_core.faces.track import Track, UsedWeights
 from fsgan_core.faces.track_file import load_track, save_track
-from fsgan_core.networks.weights.catalogue import find_weights, load_catalogue, make_weights_metadata
+from fsgan_core.networks.weights.catalogue import load_catalogue, make_weights_metadata
 from fsgan_core.networks.weights.checkpoint import write_checkpoint
+from fsgan_core.networks.weights.installed import find_weights
 from fsgan_core.plates.colour import open_config
 from fsgan_core.runtime.events import ignore_event
 from fsgan_core.stages.neural.fsgan_crop import compute_face_crop
@@ -218,7 +219,7 @@ class TestWeights:
     @pytest.fixture
     def absent(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("FSGAN_WEIGHTS", str(tmp_path))
-        monkeypatch.setattr("fsgan_core.networks.weights.catalogue.find_user_folder", lambda: tmp_path)
+        monkeypatch.setattr("fsgan_core.networks.weights.search_folders.find_user_folder", lambda: tmp_path)
 
     @pytest.mark.usefixtures("there")
     def test_the_networks_run(self, astronaut: np.ndarray) -> None:

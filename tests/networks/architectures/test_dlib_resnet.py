@@ -13,8 +13,8 @@ from fsgan_core.contract.errors import WeightsError
 from fsgan_core.faces import models
 from fsgan_core.faces.identity import WEIGHTS
 from fsgan_core.networks.architectures.dlib_resnet import FaceResNet
-from fsgan_core.networks.weights.catalogue import find_packaged_weights
 from fsgan_core.networks.weights.dlib_reader import convert_face_descriptor, read_face_descriptor
+from fsgan_core.networks.weights.installed import find_packaged_weights
 
 CASES = np.load(Path(__file__).parents[2] / "data" / "parity" / "dlib_descriptor.npz")
 PEOPLE = ("astronaut", "grace_hopper")

@@ -14,7 +14,7 @@ import torch
 from fsgan_core.faces.models import load_analysis_network
 from fsgan_core.networks.architectures.build import GRAPH_NAMES
 from fsgan_core.networks.architectures.tensor_graph import OPERATORS, TensorGraph, read_graph
-from fsgan_core.networks.weights.catalogue import find_packaged_weights
+from fsgan_core.networks.weights.installed import find_packaged_weights
 
 CASES = np.load(Path(__file__).parents[2] / "data" / "parity" / "mediapipe.npz")
 TOLERANCE = 1e-3  # pixels of the network's input

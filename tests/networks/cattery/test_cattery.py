@@ -24,8 +24,9 @@ from fsgan_core.faces.track_file import save_track
 from fsgan_core.networks.cattery import nuke_files
 from fsgan_core.networks.cattery.export import choose_weights, export_cattery, save_torchscript, wrap_network
 from fsgan_core.networks.cattery.wrappers import BlendNode, MaskNode, SegmentingGenerator
-from fsgan_core.networks.weights.catalogue import InstalledWeights, WeightsInfo
+from fsgan_core.networks.weights.catalogue import WeightsInfo
 from fsgan_core.networks.weights.checkpoint import load_network, write_checkpoint
+from fsgan_core.networks.weights.installed import InstalledWeights
 from fsgan_core.plates import curve
 from fsgan_core.plates.colour import open_config
 from fsgan_core.plates.image_reader import read_image

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from fsgan_core.cli import main
 from fsgan_core.contract.errors import WeightsError
-from fsgan_core.contract.licences import ALLOWED_LICENCES, LICENCE_CLASSES
+from fsgan_core.contract.licences import ALLOWED_LICENCES, LICENCE_CLASSES, is_allowed
 from fsgan_core.networks import parse_architecture
 from fsgan_core.networks.weights import catalogue as module
 from fsgan_core.networks.weights import digests
@@ -19,19 +20,19 @@ from fsgan_core.networks.weights.catalogue import (
     AUTO_ROLES,
     ROLES,
     WeightsInfo,
-    find_best_weights,
-    find_packaged_weights,
-    find_user_folder,
-    find_weights,
-    is_allowed,
-    list_broken_weights,
-    list_installed_weights,
-    list_present_weights,
-    list_search_folders,
     load_catalogue,
     make_weights_metadata,
 )
 from fsgan_core.networks.weights.checkpoint import write_checkpoint
+from fsgan_core.networks.weights.installed import (
+    find_best_weights,
+    find_packaged_weights,
+    find_weights,
+    list_broken_weights,
+    list_installed_weights,
+    list_present_weights,
+)
+from fsgan_core.networks.weights.search_folders import find_user_folder, list_search_folders
 from tests.networks.conftest import SMALL, small_state
 
 REENACT = "nfv_msrunet_256_1_2_reenactment_v2.1"
@@ -152,7 +153,7 @@ class TestCatalogue:
 
 class TestSearch:
     def test_order(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packaged_weights: None) -> None:
-        monkeypatch.setenv("FSGAN_WEIGHTS", f"{tmp_path / 'a'}:{tmp_path / 'b'}:".replace(":", module.os.pathsep))
+        monkeypatch.setenv("FSGAN_WEIGHTS", f"{tmp_path / 'a'}:{tmp_path / 'b'}:".replace(":", os.pathsep))
         package = Path(module.__file__).parent
         assert list_search_folders() == (tmp_path / "a", tmp_path / "b", find_user_folder(), package)
         monkeypatch.delenv("FSGAN_WEIGHTS")
@@ -163,7 +164,7 @@ class TestSearch:
     def test_first_of_two_with_one_name(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         put(tmp_path / "a", note="studio")
         put(tmp_path / "b", note="old")
-        monkeypatch.setenv("FSGAN_WEIGHTS", f"{tmp_path / 'a'}{module.os.pathsep}{tmp_path / 'b'}")
+        monkeypatch.setenv("FSGAN_WEIGHTS", f"{tmp_path / 'a'}{os.pathsep}{tmp_path / 'b'}")
         (found,) = list_installed_weights("inpaint")
         assert found.path.parent == tmp_path / "a" and found.info.note == "studio"
 
@@ -224,7 +225,7 @@ class TestBroken:
     @pytest.fixture
     def two(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
         """The studio's folder and another behind it."""
-        monkeypatch.setenv("FSGAN_WEIGHTS", f"{tmp_path / 'a'}{module.os.pathsep}{tmp_path / 'b'}")
+        monkeypatch.setenv("FSGAN_WEIGHTS", f"{tmp_path / 'a'}{os.pathsep}{tmp_path / 'b'}")
         return tmp_path / "a", tmp_path / "b"
 
     @pytest.mark.parametrize("name", [INPAINT, "ours"])

@@ -7,6 +7,7 @@ import hashlib
 import http.server
 import os
 import re
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,15 +18,16 @@ from typing import Any
 import pytest
 
 from fsgan_core.contract.errors import MachineError, OutputError, WeightsError
-from fsgan_core.networks.weights import fetch
-from fsgan_core.networks.weights.catalogue import WeightsInfo, find_weights, load_catalogue
-from fsgan_core.networks.weights.fetch import RetryPolicy, download, fetch_weights
+from fsgan_core.networks.weights.catalogue import WeightsInfo, load_catalogue
+from fsgan_core.networks.weights.download import BLOCK_SIZE, RetryPolicy, _check_address, download
+from fsgan_core.networks.weights.fetch import fetch_weights
+from fsgan_core.networks.weights.installed import find_weights
 from fsgan_core.networks.weights.safetensors_header import read_safetensors_header
 from tests.networks.conftest import publish
 from tests.networks.weights.test_importing import narrow
 
 DATA = b"".join(hashlib.sha256(bytes([n % 256, n // 256])).digest() for n in range(20_000))  # no two parts alike
-CUT = 15 * fetch.BLOCK_SIZE
+CUT = 15 * BLOCK_SIZE
 SUM = hashlib.sha256(DATA).hexdigest()
 QUICK = RetryPolicy(attempts=3, connect_timeout=2.0, read_timeout=0.5, pause=0.0)
 PUBLISHED = [info for info in load_catalogue().values() if info.source and info.arch]
@@ -216,7 +218,7 @@ class TestDownload:
 
     def test_waits_longer_each_time(self, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         waited: list[float] = []
-        monkeypatch.setattr(fetch.time, "sleep", waited.append)
+        monkeypatch.setattr(time, "sleep", waited.append)
 
         def play(handler: http.server.BaseHTTPRequestHandler) -> None:
             handler.send_error(503)
@@ -277,7 +279,7 @@ class TestDownload:
 class TestDisk:
     def test_full(self, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         server.plays["/a"] = send
-        monkeypatch.setattr(fetch.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000})())
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000})())
         with pytest.raises(OutputError, match="disk is full"):
             download(server.url("/a"), tmp_path / "a")
         assert parts(tmp_path) == []
@@ -295,7 +297,7 @@ class TestDisk:
             download(server.url("/a"), tmp_path / "file" / "a")
 
     def test_endless(self, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(fetch, "FILE_LIMIT", 100_000)
+        monkeypatch.setattr("fsgan_core.networks.weights.download.FILE_LIMIT", 100_000)
         server.plays["/a"] = send
         with pytest.raises(WeightsError, match="announces"):
             download(server.url("/a"), tmp_path / "a")
@@ -349,10 +351,10 @@ class TestAddresses:
 
     def test_nobody_sends_us_to_this_machine(self) -> None:
         with pytest.raises(WeightsError):
-            fetch._check_address("http://127.0.0.1/a", "https://example.org/a")
+            _check_address("http://127.0.0.1/a", "https://example.org/a")
         with pytest.raises(WeightsError):
-            fetch._check_address("https://localhost/a", "https://example.org/a")
-        fetch._check_address("https://example.org/b", "https://example.org/a")
+            _check_address("https://localhost/a", "https://example.org/a")
+        _check_address("https://example.org/b", "https://example.org/a")
 
 
 class TestPages:

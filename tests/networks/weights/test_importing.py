@@ -10,7 +10,7 @@ import torch
 
 from fsgan_core.contract.errors import OutputError, WeightsError
 from fsgan_core.networks.architectures.build import build_network
-from fsgan_core.networks.weights.catalogue import find_weights, list_installed_weights, load_catalogue
+from fsgan_core.networks.weights.catalogue import load_catalogue
 from fsgan_core.networks.weights.checkpoint import (
     Checkpoint,
     export_checkpoint,
@@ -24,8 +24,9 @@ from fsgan_core.networks.weights.importing import (
     find_writable_folder,
     import_all_weights,
     import_weights,
-    recognise_weights,
 )
+from fsgan_core.networks.weights.installed import find_weights, list_installed_weights
+from fsgan_core.networks.weights.recognise import recognise_weights
 from tests.networks.conftest import SMALL, blank_state, publish, small_state
 
 INPAINT = "ijbc_msrunet_256_1_2_inpainting_v2"

@@ -426,7 +426,7 @@ class TestPlaces:
     def test_one_bad_file_does_not_hide_the_others(
         self, own_folders: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
-        from fsgan_core.networks.weights.catalogue import list_installed_weights
+        from fsgan_core.networks.weights.installed import list_installed_weights
 
         good = import_weights(publish(tmp_path / "ijbc_msrunet_256_1_2_inpainting_v2.pth"), own_folders)
         assert good.path is not None
