@@ -37,7 +37,7 @@ from fsgan_core.plates.sequence import format_frames
 from fsgan_core.render.engines import ResolvedEngine
 from fsgan_core.render.pipeline import RenderJob
 from fsgan_core.render.plan import plan_shot_job
-from fsgan_core.render.staleness import KEYED_CODE
+from fsgan_core.render.shared_dependencies import KEYED_CODE
 from fsgan_core.runtime.atomic import write_atomically
 from fsgan_core.runtime.cache import compute_code_digest
 from fsgan_core.runtime.user_paths import expand_home

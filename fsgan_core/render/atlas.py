@@ -34,7 +34,7 @@ from fsgan_core.stages.reenactment import prepare_view
 from fsgan_core.stages.skin.atlas import Atlas, AtlasView, choose_atlas_size, fuse_views
 from fsgan_core.stages.skin.atlas_frame import find_changes
 from fsgan_core.stages.skin.face_regions import draw_regions
-from fsgan_core.stages.views import ViewRef, list_used_views
+from fsgan_core.stages.view_choice import ViewRef, list_used_views
 
 __all__ = ["SourceAtlas", "compute_file_digest"]
 

@@ -17,8 +17,8 @@ from fsgan_core.contract.protocol import FRAME_DONE, FRAME_MISSING, FRAME_STALE
 from fsgan_core.plates.exr_checksum import find_obvious_damage
 from fsgan_core.plates.image_reader import read_header
 from fsgan_core.plates.sequence import format_frames, format_output_path
+from fsgan_core.render.changed_parts import describe_parts, find_changed_parts
 from fsgan_core.render.pipeline import RenderJob
-from fsgan_core.render.staleness import describe_parts, find_changed_parts
 from fsgan_core.runtime.cache import NotCachedError, use_cache_only
 from fsgan_core.runtime.events import CancelCheck, never_cancelled, raise_if_cancelled
 from fsgan_core.runtime.memory import register_cache

@@ -34,7 +34,8 @@ from fsgan_core.stages.neural.fsgan_crop import compute_view_margin
 from fsgan_core.stages.plate_match import TEXTURE_LENGTH
 from fsgan_core.stages.reenactment import VIEW_MARGIN, compute_goal_mesh, prepare_view
 from fsgan_core.stages.skin.atlas_frame import add_atlas_coordinates, paint_from_atlas, project_atlas
-from fsgan_core.stages.views import FramePlan, ViewRef, WeightedView
+from fsgan_core.stages.view_choice import ViewRef
+from fsgan_core.stages.views import FramePlan, WeightedView
 
 __all__ = ["BlendResult", "FrameRenderer", "TargetFrame", "convert_plate"]
 

@@ -25,21 +25,15 @@ from fsgan_core.plates.plate import Plate
 from fsgan_core.plates.sequence import check_output, format_frames, format_output_path
 from fsgan_core.plates.stream import BackgroundWriter, read_ahead
 from fsgan_core.render.analysis_cost import AnalysisCost
+from fsgan_core.render.changed_parts import describe_parts, find_changed_parts, format_parts
 from fsgan_core.render.context import BRIDGED, NO_FACE, make_context
 from fsgan_core.render.final import make_empty_picture, make_passed_plate, render_final_plate
 from fsgan_core.render.frames import FrameRenderer
 from fsgan_core.render.plan import RenderPlan, plan_shot_job, plan_stage_job
 from fsgan_core.render.provenance import read_finished_metadata, read_flags, read_other_parts
 from fsgan_core.render.scene import JobScenes
-from fsgan_core.render.staleness import (
-    Dependencies,
-    compute_key,
-    compute_parts,
-    describe_parts,
-    find_changed_parts,
-    format_parts,
-    list_dependencies,
-)
+from fsgan_core.render.shared_dependencies import Dependencies
+from fsgan_core.render.staleness import compute_key, compute_parts, list_dependencies
 from fsgan_core.render.warm_cache import WarmCache
 from fsgan_core.runtime.events import (
     FAILED,

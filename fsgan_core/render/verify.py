@@ -17,10 +17,10 @@ from fsgan_core.contract.shot import Clip, Shot
 from fsgan_core.plates.exr_checksum import find_damage
 from fsgan_core.plates.image_reader import read_header
 from fsgan_core.plates.sequence import format_output_path, open_clip, select_frames
+from fsgan_core.render.changed_parts import describe_parts
 from fsgan_core.render.frame_status import compute_frame_states
 from fsgan_core.render.pipeline import RenderJob
 from fsgan_core.render.plan import plan_shot_job
-from fsgan_core.render.staleness import describe_parts
 from fsgan_core.runtime.events import Event, EventListener, ignore_event
 
 __all__ = ["DAMAGED", "MISSING", "STALE", "UNMARKED", "WHOLE", "VerifiedFrame", "verify_files", "verify_shot"]

@@ -38,17 +38,9 @@ from fsgan_core.runtime.events import (
     raise_if_cancelled,
 )
 from fsgan_core.runtime.threads import limit_algebra_threads
-from fsgan_core.stages.views import (
-    MAX_OUTSIDE,
-    POSE_UNIT,
-    FramePlan,
-    ViewChoice,
-    ViewRef,
-    choose_views,
-    format_view_name,
-    list_used_views,
-    plan_views,
-)
+from fsgan_core.stages.view_choice import ViewChoice, ViewRef, choose_views, format_view_name, list_used_views
+from fsgan_core.stages.view_costs import POSE_UNIT
+from fsgan_core.stages.views import MAX_OUTSIDE, FramePlan, plan_views
 from fsgan_core.stages.warp_points import Performer, measure_performer
 
 __all__ = ["MapView", "MissingAngle", "PoseCount", "ViewMap", "make_view_map"]

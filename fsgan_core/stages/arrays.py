@@ -20,7 +20,8 @@ from fsgan_core.stages import blending, inpainting, masking, reenactment
 from fsgan_core.stages.features.iris import compute_iris_gain, measure_iris
 from fsgan_core.stages.image_ops import to_display
 from fsgan_core.stages.interface import FaceFrame
-from fsgan_core.stages.views import FramePlan, ViewRef, WeightedView
+from fsgan_core.stages.view_choice import ViewRef
+from fsgan_core.stages.views import FramePlan, WeightedView
 
 __all__ = ["blend", "inpaint", "mask", "reenact"]
 

@@ -38,7 +38,7 @@ from fsgan_core.stages.motion.performance import (
     project_change,
     resample_performance,
 )
-from fsgan_core.stages.views import ViewRef
+from fsgan_core.stages.view_choice import ViewRef
 from fsgan_core.stages.warp_points import NOSE_BASE, Performer
 
 PLATE_CLIP, DRIVER_CLIP = 0, 1  # ViewRef.clip of a patch

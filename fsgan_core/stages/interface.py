@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from fsgan_core.contract.params import BlendParams, InpaintParams, MaskParams, ReenactParams
     from fsgan_core.networks.network import Network
     from fsgan_core.stages.drive import DrivenFrame
-    from fsgan_core.stages.views import FramePlan, ViewRef
+    from fsgan_core.stages.view_choice import ViewRef
+    from fsgan_core.stages.views import FramePlan
 
 __all__ = [
     "AtlasPicture",

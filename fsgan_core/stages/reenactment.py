@@ -46,7 +46,8 @@ from fsgan_core.stages.interface import FaceFrame, SourceView
 from fsgan_core.stages.masking import measure_mattes
 from fsgan_core.stages.mesh_warp import fit_mesh_map
 from fsgan_core.stages.proportions import displace_mesh, weigh_regions
-from fsgan_core.stages.views import FramePlan, ViewRef
+from fsgan_core.stages.view_choice import ViewRef
+from fsgan_core.stages.views import FramePlan
 from fsgan_core.stages.warp import compute_cell_areas, sample_picture
 
 # Lengths are shares of the face's width.

@@ -19,10 +19,10 @@ from fsgan_core.contract.shot import Shot
 from fsgan_core.faces.track_file import load_track, save_track
 from fsgan_core.plates.exr_writer import write_exr
 from fsgan_core.plates.image_reader import read_header, read_image
+from fsgan_core.render.changed_parts import describe_parts, find_changed_parts, format_parts
 from fsgan_core.render.frame_status import FrameState, compute_frame_states, summarise_states
 from fsgan_core.render.pipeline import RenderJob, render_shot, render_stage
 from fsgan_core.render.plan import plan_shot_job, plan_stage_job
-from fsgan_core.render.staleness import describe_parts, find_changed_parts, format_parts
 from fsgan_core.render.warm_cache import WarmCache
 from fsgan_core.runtime import cache as cache_module
 from fsgan_core.runtime.cache import NotCachedError, load_or_compute, use_cache_only

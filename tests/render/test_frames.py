@@ -16,7 +16,7 @@ from fsgan_core.render.engines import ENGINES, ResolvedEngine
 from fsgan_core.render.frames import FrameRenderer
 from fsgan_core.stages.neural.fsgan_crop import compute_view_margin
 from fsgan_core.stages.reenactment import VIEW_MARGIN
-from fsgan_core.stages.views import ViewRef
+from fsgan_core.stages.view_choice import ViewRef
 
 
 def maker(

@@ -14,23 +14,17 @@ from fsgan_core.contract.param_fields import iterate_param_fields
 from fsgan_core.contract.params import STAGE_PARAMS
 from fsgan_core.contract.shot import Stages
 from fsgan_core.contract.stage_graph import FINAL, RENDER_STAGES
-from fsgan_core.render import staleness
+from fsgan_core.render import shared_dependencies
+from fsgan_core.render.changed_parts import describe_parts, find_changed_parts, format_parts
 from fsgan_core.render.context import RenderContext
 from fsgan_core.render.engines import NetworkRuntime, ResolvedEngine
 from fsgan_core.render.frames import FrameRenderer
 from fsgan_core.render.pipeline import RenderJob
 from fsgan_core.render.plan import plan_shot_job
 from fsgan_core.render.scene import Scene
-from fsgan_core.render.staleness import (
-    compute_key,
-    compute_parts,
-    describe_parts,
-    find_changed_parts,
-    format_parts,
-    list_dependencies,
-)
+from fsgan_core.render.staleness import compute_key, compute_parts, list_dependencies
 from fsgan_core.stages.drive import DrivenFrame, Patch
-from fsgan_core.stages.views import ViewRef
+from fsgan_core.stages.view_choice import ViewRef
 from tests.small_shot import Small
 
 FRAME = 2
@@ -292,7 +286,7 @@ def test_upstream_files_replace_what_they_are_made_from(context: RenderContext) 
 
 def test_program(context: RenderContext, monkeypatch: pytest.MonkeyPatch) -> None:
     before = compute_parts(list_dependencies(context, FINAL, FRAME))
-    monkeypatch.setattr(staleness, "__version__", "0.0")
+    monkeypatch.setattr(shared_dependencies, "__version__", "0.0")
     after = compute_parts(list_dependencies(context, FINAL, FRAME))
     assert find_changed_parts(format_parts(before), after) == ("program",)
 

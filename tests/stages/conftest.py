@@ -24,7 +24,8 @@ from fsgan_core.stages.inpainting import inpaint
 from fsgan_core.stages.interface import BlendedPlate, FaceFrame, SourceView
 from fsgan_core.stages.masking import combine_mattes, measure_mattes
 from fsgan_core.stages.reenactment import prepare_view, reenact
-from fsgan_core.stages.views import FramePlan, ViewRef, WeightedView
+from fsgan_core.stages.view_choice import ViewRef
+from fsgan_core.stages.views import FramePlan, WeightedView
 
 ONE = FramePlan((WeightedView(ViewRef(0, 1), 1.0, 1.0),))
 

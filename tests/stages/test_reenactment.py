@@ -22,7 +22,8 @@ from fsgan_core.stages.reenactment import (
     prepare_view,
     reenact,
 )
-from fsgan_core.stages.views import FramePlan, ViewRef, WeightedView
+from fsgan_core.stages.view_choice import ViewRef
+from fsgan_core.stages.views import FramePlan, WeightedView
 from tests.stages.conftest import ONE, Still, face_at, plate_at
 
 EXACT = ReenactParams(stiffness=0.0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import logging
 import os
 import shutil
 import time
@@ -23,10 +24,13 @@ import requests
 from fsgan_core.contract.errors import MachineError, OutputError, WeightsError
 from fsgan_core.networks.weights.deadline import Deadline
 from fsgan_core.networks.weights.download_page import DownloadPage
-from fsgan_core.networks.weights.fetch import log
 from fsgan_core.networks.weights.partial_file import PartialFile, lock_partial_file
 from fsgan_core.networks.weights.pickle_scan import FILE_LIMIT
 from fsgan_core.runtime.atomic import explain_os_error, make_folder
+
+__all__ = ["RetryPolicy", "download"]
+
+log = logging.getLogger(__name__)
 
 # Bytes; at most so many are lost when a connection breaks.
 BLOCK_SIZE = 1 << 14

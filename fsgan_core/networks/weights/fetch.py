@@ -5,7 +5,6 @@ Nothing is fetched unless a person asks for it (`fsgan weights fetch`); a render
 
 from __future__ import annotations
 
-import logging
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -18,8 +17,6 @@ from fsgan_core.networks.weights.importing import ORIGIN_KEY, ImportResult, impo
 from fsgan_core.networks.weights.safetensors_header import read_safetensors_header
 
 __all__ = ["fetch_weights"]
-
-log = logging.getLogger(__name__)
 
 
 def fetch_weights(

@@ -46,7 +46,7 @@ from fsgan_core.stages.motion.face_motion import (
     make_pixel_grid,
     render_motion,
 )
-from fsgan_core.stages.views import ViewRef
+from fsgan_core.stages.view_choice import ViewRef
 from fsgan_core.stages.warp import fit_spline_map
 
 STILL_PIXELS = 1 / 64  # pixels: what moves less is the plate itself

@@ -51,7 +51,8 @@ from fsgan_core.stages.reenactment import (
     make_reenacted_plate,
     warp_views,
 )
-from fsgan_core.stages.views import FramePlan, ViewRef, WeightedView
+from fsgan_core.stages.view_choice import ViewRef
+from fsgan_core.stages.views import FramePlan, WeightedView
 
 if TYPE_CHECKING:
     from fsgan_core.networks.network import Network

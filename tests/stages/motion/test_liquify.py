@@ -20,7 +20,7 @@ from fsgan_core.stages.inpainting import inpaint
 from fsgan_core.stages.masking import combine_mattes, measure_mattes
 from fsgan_core.stages.motion.face_motion import compute_face_motion
 from fsgan_core.stages.motion.liquify import drive_mattes, drive_picture
-from fsgan_core.stages.views import ViewRef
+from fsgan_core.stages.view_choice import ViewRef
 from tests.stages.conftest import Still, plate_at
 
 OPEN, SHUT, REST = "open", "shut", "rest"

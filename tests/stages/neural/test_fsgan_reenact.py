@@ -22,7 +22,8 @@ from fsgan_core.stages.neural import fsgan_network
 from fsgan_core.stages.neural.fsgan_crop import compute_face_crop, cut_crop, paste_crop
 from fsgan_core.stages.neural.fsgan_reenact import FsganReenact, count_steps, draw_lips, measure_agreement
 from fsgan_core.stages.reenactment import prepare_view
-from fsgan_core.stages.views import FramePlan, ViewRef, WeightedView
+from fsgan_core.stages.view_choice import ViewRef
+from fsgan_core.stages.views import FramePlan, WeightedView
 from tests.stages.conftest import ONE, Still, face_at, plate_at, posed
 from tests.stages.stand_ins import Function, StandIn, module_network, network, same_picture
 
