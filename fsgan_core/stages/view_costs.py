@@ -40,7 +40,7 @@ def compute_view_costs(
     target: Performer,
     params: ReenactParams,
 ) -> tuple[Matrix, Matrix]:
-    """Compute the cost of each view for each face of the target, (faces, views): of its pose, and of everything else."""
+    """Compute what each view costs for each face of the target, (faces, views): its pose, and everything else."""
     pose = (
         np.linalg.norm(stack_angles(faces)[:, None] - stack_angles([one.face for one in pool])[None], axis=2)
         / POSE_UNIT
