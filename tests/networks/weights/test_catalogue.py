@@ -144,7 +144,7 @@ class TestCatalogue:
 
     def test_needs_no_torch(self) -> None:
         script = (
-            "import sys, fsgan_core.networks.weights.catalogue as c; c.list_present_weights(); "
+            "import sys, fsgan_core.networks.weights.installed as c; c.list_present_weights(); "
             "c.find_best_weights('mask'); "
             "assert 'torch' not in sys.modules and 'requests' not in sys.modules"
         )
