@@ -87,8 +87,8 @@ def make_evaluation_table(evaluation: Evaluation) -> Table:
 
 def describe_evaluation(evaluation: Evaluation) -> list[str]:
     """Describes what the table leaves out: the verdict, frames to look at, faces that were lost, the matte, notes."""
-    found = len(evaluation.frames) - len(evaluation.target_lost)
-    lines = [f"a face in {found - len(evaluation.lost)} of the {found} frames whose target shows one"]
+    face_count = len(evaluation.frames) - len(evaluation.target_lost)
+    lines = [f"a face in {face_count - len(evaluation.lost)} of the {face_count} frames whose target shows one"]
     if evaluation.lost:
         lines[0] += f"; lost in {format_frames(evaluation.lost)}"
     if evaluation.target_lost:

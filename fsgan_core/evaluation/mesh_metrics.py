@@ -82,11 +82,11 @@ def _measure_iris(mesh: Mesh, ring: Sequence[int], iris: int) -> Vector:
 
 def measure_lid_openings(mesh: Mesh) -> Vector:
     """Measures how far the lids of the right and the left eye are open, over the eye's width: (2,)."""
-    found = []
+    openings = []
     for ring, _ in _EYES:
         width = np.linalg.norm(mesh[ring[0], :2] - mesh[ring[LID_INNER_CORNER], :2])
-        found.append(_measure_gap(mesh, ring, _LID_PAIRS) / max(float(width), _MIN_LENGTH))
-    return np.array(found)
+        openings.append(_measure_gap(mesh, ring, _LID_PAIRS) / max(float(width), _MIN_LENGTH))
+    return np.array(openings)
 
 
 def measure_lip_gap(mesh: Mesh) -> float:
@@ -142,7 +142,7 @@ def measure_patches(picture: Image8, mesh: Mesh) -> AnyArray:
     from skimage.color import rgb2lab
 
     facing = compute_facing(mesh)
-    found = np.full((len(LIGHT_PATCHES), 3), np.nan)
+    colours = np.full((len(LIGHT_PATCHES), 3), np.nan)
     for row, vertices in enumerate(LIGHT_PATCHES.values()):
         corners = mesh[list(vertices), :2]
         if facing[list(vertices)].mean() < MIN_PATCH_FACING:
@@ -156,8 +156,8 @@ def measure_patches(picture: Image8, mesh: Mesh) -> AnyArray:
         if inside.sum() < MIN_PATCH_PIXELS:
             continue
         pixels = picture[low[1] : high[1], low[0] : high[0]][inside > 0]
-        found[row] = rgb2lab(pixels[None] / 255.0)[0].mean(axis=0)
-    return found
+        colours[row] = rgb2lab(pixels[None] / 255.0)[0].mean(axis=0)
+    return colours
 
 
 def compare_light(result: Image8, target: Image8, mesh: Mesh) -> tuple[float, float]:
@@ -176,11 +176,11 @@ def compare_light(result: Image8, target: Image8, mesh: Mesh) -> tuple[float, fl
     """
     from skimage.color import deltaE_ciede2000
 
-    shown, wanted = measure_patches(result, mesh), measure_patches(target, mesh)
-    usable = ~(np.isnan(shown[:, 0]) | np.isnan(wanted[:, 0]))
+    result_colours, target_colours = measure_patches(result, mesh), measure_patches(target, mesh)
+    usable = ~(np.isnan(result_colours[:, 0]) | np.isnan(target_colours[:, 0]))
     if usable.sum() < MIN_PATCHES:
         return float("nan"), float("nan")
-    shown, wanted = shown[usable], wanted[usable]
-    difference = shown[:, 0] - wanted[:, 0]
+    result_colours, target_colours = result_colours[usable], target_colours[usable]
+    difference = result_colours[:, 0] - target_colours[:, 0]
     light = float(np.sqrt(np.mean((difference - difference.mean()) ** 2)))
-    return light, float(deltaE_ciede2000(shown.mean(axis=0), wanted.mean(axis=0)))
+    return light, float(deltaE_ciede2000(result_colours.mean(axis=0), target_colours.mean(axis=0)))

@@ -64,8 +64,8 @@ def reenact(
     own = to_display(frame.plate, frame.region, frame.codec), frame.region, frame.face.get_mesh(), 1.0
     source_iris = measure_iris([(view.display, view.window, view.face.get_mesh(), 1.0)])
     gain = compute_iris_gain(source_iris, measure_iris([own]), params.iris)
-    made = reenactment.reenact(frame, plan=plan, views={ref: view}, params=params, iris_gain=gain)
-    return made.crop(frame.plate.data_window).get(*RGBA)
+    reenacted = reenactment.reenact(frame, plan=plan, views={ref: view}, params=params, iris_gain=gain)
+    return reenacted.crop(frame.plate.data_window).get(*RGBA)
 
 
 def mask(
@@ -97,8 +97,8 @@ def mask(
     _check_engine("mask", params.engine)
     frame = _make_frame(target, landmarks, holdout, colorspace, exposure)
     measured = masking.measure_mattes(frame, params=params)
-    made = masking.combine_mattes(frame, neighbours=[(frame.face, measured)], params=params)
-    return made.crop(frame.plate.data_window).get(*MATTES)
+    combined = masking.combine_mattes(frame, neighbours=[(frame.face, measured)], params=params)
+    return combined.crop(frame.plate.data_window).get(*MATTES)
 
 
 def inpaint(
@@ -133,14 +133,14 @@ def inpaint(
     params = params or InpaintParams()
     _check_engine("inpaint", params.engine)
     frame = _make_frame(target, landmarks, holdout, colorspace, exposure)
-    made = inpainting.inpaint(
+    inpainted = inpainting.inpaint(
         frame,
         reenacted=_crop_to_region("reenacted", reenacted, RGBA, frame),
         mattes=_crop_to_region("mattes", mattes, MATTES, frame),
         further_views=lambda: (),
         params=params,
     )
-    return made.crop(frame.plate.data_window).get(*RGBA)
+    return inpainted.crop(frame.plate.data_window).get(*RGBA)
 
 
 def blend(
@@ -177,13 +177,13 @@ def blend(
     frame = _make_frame(target, landmarks, holdout, colorspace, exposure)
     # Arrays carry no metadata: measure the texture of the plate's skin again, which `mask` keeps there.
     texture = masking.measure_mattes(frame, params=MaskParams()).metadata[META_TEXTURE]
-    made = blending.blend(
+    blended = blending.blend(
         frame,
         completed=_crop_to_region("completed", completed, RGBA, frame),
         mattes=_crop_to_region("mattes", mattes, MATTES, frame).with_metadata(**{META_TEXTURE: texture}),
         params=params,
     )
-    return made.plate.get(*RGB)
+    return blended.plate.get(*RGB)
 
 
 def _make_frame(
@@ -215,13 +215,13 @@ def _crop_to_region(name: str, pixels: Image, channels: tuple[str, ...], frame: 
 
 
 def _make_plate(name: str, pixels: Image, channels: tuple[str, ...]) -> Plate:
-    wanted = f"a float32 array (height, width, {len(channels)})"
+    expected = f"a float32 array (height, width, {len(channels)})"
     if not isinstance(pixels, np.ndarray):
-        raise InputError(f"{name} must be {wanted}, not {type(pixels).__name__}")
+        raise InputError(f"{name} must be {expected}, not {type(pixels).__name__}")
     if pixels.ndim != 3 or pixels.shape[2] != len(channels) or 0 in pixels.shape:
-        raise InputError(f"{name} must be {wanted}; its shape is {pixels.shape}")
+        raise InputError(f"{name} must be {expected}; its shape is {pixels.shape}")
     if pixels.dtype != np.float32:
-        raise InputError(f"{name} must be {wanted}, scene-linear; its type is {pixels.dtype}, so convert it first")
+        raise InputError(f"{name} must be {expected}, scene-linear; its type is {pixels.dtype}, so convert it first")
     window = Window(0, 0, pixels.shape[1], pixels.shape[0])
     return Plate(pixels, channels, window, window)
 

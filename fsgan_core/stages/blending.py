@@ -67,12 +67,12 @@ def blend(frame: FaceFrame, *, completed: Plate, mattes: Plate, params: BlendPar
     Outside the matte every pixel comes back as it is, as do all other channels, the windows and the metadata; an empty
     matte gives the plate back. NaN and infinity stay outside the matte and are replaced inside.
     """
-    given = prepare_blend(frame, completed, mattes, params)
-    if given is None:
+    inputs = prepare_blend(frame, completed, mattes, params)
+    if inputs is None:
         return skip_blend(frame)
-    new = apply_plate_texture(given.new_face, given, mattes, params, frame.face)
+    new = apply_plate_texture(inputs.new_face, inputs, mattes, params, frame.face)
     engine = BLEND_ENGINES["poisson" if params.engine == "auto" else params.engine]
-    return mix_into_target(frame, given, engine(replace(given, new_face=new), params), params)
+    return mix_into_target(frame, inputs, engine(replace(inputs, new_face=new), params), params)
 
 
 @dataclass(frozen=True)

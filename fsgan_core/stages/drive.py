@@ -229,9 +229,9 @@ def _compute_change(own: Performance, acted: Performance, params: DriveParams) -
     """
     across, down = _compare_proportions(own.rest_shape, acted.rest_shape)
 
-    def mix_expression(name: str, wanted: AnyArray, present: AnyArray) -> AnyArray:
-        amount = _list_amounts(params, name, own, np.ndim(wanted))
-        return np.asarray(amount * wanted - np.minimum(amount, 1.0) * present)
+    def mix_expression(name: str, acted_values: AnyArray, own_values: AnyArray) -> AnyArray:
+        amount = _list_amounts(params, name, own, np.ndim(acted_values))
+        return np.asarray(amount * acted_values - np.minimum(amount, 1.0) * own_values)
 
     change = np.zeros_like(own.offsets)
     change[:, BROWS] = mix_expression("brows", acted.offsets[:, BROWS], own.offsets[:, BROWS])
@@ -340,7 +340,7 @@ def _plan_patches(
 
     result = []
     for t in range(len(frames)):
-        found = [
+        patches = [
             Patch(ViewRef(PLATE_CLIP, int(frames[pool[v]])), part, round(float(share), _WEIGHT_DIGITS))
             for part, shares in (("mouth", mouth), ("eyes", eye))
             for v, share in enumerate(shares[t, 1:])
@@ -348,8 +348,8 @@ def _plan_patches(
         ]
         if need[t] > _MIN_WEIGHT:
             driver_view = ViewRef(DRIVER_CLIP, int(nearest[t]))
-            found.append(Patch(driver_view, "inner mouth", round(float(need[t]), _WEIGHT_DIGITS)))
-        result.append(tuple(found))
+            patches.append(Patch(driver_view, "inner mouth", round(float(need[t]), _WEIGHT_DIGITS)))
+        result.append(tuple(patches))
     return result
 
 

@@ -76,24 +76,24 @@ def inpaint(
     face, codec = frame.face, frame.codec
     rgb, alpha = unpremultiply(reenacted)
     picture = to_perceptual(fill_nonfinite(rgb), codec.exposure)
-    wanted, needed = compute_fill_mattes(mattes, frame.holdout)
+    face_matte, needed = compute_fill_mattes(mattes, frame.holdout)
     dark = find_dark_parts(face, reenacted)
     picture, shown = gather_views(picture, alpha, needed, further_views, codec, params, dark, atlas)
     if (shown > CONFIDENT_SHARE).any():
         picture = extend_picture(picture, shown, needed)
     else:
         needed = np.zeros_like(needed)  # there is nothing to go by
-    left = find_unseen_forehead(shown, wanted, face, reenacted) if params.plate_forehead else None
-    return make_completed_plate(picture, alpha, wanted, needed, codec, reenacted, left)
+    untouched = find_unseen_forehead(shown, face_matte, face, reenacted) if params.plate_forehead else None
+    return make_completed_plate(picture, alpha, face_matte, needed, codec, reenacted, untouched)
 
 
 def compute_fill_mattes(mattes: Plate, holdout: Matte | None) -> tuple[Matte, Matte]:
-    """Compute the face that is wanted, and 1 where something must be there: within FILL_MARGIN of it."""
-    wanted = clip01(mattes.get_matte(MATTE_FACE))
+    """Compute the face's matte without the hold-out, and the area that must be filled: FILL_MARGIN pixels more."""
+    face_matte = clip01(mattes.get_matte(MATTE_FACE))
     if holdout is not None:
-        wanted = wanted * (1 - clip01(holdout))
+        face_matte = face_matte * (1 - clip01(holdout))
     kernel = np.ones((2 * FILL_MARGIN + 1,) * 2, np.uint8)
-    return wanted, np.asarray(cv2.dilate((wanted > 0).astype(np.float32), kernel))
+    return face_matte, np.asarray(cv2.dilate((face_matte > 0).astype(np.float32), kernel))
 
 
 def gather_views(
@@ -134,7 +134,7 @@ def gather_views(
     return picture, shown
 
 
-def find_unseen_forehead(shown: Matte, wanted: Matte, face: Face, reenacted: Plate) -> Matte:
+def find_unseen_forehead(shown: Matte, face_matte: Matte, face: Face, reenacted: Plate) -> Matte:
     """Find the forehead that no view shows.
 
     An island of one person's skin within another's would show, so the more of a forehead is hidden, the more of the
@@ -142,7 +142,7 @@ def find_unseen_forehead(shown: Matte, wanted: Matte, face: Face, reenacted: Pla
 
     Args:
         shown: Where the views show something.
-        wanted: Where there is a face.
+        face_matte: Where there is a face.
         face: The target's.
         reenacted: The reenacted plate, for its region.
     """
@@ -155,7 +155,7 @@ def find_unseen_forehead(shown: Matte, wanted: Matte, face: Face, reenacted: Pla
     sigma = UNSEEN_SOFTNESS * width
     seen = cv2.GaussianBlur(shown, (0, 0), sigmaX=sigma / aspect, sigmaY=sigma, borderType=cv2.BORDER_REPLICATE)
     unseen = 1 - smoothstep((seen - CONFIDENT_SHARE) / (1 - CONFIDENT_SHARE)).astype(np.float32)
-    share = float((forehead * wanted * unseen).sum() / max(float((forehead * wanted).sum()), 1e-6))
+    share = float((forehead * face_matte * unseen).sum() / max(float((forehead * face_matte).sum()), 1e-6))
     whole = float(smoothstep(np.array((share - HIDDEN_SHARES[0]) / (HIDDEN_SHARES[1] - HIDDEN_SHARES[0]))))
     unseen_forehead = forehead * np.maximum(unseen, np.float32(whole))
     blurred = cv2.GaussianBlur(
@@ -167,7 +167,7 @@ def find_unseen_forehead(shown: Matte, wanted: Matte, face: Face, reenacted: Pla
 def make_completed_plate(
     picture: Image,
     alpha: Matte,
-    wanted: Matte,
+    face_matte: Matte,
     needed: Matte,
     codec: Codec,
     reenacted: Plate,
@@ -178,7 +178,7 @@ def make_completed_plate(
     Args:
         picture: Straight colour in perceptual steps.
         alpha: Where the reenacted face was.
-        wanted: The face that is wanted.
+        face_matte: The part of the plate that gets the new face.
         needed: Where something must be there.
         codec: Of the plate.
         reenacted: The reenacted plate.
@@ -191,7 +191,9 @@ def make_completed_plate(
     kept = clip01(reenacted.get_matte(MATTE_KEPT))
     own = to_perceptual(fill_nonfinite(unpremultiply(reenacted)[0]), codec.exposure)
     picture = picture + kept[..., None] * (own - picture)
-    pixels = np.dstack([premultiply(to_scene_linear(picture, codec.exposure), cover), completed * (wanted > 0), kept])
+    pixels = np.dstack(
+        [premultiply(to_scene_linear(picture, codec.exposure), cover), completed * (face_matte > 0), kept]
+    )
     metadata = {name: value for name, value in reenacted.metadata.items() if name == META_MOUTH}
     return Plate(
         pixels.astype(np.float32),

@@ -208,10 +208,10 @@ def match_skin(
     usable = plate.plain * _find_plain_texture(lumas, plate.plain)
     change = np.zeros_like(bands[0])
     for k, coarse in enumerate(BAND_SIGMAS):
-        wanted, present = (
+        plate_energy, own_energy = (
             _measure_energy(luma, weight, sigma) for luma, weight in ((lumas[k], usable), (own_lumas[k], smooth))
         )
-        ratio = wanted / np.maximum(present, MIN_VARIANCE)
+        ratio = plate_energy / np.maximum(own_energy, MIN_VARIANCE)
         size = coarse * FACE_WIDTH / plate.width
         share = 1.0 if k < GRAIN_BAND_COUNT else float(np.clip(2 - size / TEXTURE_SIZE, 0, 1))
         less = smooth * (np.sqrt(np.clip(ratio, MIN_KEPT**2, 1)) - 1)

@@ -146,13 +146,13 @@ def reenact(
     seen = measure_seen(alpha, SEEN_SIGMA * width, aspect)
     mouth = set_inner_mouth(picture, opened, plate, own, goal, edges, region, aspect, plan.inner_mouth)
     picture = picture + seen[..., None] * (mouth.picture - picture)
-    kept = keep_openings(plate, own, goal, region, aspect, params, 0.0, iris_gain, openings)
-    kept = replace(kept, matte=kept.matte * seen)
-    picture = picture + kept.matte[..., None] * (kept.picture - picture)
-    kept_matte = np.maximum(kept.matte, mouth.matte * seen)
-    alpha = np.maximum(alpha, kept_matte)
+    own_parts = keep_openings(plate, own, goal, region, aspect, params, 0.0, iris_gain, openings)
+    own_parts = replace(own_parts, matte=own_parts.matte * seen)
+    picture = picture + own_parts.matte[..., None] * (own_parts.picture - picture)
+    own_matte = np.maximum(own_parts.matte, mouth.matte * seen)
+    alpha = np.maximum(alpha, own_matte)
     return make_reenacted_plate(
-        codec.decode(picture), alpha, lead, face, region, target, 1 - plan.inner_mouth, kept_matte
+        codec.decode(picture), alpha, lead, face, region, target, 1 - plan.inner_mouth, own_matte
     )
 
 

@@ -141,8 +141,8 @@ def _plan_as_published(pool: Sequence[ViewCandidate], faces: Sequence[Face], rad
     for face in faces:
         mix = appearance.query(float(face.euler[0]), float(face.euler[1]))
         views = [
-            WeightedView(pool[appearance.kept_indices[kept]].ref, float(weight), float(weight))
-            for kept, weight in sorted(zip(mix.indices, mix.weights, strict=True), key=lambda pair: -pair[1])
+            WeightedView(pool[appearance.kept_indices[corner]].ref, float(weight), float(weight))
+            for corner, weight in sorted(zip(mix.indices, mix.weights, strict=True), key=lambda pair: -pair[1])
             if weight > 0
         ]
         plans[face.frame] = FramePlan(
@@ -168,8 +168,8 @@ def _choose_uncovered(
     pose, likeness = compute_view_costs(pool, faces, target, params)
     is_covered: dict[ViewRef, bool] = {}
     while True:
-        kept = [number for number, one in enumerate(pool) if not is_covered.get(one.ref)]
-        columns = kept or list(range(len(pool)))
+        uncovered = [number for number, one in enumerate(pool) if not is_covered.get(one.ref)]
+        columns = uncovered or list(range(len(pool)))
         usable = [pool[number] for number in columns]
         leading = _find_cheapest_path((pose + likeness)[:, columns], SWITCH_COST * params.hold)
         light, clamped = _compute_light_shares(
@@ -177,7 +177,7 @@ def _choose_uncovered(
         )
         chosen = [usable[number].ref for number in np.union1d(leading, np.flatnonzero(light.any(0)))]
         new = [ref for ref in chosen if ref not in is_covered]
-        if measure_cover is None or not kept or not new:
+        if measure_cover is None or not uncovered or not new:
             return usable, leading, light, clamped
         is_covered.update({ref: measure_cover(ref) > MAX_COVERED for ref in new})
 
@@ -201,9 +201,9 @@ def _compute_light_shares(target_poses: Matrix, poses: Matrix, likeness: Matrix,
     for t, (yaw, pitch) in enumerate(target_poses):
         query = appearance.query(float(yaw), float(pitch))
         clamped[t] = query.outside_degrees > MAX_OUTSIDE
-        for kept, weight in zip(query.indices, query.weights, strict=True):
+        for corner, weight in zip(query.indices, query.weights, strict=True):
             if weight > 0:
-                members = np.asarray(cells[int(kept)])
+                members = np.asarray(cells[int(corner)])
                 light[t, members[np.argmin(likeness[t, members])]] += weight
     return light, clamped
 

@@ -262,11 +262,13 @@ def _relight_patch(
     for opening in (MOUTH_OPENING, RIGHT_EYE_OPENING, LEFT_EYE_OPENING):
         skin *= 1 - draw_polygon(find_convex_hull(landmarks[list(opening.rim)]), place, PATCH_RIM_SOFTNESS * scale)
     if patch.part == "inner mouth":  # of another person: only the brightness of the skin can be compared
-        own, wanted = (
+        patch_light, picture_light = (
             float((np.maximum(values, 0) * skin[..., None]).sum((0, 1)) @ LUMA_WEIGHTS) + 1e-3
             for values in (shown, picture)
         )
-        return np.asarray(shown * np.float32(np.clip(wanted / own, 1 / PATCH_GAIN_LIMIT, PATCH_GAIN_LIMIT)))
+        return np.asarray(
+            shown * np.float32(np.clip(picture_light / patch_light, 1 / PATCH_GAIN_LIMIT, PATCH_GAIN_LIMIT))
+        )
     sigma = PATCH_LIGHT * scale
     light = blur_weighted(np.maximum(picture, 0), skin, sigma) + LIGHT_FLOOR
     present = blur_weighted(np.maximum(shown, 0), skin, sigma) + LIGHT_FLOOR

@@ -52,15 +52,15 @@ class FsganBlend:
         Raises:
             EngineError: There is no blending network.
         """
-        given = prepare_blend(frame, completed, mattes, params)
-        if given is None:
+        inputs = prepare_blend(frame, completed, mattes, params)
+        if inputs is None:
             return skip_blend(frame)
         network = get_network(self.networks, "blend")
         target, face, region, codec = frame.plate, frame.face, frame.region, frame.codec
-        crop = compute_face_crop(face, network.info.crop, get_working_size(network, params.resolution), given.aspect)
+        crop = compute_face_crop(face, network.info.crop, get_working_size(network, params.resolution), inputs.aspect)
         own = crop_for_network(target, crop, codec)
         alpha = (unpremultiply(completed)[1] > 0).astype(np.float32)
-        new, known = cut_masked_crop(perceptual_to_display(given.new_face, codec), alpha, region, crop)
+        new, known = cut_masked_crop(perceptual_to_display(inputs.new_face, codec), alpha, region, crop)
         soft, hard = compute_network_mattes(network, mattes, frame.holdout, crop, params.as_published)
         hard = hard * (known > HALF_COVERED)
         inner = hard[..., None]
@@ -80,18 +80,18 @@ class FsganBlend:
             # Mixed as it is seen, not as light.
             seen = to_display(target, region, codec.without_shoulder())
             mixed = display_to_perceptual(seen + shown[..., None] * (paste_crop(after, crop, region) - seen), codec)
-            support = replace(given, matte=(shown > 0).astype(np.float32))
+            support = replace(inputs, matte=(shown > 0).astype(np.float32))
             return replace(mix_into_target(frame, support, mixed, params), matte=shown * np.float32(params.mix))
         # Beyond the crop the network sees nothing, and the face goes on as it is.
-        core = np.clip(paste_crop(hard, crop, region, "linear") * there + (given.matte > 0.5) * (1 - there), 0, 1)[
+        core = np.clip(paste_crop(hard, crop, region, "linear") * there + (inputs.matte > 0.5) * (1 - there), 0, 1)[
             ..., None
         ]
-        seated = given.new_face * core + given.target_face * (1 - core)
+        seated = inputs.new_face * core + inputs.target_face * (1 - core)
         seated = seated + upscale_change(before, after, np.ones(hard.shape, bool), crop, region, codec)
         # Around the hard matte it is the plate itself, which has its grain.
         return mix_into_target(
             frame,
-            given,
-            seated + core * (apply_plate_texture(seated, given, mattes, params, face) - seated),
+            inputs,
+            seated + core * (apply_plate_texture(seated, inputs, mattes, params, face) - seated),
             params,
         )

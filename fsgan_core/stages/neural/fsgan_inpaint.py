@@ -74,24 +74,24 @@ class FsganInpaint:
             face, network.info.crop, get_working_size(network, params.resolution), reenacted.pixel_aspect
         )
         rgb, alpha = unpremultiply(reenacted)
-        wanted, needed = compute_fill_mattes(mattes, frame.holdout)
+        face_matte, needed = compute_fill_mattes(mattes, frame.holdout)
         picture = to_perceptual(fill_nonfinite(rgb), codec.exposure)
         dark = find_dark_parts(face, reenacted)
         picture, shown = gather_views(picture, alpha, needed, further_views, codec, params, dark, atlas)
 
         before, known = cut_masked_crop(perceptual_to_display(picture, codec), shown, region, crop)
         before = np.clip(before, 0, 1)
-        given = np.where((known >= MIN_SHOWN)[..., None], before, 0)
+        shown_picture = np.where((known >= MIN_SHOWN)[..., None], before, 0)
         hard = compute_network_mattes(network, mattes, frame.holdout, crop, params.as_published)[1]
         after = from_network_planes(
-            run_network(network, np.concatenate([to_network_planes(given), hard[None]])[None])[0][0]
+            run_network(network, np.concatenate([to_network_planes(shown_picture), hard[None]])[None])[0][0]
         )
         after = np.clip(after, 0, 1)
 
         if params.as_published:  # the answer itself, wherever the network draws
             there = mark_crop_area(crop, region)
             drawn = display_to_perceptual(paste_crop(after, crop, region), codec)
-            return make_completed_plate(drawn, alpha, wanted, there, codec, reenacted)
+            return make_completed_plate(drawn, alpha, face_matte, there, codec, reenacted)
         drawn = display_to_perceptual(after, codec)
         soft: Matte = np.asarray(cv2.GaussianBlur(hard, (0, 0), CORE_EDGE))
         core = np.clip(paste_crop(np.maximum(hard, np.clip(2 * soft, 0, 1)), crop, region, "linear"), 0, 1)
@@ -106,4 +106,4 @@ class FsganInpaint:
         filled = np.maximum(shown, core)
         if (filled > CONFIDENT_SHARE).any():
             picture = extend_picture(picture, filled, needed)
-        return make_completed_plate(picture, alpha, wanted, needed, codec, reenacted)
+        return make_completed_plate(picture, alpha, face_matte, needed, codec, reenacted)

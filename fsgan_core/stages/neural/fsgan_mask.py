@@ -158,8 +158,8 @@ def mark_class(scores: Image, label: int) -> Matte:
 def close_holes(matte: Matte, size: float) -> Matte:
     """Close the holes of a matte (0 or 1) that are at most `size` pixels wide."""
     empty = (matte < HALF_COVERED).astype(np.uint8)
-    count, found = cv2.connectedComponents(empty, connectivity=4)
-    labels = np.asarray(found, np.intp)
+    count, label_image = cv2.connectedComponents(empty, connectivity=4)
+    labels = np.asarray(label_image, np.intp)
     border = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
     # Half the width of each part at its widest place.
     reach = np.zeros(count)

@@ -130,11 +130,11 @@ class FsganReenact:
 
         # What the geometric engine makes of the views, no more of them than are needed.
         around = _unite_windows(region, crop.window())
-        wanted = [w for w in plan.views if prewarp or (params.detail > 0 and w.detail > 0)]
+        warped_choices = [w for w in plan.views if prewarp or (params.detail > 0 and w.detail > 0)]
         lead = max(plan.views, key=lambda w: w.detail)
-        where = around if wanted else region
+        where = around if warped_choices else region
         warped = warp_views(
-            [w.view for w in dict.fromkeys([lead, *wanted])], views, goal_mesh, where, params.stiffness, aspect
+            [w.view for w in dict.fromkeys([lead, *warped_choices])], views, goal_mesh, where, params.stiffness, aspect
         )
         if prewarp:
             picture = combine_views(
@@ -153,10 +153,10 @@ class FsganReenact:
             # The authors' program turns views in their plane from version 2 on.
             is_turned = not (params.as_published and network.info.version == 1)
             drawn = _draw_views(network, used, views, face, goal, crop, params.steps, is_turned)
-        made = combine_views(
+        face_picture = combine_views(
             [(one.picture, w.light, w.detail) for one, w in drawn], width * DETAIL_SIZE / crop.pixel_height, 1.0
         )
-        made = np.clip(made, 0, 1)
+        face_picture = np.clip(face_picture, 0, 1)
         labels = [(one.class_scores, w.light) for one, w in drawn if one.class_scores is not None]
         redrawn = drawn[0][0].redrawn_matte if prewarp else None
 
@@ -164,12 +164,12 @@ class FsganReenact:
         if params.as_published:
             has_own_mask = network.info.version == 1 and bool(labels)
             networks = {} if has_own_mask else self.networks
-            alpha = _compute_alpha(made, labels, crop, face, goal, region, networks, skin, is_hard=True)
+            alpha = _compute_alpha(face_picture, labels, crop, face, goal, region, networks, skin, is_hard=True)
         else:
-            alpha = _compute_alpha(made, labels, crop, face, goal, region, self.networks, skin)
-        small = display_to_perceptual(made, codec)
+            alpha = _compute_alpha(face_picture, labels, crop, face, goal, region, self.networks, skin)
+        small = display_to_perceptual(face_picture, codec)
         picture = np.clip(paste_crop(small, crop, region), small.min(), small.max())
-        if wanted and params.detail > 0:
+        if warped_choices and params.detail > 0:
             fine = combine_views(
                 [(warped[w.view].picture, w.detail, w.detail) for w in plan.views if w.detail > 0], 1.0, aspect
             )

@@ -70,8 +70,8 @@ def find_hinges(raster: FaceRaster) -> Matte:
         corner = np.vstack([points[eye], points[brow], points[temple], out, out + points[brow] - points[eye]])
         zone = np.maximum(zone, draw_convex_hull(corner, raster.window))
     lines = _find_dark_lines(raster.rgb @ LUMA_WEIGHTS, HINGE_RADIUS * raster.face_width)
-    found = smoothstep((lines - HINGE_CONTRAST) / HINGE_SOFTNESS).astype(np.float32)
-    return np.asarray(cv2.dilate(found * zone, np.ones((5, 5), np.uint8)))
+    hinges = smoothstep((lines - HINGE_CONTRAST) / HINGE_SOFTNESS).astype(np.float32)
+    return np.asarray(cv2.dilate(hinges * zone, np.ones((5, 5), np.uint8)))
 
 
 def find_stems(raster: FaceRaster, glasses: float, region: Window) -> Matte | None:
@@ -85,12 +85,12 @@ def find_stems(raster: FaceRaster, glasses: float, region: Window) -> Matte | No
     Returns:
         On the region; None if there are none.
     """
-    found = np.float32(glasses) * find_hinges(raster) if glasses > 0 else None
-    if found is None or not (found > HALF_COVERED).any():
+    hinges = np.float32(glasses) * find_hinges(raster) if glasses > 0 else None
+    if hinges is None or not (hinges > HALF_COVERED).any():
         return None
     grown, near = (
         cv2.dilate(matte, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
-        for matte, reach in ((found, STEM_GROWTH), (raster.outline, STEM_REACH))
+        for matte, reach in ((hinges, STEM_GROWTH), (raster.outline, STEM_REACH))
         for side in (2 * max(1, round(reach * raster.face_width)) + 1,)
     )
     grown = grown * near
@@ -128,8 +128,8 @@ def find_glasses_frames(display: Image, landmarks: Points68, region: Window, wid
     bridge = np.vstack([landmarks[NOSE_BRIDGE] - across, landmarks[NOSE_BRIDGE[::-1]] + across])
     zone = np.maximum(zone, draw_polygon(bridge, region))
     typical = np.median(line[zone > HALF_COVERED]) if (zone > HALF_COVERED).any() else 1.0
-    found = smoothstep((line - 2 * typical - FRAME_CONTRAST) / FRAME_SOFTNESS) * zone
-    return np.asarray(cv2.dilate(found, np.ones((3, 3), np.uint8)))
+    frames = smoothstep((line - 2 * typical - FRAME_CONTRAST) / FRAME_SOFTNESS) * zone
+    return np.asarray(cv2.dilate(frames, np.ones((3, 3), np.uint8)))
 
 
 def _find_dark_lines(luma: Plane, radius: float) -> Plane:

@@ -300,14 +300,14 @@ def combine_hands(frame: FaceFrame, neighbours: Sequence[tuple[Face, Plate]], we
     windows = {face.frame: measured.data_window for face, measured in neighbours}
     weight = {face.frame: w for (face, _), w in zip(neighbours, weights, strict=True)}
     result = np.zeros((frame.region.height, frame.region.width), np.float32)
-    for points, found in _follow_hands(frame.face.frame, seen):
-        presence = sum(weight[number] * hand.presence for number, hand in found.items()) / sum(weight.values())
+    for points, hands_by_frame in _follow_hands(frame.face.frame, seen):
+        presence = sum(weight[number] * hand.presence for number, hand in hands_by_frame.items()) / sum(weight.values())
         certainty = _compute_certainty(presence)
-        own = found.get(frame.face.frame)
+        own = hands_by_frame.get(frame.face.frame)
         if certainty <= 0 or (own is not None and not own.matte.any()):
             continue
         total, sum_of_weights = np.zeros_like(result), 0.0
-        for number, hand in found.items():
+        for number, hand in hands_by_frame.items():
             if not hand.matte.any():  # away from the face it was not cut out
                 continue
             carried, misfit = _carry_hand(hand, windows[number], points, frame.region, frame.pixel_aspect)
@@ -339,13 +339,13 @@ def _follow_hands(frame: int, seen: Mapping[int, Sequence[HandMatte]]) -> Iterat
     """
     taken: set[int] = set()
     for hand in seen.get(frame, ()):
-        found = {
+        hands_by_frame = {
             number: near
             for number, hands in seen.items()
             if (near := hand if number == frame else _find_nearest(hand.points, hands, number - frame)) is not None
         }
-        taken |= {id(one) for one in found.values()}
-        yield hand.points, found
+        taken |= {id(one) for one in hands_by_frame.values()}
+        yield hand.points, hands_by_frame
     before = max((number for number, hands in seen.items() if number < frame and hands), default=None)
     after = min((number for number, hands in seen.items() if number > frame and hands), default=None)
     if before is None or after is None:

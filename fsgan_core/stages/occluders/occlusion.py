@@ -209,8 +209,8 @@ def _grow_over_features(occluders: Matte, hidden: Matte, raster: FaceRaster, ski
     They continue where the colour is that of an occluder and cannot be that of an eye, a brow or a mouth.
     """
     lab = raster.lab
-    found = (occluders > SURE_OCCLUDER) & (raster.outline > HALF_COVERED) & (above < HALF_COVERED)
-    if found.sum() < MIN_PIXELS:
+    samples = (occluders > SURE_OCCLUDER) & (raster.outline > HALF_COVERED) & (above < HALF_COVERED)
+    if samples.sum() < MIN_PIXELS:
         return occluders
     middle = np.median(lab[skin.sampled], axis=0)
     lower = (raster.landmarks - raster.landmarks[NOSE_BASE]) @ raster.up_direction < 0
@@ -219,7 +219,7 @@ def _grow_over_features(occluders: Matte, hidden: Matte, raster: FaceRaster, ski
         draw_polygon(_enlarge_polygon(lips, MOUTH_GROWTH), raster.window) if lower[MOUTH_OUTER].all() else 0 * occluders
     )
     like = np.zeros_like(occluders)
-    for mean, deviation in _cluster_colours(lab[found]):
+    for mean, deviation in _cluster_colours(lab[samples]):
         share = mean[1:] @ middle[1:] / max(float(middle[1:] @ middle[1:]), MIN_TINT)
         tint = mean[1:] - np.clip(share, 0, 1) * middle[1:]
         near = smoothstep((SAME_COLOUR_LIMIT - (((lab - mean) / deviation) ** 2).sum(-1)) / SAME_COLOUR_SOFTNESS)

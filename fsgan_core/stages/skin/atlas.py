@@ -104,8 +104,8 @@ def choose_atlas_size(meshes: Sequence[Mesh]) -> int:
         meshes: Faces of the source, in square pixels.
     """
     widths = [float(np.ptp(mesh[:SKIN_COUNT, 1])) for mesh in meshes]
-    wanted = max(widths, default=0.0) / FACE_SHARE
-    return int(np.clip(2 ** np.ceil(np.log2(max(wanted, 1.0))), MIN_SIZE, MAX_SIZE))
+    smallest_size = max(widths, default=0.0) / FACE_SHARE
+    return int(np.clip(2 ** np.ceil(np.log2(max(smallest_size, 1.0))), MIN_SIZE, MAX_SIZE))
 
 
 def compute_view_map(mesh: Mesh, size: int) -> PointMap:
@@ -130,8 +130,8 @@ def fuse_views(views: Sequence[AtlasView], size: int) -> tuple[Image, Matte]:
     detail, base = np.zeros((size, size, 3)), np.zeros((size, size, 3))
     total, detail_total = np.full((size, size, 1), MIN_WEIGHT), np.full((size, size, 1), MIN_WEIGHT**DETAIL_POWER)
     best = np.zeros((size, size), np.float32)
-    for sample, gain, kept in zip(samples, gains, weights, strict=True):
-        weight = (sample.weight * _enlarge(kept, size))[..., None].astype(np.float64)
+    for sample, gain, share in zip(samples, gains, weights, strict=True):
+        weight = (sample.weight * _enlarge(share, size))[..., None].astype(np.float64)
         lit = _take_out_light(sample.picture, _enlarge(gain, size))
         base += weight * lit
         total += weight
@@ -263,8 +263,8 @@ def _reject_outliers(samples: Sequence[_Sample], gains: Sequence[Image]) -> list
     weights = np.stack([_shrink(sample.weight, ROBUST_SIZE) for sample in samples])
     middle = _find_median_picture(pictures, weights)
     difference = np.abs(pictures - middle).max(-1)
-    kept = 1 / (1 + (difference / OUTLIER_UNIT) ** 4)
-    return [np.asarray(cv2.GaussianBlur(one, (0, 0), 1.5), np.float32) for one in kept]
+    shares = 1 / (1 + (difference / OUTLIER_UNIT) ** 4)
+    return [np.asarray(cv2.GaussianBlur(one, (0, 0), 1.5), np.float32) for one in shares]
 
 
 def _find_median_picture(pictures: AnyArray, weights: AnyArray) -> AnyArray:
@@ -281,8 +281,8 @@ def _average_robustly(values: AnyArray, weights: AnyArray) -> AnyArray:
     middle = _find_median_picture(values, weights)
     for _ in range(2):
         difference = np.abs(values - middle).max(-1)
-        kept = weights / (1 + (difference / OUTLIER_UNIT / 2) ** 2)
-        middle = (values * kept[..., None]).sum(0) / np.maximum(kept.sum(0), MIN_WEIGHT)[..., None]
+        robust_weights = weights / (1 + (difference / OUTLIER_UNIT / 2) ** 2)
+        middle = (values * robust_weights[..., None]).sum(0) / np.maximum(robust_weights.sum(0), MIN_WEIGHT)[..., None]
     return np.asarray(middle)
 
 

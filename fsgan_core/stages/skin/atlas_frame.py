@@ -164,9 +164,9 @@ def paint_from_atlas(plate: Plate, atlas: AtlasPicture, codec: Codec) -> Plate:
         return plate
     rgb, alpha = unpremultiply(plate)
     picture = to_perceptual(fill_nonfinite(rgb), codec.exposure)
-    kept = alpha * (1 - atlas.painted)
+    unpainted = alpha * (1 - atlas.painted)
     sure = replace(atlas, confidence=np.maximum(atlas.confidence, atlas.painted))
-    filled, shown = fill_from_atlas(picture, kept.astype(np.float32), sure, codec.exposure)
+    filled, shown = fill_from_atlas(picture, unpainted.astype(np.float32), sure, codec.exposure)
     own = np.clip(plate.get_matte(MATTE_KEPT), 0, 1)  # the plate's eyeballs and inner mouth are no skin of the source
     share = (np.clip(atlas.painted, 0, 1) * (1 - own) * (shown > 0))[..., None]
     changed = to_scene_linear(picture + share * (filled - picture), codec.exposure)
