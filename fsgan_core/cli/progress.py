@@ -62,7 +62,7 @@ class FarmProgress:
             percent = min(100.0, 100.0 * event.done / event.total)
             if percent > self._percent:
                 self._percent = percent
-                _print_line(f"openjd_progress: {percent:.1f}")
+                _print_status_line(f"openjd_progress: {percent:.1f}")
         if event.kind == "begin":
             self._report_status(f"frame {event.frame}")
         elif event.kind not in ("frame", "unread"):
@@ -70,15 +70,15 @@ class FarmProgress:
 
     def report_failure(self, error: FsganError) -> None:
         """Print why the task failed."""
-        _print_line(f"openjd_fail: {error}")
+        _print_status_line(f"openjd_fail: {error}")
 
     def _report_status(self, status: str) -> None:
         if status != self._status:
             self._status = status
-            _print_line(f"openjd_status: {status}")
+            _print_status_line(f"openjd_status: {status}")
 
 
-def _print_line(line: str) -> None:
+def _print_status_line(line: str) -> None:
     """Print one line, without line breaks that would start another directive."""
     print_error(escape_line(" ".join(line.split()))[:MAX_LINE_LENGTH])
 

@@ -95,11 +95,15 @@ def describe_evaluation(evaluation: Evaluation) -> list[str]:
         lines.append(f"no face in the target: {format_frames(evaluation.target_lost)}")
     total = evaluation.outside_total
     lines.append(f"{total or 'no'} pixel{'' if total == 1 else 's'} changed outside the matte ({evaluation.matte})")
-    lines.append(f"verdict: {evaluation.verdict}" + _list_frames(evaluation, FAIL) + _list_frames(evaluation, LOOK))
+    lines.append(
+        f"verdict: {evaluation.verdict}"
+        + _format_verdict_frames(evaluation, FAIL)
+        + _format_verdict_frames(evaluation, LOOK)
+    )
     return [*lines, *evaluation.notes]
 
 
-def _list_frames(evaluation: Evaluation, verdict: str) -> str:
+def _format_verdict_frames(evaluation: Evaluation, verdict: str) -> str:
     """The frames with a verdict, as the end of a line."""
     frames = [frame for frame in evaluation.frames if evaluation.judge_frame(frame) == verdict]
     return f"; {verdict}: {format_frames(frames)}" if frames else ""

@@ -96,7 +96,7 @@ def _compute_frame_metrics(
     row["ssim"] = compute_ssim(now.result, now.target, target_face.landmarks, now.pixel_aspect)
     if result_face is not None:
         row |= _compare_faces(result_face, target_face, now.pixel_aspect)
-    row["light"], row["tone"] = _compare_light(now, target_face)
+    row["light"], row["tone"] = _compare_pair_light(now, target_face)
     if now.matte is not None:
         eyes = float(
             np.linalg.norm(
@@ -152,7 +152,7 @@ def _compare_faces(result: MeasuredFace, target: MeasuredFace, pixel_aspect: flo
     return row
 
 
-def _compare_light(pair: FramePair, face: MeasuredFace) -> tuple[float, float]:
+def _compare_pair_light(pair: FramePair, face: MeasuredFace) -> tuple[float, float]:
     result, target = (to_square_pixels(picture, pair.pixel_aspect) for picture in (pair.result, pair.target))
     return compare_light(result, target, face.mesh * (pair.pixel_aspect, 1.0, 1.0))
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from fsgan_core.faces import models
 from fsgan_core.faces.detectors.detect_blaze import BlazeDetection, BlazeModel, detect_in_pictures
-from fsgan_core.faces.detectors.rotated_square import RotatedSquare, make_rotation
+from fsgan_core.faces.detectors.rotated_square import RotatedSquare, make_turn_matrix
 from fsgan_core.faces.square_crop import make_input_tensor
 from fsgan_core.runtime.arrays import HandPoints, Image8, Points
 
@@ -132,7 +132,7 @@ def fit_square_to_palm(palm: BlazeDetection) -> RotatedSquare:
     """Makes the region of the hand around a detected palm, the fingers up."""
     x, y, width, height = palm.box
     angle = _measure_angle(palm.keypoints[_PALM_WRIST], palm.keypoints[_PALM_MIDDLE])
-    centre = np.array([x + width / 2, y + height / 2]) + make_rotation(angle) @ (0.0, _PALM_SHIFT * height)
+    centre = np.array([x + width / 2, y + height / 2]) + make_turn_matrix(angle) @ (0.0, _PALM_SHIFT * height)
     return RotatedSquare(centre, max(width, height) * _PALM_SCALE, angle)
 
 

@@ -91,7 +91,7 @@ def resolve_file_name(text: str, script: NukeScript, path: Path) -> str | None:
     Returns:
         The name with its tokens for frame and view; None if only Nuke can evaluate it.
     """
-    name = _evaluate(text, _make_values(script, path))
+    name = _evaluate_text(text, _make_values(script, path))
     return None if name is None else os.path.normpath(_find_project_folder(script, path) / Path(name))
 
 
@@ -122,11 +122,11 @@ def _list_resolved(assets: ScriptAssets, script: NukeScript, path: Path, node: S
             "by hand"
         )
         return
-    for view in _list_views(script) if _VIEW_TOKEN.search(name) else [""]:
+    for view in _list_view_names(script) if _VIEW_TOKEN.search(name) else [""]:
         yield Path(name.replace("%V", view).replace("%v", view[:1]))
 
 
-def _list_views(script: NukeScript) -> list[str]:
+def _list_view_names(script: NukeScript) -> list[str]:
     """Lists the names of a script's views, from lines such as "left #ff0000"."""
     try:
         lines = [split_list(line) for line in script.root.knobs.get("views", "").splitlines()]
@@ -147,7 +147,7 @@ def _find_project_folder(script: NukeScript, path: Path) -> Path:
     """Returns the folder where relative names start: the script's own unless its settings name another."""
     text = script.root.knobs.get("project_directory", "")
     values = {**_make_values(script, path), _PROJECT_FOLDER: ""}
-    return path.parent / (_evaluate(text, values) or "")
+    return path.parent / (_evaluate_text(text, values) or "")
 
 
 def _make_values(script: NukeScript, path: Path) -> Mapping[re.Pattern[str], str]:
@@ -157,7 +157,7 @@ def _make_values(script: NukeScript, path: Path) -> Mapping[re.Pattern[str], str
     return {_SCRIPT_FOLDER: str(path.parent), _SCRIPT_FILE: str(path), _PROJECT_FOLDER: literal or str(path.parent)}
 
 
-def _evaluate(text: str, values: Mapping[re.Pattern[str], str]) -> str | None:
+def _evaluate_text(text: str, values: Mapping[re.Pattern[str], str]) -> str | None:
     """Replaces commands and variables, the innermost first; None if one is not known."""
     text = _VARIABLE.sub(lambda match: os.environ.get(match[1], match[0]), text)
     for _ in range(MAX_COMMANDS):

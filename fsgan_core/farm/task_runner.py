@@ -122,7 +122,7 @@ def _finetune(task_run: _TaskRun, shot: Shot) -> dict[str, Any]:
     return {"facts": {"command": "finetune", "output": str(output)}}
 
 
-def _render(task_run: _TaskRun, shot: Shot) -> dict[str, Any]:
+def _render_chunk(task_run: _TaskRun, shot: Shot) -> dict[str, Any]:
     result = shot_tasks.render_chunk(
         shot,
         task_run.frames,
@@ -174,7 +174,7 @@ _SHOT_TASKS: Mapping[str, Callable[[_TaskRun, Shot], dict[str, Any]]] = {
     "analyse-source": _analyse_source,
     "analyse-target": _analyse_target,
     "finetune": _finetune,
-    "render": _render,
+    "render": _render_chunk,
     "report": _report,
 }
 _NODE_TASKS: Mapping[str, Callable[[_TaskRun], dict[str, Any]]] = {

@@ -134,7 +134,7 @@ def _write_parts(
 ) -> None:
     """Writes all parts: `others` at their places, the plate at the first free one."""
     with contextlib.ExitStack() as opened:
-        ours = _make_plate_part(plate, formats, compression, None if twin is None else _open_input(twin, opened))
+        ours = _make_plate_part(plate, formats, compression, None if twin is None else _open_image_input(twin, opened))
         parts = [_make_copied_part(other, plate, opened) for other in sorted(others, key=lambda part: part.index)]
         place = next(i for i in range(len(others) + 1) if i not in {part.index for part in others})
         parts.insert(place, ours)
@@ -183,7 +183,7 @@ def _make_plate_part(
 
 
 def _make_copied_part(part: PartRef, plate: Plate, opened: contextlib.ExitStack) -> _OutputPart:
-    source = _open_input(part.path, opened)
+    source = _open_image_input(part.path, opened)
     if not source.seek_subimage(part.index, 0):
         raise PlateError(f"{part.path} has no part {part.index} any more")
     old = source.spec()
@@ -230,7 +230,7 @@ def _complete_spec(
     return attributes
 
 
-def _open_input(path: Path, opened: contextlib.ExitStack) -> oiio.ImageInput:
+def _open_image_input(path: Path, opened: contextlib.ExitStack) -> oiio.ImageInput:
     source = oiio.ImageInput.open(str(path))
     if source is None:
         raise PlateError(f"{path} cannot be read: {take_oiio_error()}")

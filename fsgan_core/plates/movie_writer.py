@@ -93,7 +93,7 @@ def write_movie(
         final = path.with_suffix(codec.suffix)
         temporary = final.with_name(f".{final.stem}.{os.getpid()}.{secrets.token_hex(8)}.tmp{codec.suffix}")
         try:
-            _encode(chain([first], stream), temporary, rate, codec, metadata or {}, final)
+            _encode_movie(chain([first], stream), temporary, rate, codec, metadata or {}, final)
             temporary.replace(final)
             return final
         except (OSError, FFmpegError) as error:
@@ -116,7 +116,7 @@ def _can_encode(codec: MovieCodec) -> bool:
     return bool(context.is_encoder)
 
 
-def _encode(
+def _encode_movie(
     pictures: Iterator[Image8],
     path: Path,
     rate: Fraction,

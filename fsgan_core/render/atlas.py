@@ -36,7 +36,7 @@ from fsgan_core.stages.skin.atlas_frame import find_changes
 from fsgan_core.stages.skin.face_regions import draw_regions
 from fsgan_core.stages.view_choice import ViewRef, list_used_views
 
-__all__ = ["SourceAtlas", "compute_file_digest"]
+__all__ = ["SourceAtlas", "compute_painted_digest"]
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ class SourceAtlas:
         colour = ""
         with contextlib.suppress(PlateError):  # a missing file is an error when it is read
             colour = inputs.config.compute_digest(open_input(painted, inputs.config).space) if painted else ""
-        return compute_digest(self._computed_key, compute_file_digest(painted), colour)
+        return compute_digest(self._computed_key, compute_painted_digest(painted), colour)
 
     def get(self) -> Atlas:
         """Returns the atlas; where an artist has changed it, `painted` says so.
@@ -227,7 +227,7 @@ def choose_atlas_views(faces: Mapping[ViewRef, Face], count: int = MAX_VIEWS) ->
     return {refs[index]: faces[refs[index]] for index in chosen}
 
 
-def compute_file_digest(path: str) -> str:
+def compute_painted_digest(path: str) -> str:
     """Digests the contents of a file; empty if no file is named. A missing file has a digest of its own."""
     if not path:
         return ""

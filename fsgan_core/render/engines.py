@@ -243,7 +243,7 @@ def choose_engine(
         # If the parameters name weights, "auto" means the engine that uses them.
         if name == engine.name or (name == "auto" and (not engine.required_roles or _get_named_weights(stages, stage))):
             return ResolvedEngine(engine, _find_engine_weights(engine, stages), runtime)
-        installed_weights = _find_best_weights(engine, stages) if name == "auto" else None
+        installed_weights = _find_all_best_weights(engine, stages) if name == "auto" else None
         if installed_weights is not None:
             return ResolvedEngine(engine, installed_weights, runtime)
     if name == "auto":
@@ -315,7 +315,7 @@ def _find_engine_weights(engine: Engine[Any], stages: Stages) -> dict[str, Insta
     return {**required_weights, **_find_optional_weights(engine, stages)}
 
 
-def _find_best_weights(engine: Engine[Any], stages: Stages) -> dict[str, InstalledWeights] | None:
+def _find_all_best_weights(engine: Engine[Any], stages: Stages) -> dict[str, InstalledWeights] | None:
     """The weights that "auto" takes for an engine; None if some are missing."""
     from fsgan_core.networks.weights.installed import find_best_weights
 

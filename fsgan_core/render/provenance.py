@@ -115,7 +115,7 @@ def collect_provenance(
 
 def read_flags(metadata: Mapping[str, Any]) -> tuple[str, ...]:
     """Reads the flags of a frame from its metadata."""
-    return _split_list(metadata, layers.META_FLAGS)
+    return _read_name_list(metadata, layers.META_FLAGS)
 
 
 def strip_foreign_prefixes(metadata: Mapping[str, Any]) -> dict[str, Any]:
@@ -128,13 +128,13 @@ def strip_foreign_prefixes(metadata: Mapping[str, Any]) -> dict[str, Any]:
     return {name[name.index(prefix) :] if prefix in name else name: value for name, value in metadata.items()}
 
 
-def _split_list(metadata: Mapping[str, Any], name: str) -> tuple[str, ...]:
+def _read_name_list(metadata: Mapping[str, Any], name: str) -> tuple[str, ...]:
     return tuple(part for part in str(metadata.get(name, "")).split(", ") if part and part != "none")
 
 
 def _join_lists(input_metadata: Sequence[Mapping[str, Any]], name: str, new_parts: Iterable[str]) -> str:
     """Joins the parts of earlier lists and new parts, each once, in order."""
-    earlier = [part for metadata in input_metadata for part in _split_list(metadata, name)]
+    earlier = [part for metadata in input_metadata for part in _read_name_list(metadata, name)]
     return ", ".join(dict.fromkeys([*earlier, *new_parts]))
 
 

@@ -102,14 +102,14 @@ def read_before_after(
         box = _read_face_box(after)
         yield BeforeAfter(
             frame,
-            _to_display(before, target.space, config, exposure),
-            _to_display(after, space, config, exposure),
+            _to_srgb_picture(before, target.space, config, exposure),
+            _to_srgb_picture(after, space, config, exposure),
             box,
             str(after.metadata.get(META_FLAGS, "")),
         )
 
 
-def _to_display(plate: Plate, space: str, config: ColourConfig, exposure: float) -> AnyArray:
+def _to_srgb_picture(plate: Plate, space: str, config: ColourConfig, exposure: float) -> AnyArray:
     rgb = plate.crop(plate.display_window).get(*RGB)
     if exposure and config.is_scene_linear(space):
         rgb *= np.float32(2.0**exposure)

@@ -188,7 +188,7 @@ def make_view_map(
     with limit_algebra_threads():
         clips = scenes.get_source_clips()
         names = [clip.clip_input.name for clip in clips]
-        chosen, problem = _choose_views(clips, stages, names)
+        chosen, problem = _try_choose_views(clips, stages, names)
         faces: dict[int, Face] = {}
         plan: dict[int, FramePlan] = {}
         if target is not None:
@@ -208,7 +208,7 @@ def make_view_map(
     return ViewMap(tuple(names), views, len(faces), poses, lacking, problem)
 
 
-def _choose_views(
+def _try_choose_views(
     clips: Sequence[SourceClip], stages: Stages, names: Sequence[str]
 ) -> tuple[dict[ViewRef, ViewChoice], str]:
     actors = [clip.performer for clip in clips]

@@ -57,7 +57,7 @@ def reenact(
     params = params or ReenactParams()
     _check_engine("reenact", params.engine)
     frame = _make_frame(target, landmarks, None, colorspace, exposure)
-    face = _make_face("source_landmarks", source_landmarks)
+    face = _make_checked_face("source_landmarks", source_landmarks)
     view = reenactment.prepare_view(_make_plate("source", source, RGB), face, frame.codec, MaskParams())
     ref = ViewRef(0, face.frame)
     plan = FramePlan((WeightedView(ref, 1.0, 1.0),))
@@ -189,7 +189,7 @@ def blend(
 def _make_frame(
     target: Image, landmarks: Points68, holdout: Matte | None, colorspace: str, exposure: float
 ) -> FaceFrame:
-    plate, face = _make_plate("target", target, RGB), _make_face("landmarks", landmarks)
+    plate, face = _make_plate("target", target, RGB), _make_checked_face("landmarks", landmarks)
     region = compute_region(face.box, ReenactParams().margin, 1.0)
     if region.intersect(plate.data_window).empty:
         raise InputError("landmarks: the face lies outside the target; give x, y in pixels of the target")
@@ -226,7 +226,7 @@ def _make_plate(name: str, pixels: Image, channels: tuple[str, ...]) -> Plate:
     return Plate(pixels, channels, window, window)
 
 
-def _make_face(name: str, landmarks: Points68) -> Face:
+def _make_checked_face(name: str, landmarks: Points68) -> Face:
     points = np.asarray(landmarks)
     if points.shape != (68, 2):
         raise InputError(f"{name} must be an array (68, 2) of x, y in pixels; its shape is {points.shape}")

@@ -317,7 +317,7 @@ def _plan_patches(
     lips = np.sqrt(((goal[:, None] - shown[None, pool]) ** 2).sum(3).mean(2)) / _LIPS_UNIT
     lips = lips + _compute_mouth_cost(gap[:, None], own_gap[None, pool]) + elsewhere
     own_lips = np.sqrt(((goal - shown) ** 2).sum(2).mean(1)) / _LIPS_UNIT + _compute_mouth_cost(gap, own_gap)
-    mouth = _choose_frames(own_lips, lips)
+    mouth = _choose_patch_frames(own_lips, lips)
 
     eyes = np.abs(lids[:, None] - own.lid_openness[None, pool]).max(2) / _LIDS_UNIT + elsewhere
     # A lid that closes slides over what is there; one that opens needs an eye.
@@ -325,7 +325,7 @@ def _plan_patches(
     own_eyes = np.maximum(lacking, 0) / _LIDS_UNIT + _MISSING_EYE_COST * np.clip(
         (lacking - _MISSING_EYE_START) / _MISSING_EYE_RANGE, 0, 1
     )
-    eye = smooth_weights(_choose_frames(own_eyes, eyes), frames, _FADE_FRAMES)
+    eye = smooth_weights(_choose_patch_frames(own_eyes, eyes), frames, _FADE_FRAMES)
 
     shows = mouth[:, 0] * own_gap + mouth[:, 1:] @ own_gap[pool]
     need = np.clip((gap - _SHOWN_MOUTH_STRETCH * shows - _NEED_START) / _NEED_RANGE, 0, 1)
@@ -362,7 +362,7 @@ def _compute_mouth_cost(goal_gap: AnyArray, shown_gap: AnyArray) -> AnyArray:
     return np.asarray(lacking + spare)
 
 
-def _choose_frames(own: Vector, others: Matrix) -> Matrix:
+def _choose_patch_frames(own: Vector, others: Matrix) -> Matrix:
     """The cheapest path through the clip (Viterbi 1967): (n, 1 + views), 1 for the chosen frame, own frame first."""
     cost = np.column_stack([own, others])
     total = cost[0].copy()

@@ -91,10 +91,10 @@ def compute_likeness(sources: Sequence[tuple[Points3D, int]], target: Points3D) 
     """
     counts = np.array([max(count, 1) for _, count in sources], np.float64)
     mean = np.tensordot(counts / counts.sum(), np.stack([shape for shape, _ in sources]), 1)
-    return _keep_openings((mean - target) * OUTLINE_SHARES[:, None])
+    return _keep_opening_edges((mean - target) * OUTLINE_SHARES[:, None])
 
 
-def _keep_openings(change: Points3D) -> Points3D:
+def _keep_opening_edges(change: Points3D) -> Points3D:
     """Makes the edges of lids and lips move alike, as a line that may shift, tilt and widen; skin around follows."""
     correction = np.zeros_like(change)
     for ring in (LIDS_R, LIDS_L, INNER_LIPS):

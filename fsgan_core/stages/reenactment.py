@@ -84,7 +84,7 @@ def prepare_view(plate: Plate, face: Face, codec: Codec, mask: MaskParams, margi
     size = 2 * round(OCCLUDER_EDGE * warp_points.measure_face_width(face.landmarks, plate.pixel_aspect)) + 1
     near = cv2.dilate(occluders, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
     # The end of a brow is not the edge of hair, but hair may touch it.
-    occluders = np.maximum(occluders, near * (1 - draw_own_features(face.get_mesh(plate.pixel_aspect), window)))
+    occluders = np.maximum(occluders, near * (1 - draw_feature_hulls(face.get_mesh(plate.pixel_aspect), window)))
     matte = mattes.get_matte(MATTE_FACE) * (1 - np.clip(2 * occluders, 0, 1)) * mark_plate_area(plate, window)
     return SourceView(
         to_display(plate, window, codec),
@@ -349,7 +349,7 @@ def draw_features(landmarks: Points68, region: Window) -> Matte:
     return _draw_hulls(parts, FEATURE_GROWTH, region)
 
 
-def draw_own_features(mesh: Mesh, region: Window) -> Matte:
+def draw_feature_hulls(mesh: Mesh, region: Window) -> Matte:
     """Draw eyes, brows and lips without the skin between them."""
     brows = [mesh[list(brow), :2] for brow in (MESH_BROW_R, MESH_BROW_L)]
     others = [mesh[list(ring), :2] for ring in (LIDS_R, LIDS_L, OUTER_LIPS)]

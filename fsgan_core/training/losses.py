@@ -204,7 +204,7 @@ def ssim_loss(output: Tensor, target: Tensor, scales: int = LOSS_SCALES) -> Tens
     scale_weights: list[float] = []
     for scale in range(scales):
         last = scale == scales - 1 or min(a.shape[-2:]) // 2 < SSIM_WINDOW
-        light, structure = _compute_ssim(a, b, kernel)
+        light, structure = _compute_ssim_factors(a, b, kernel)
         value = (light * structure if last else structure).mean((1, 2, 3))
         # Anticorrelated pictures have negative similarity; the power needs a positive one.
         logs.append(value.clamp_min(1e-4).log())
@@ -224,7 +224,7 @@ def _make_gaussian_window(like: Tensor) -> Tensor:
     return (bell[:, None] * bell[None]).expand(like.shape[1], 1, SSIM_WINDOW, SSIM_WINDOW)
 
 
-def _compute_ssim(a: Tensor, b: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor]:
+def _compute_ssim_factors(a: Tensor, b: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor]:
     """Compute the two factors of SSIM at each pixel: that of means, and that of contrast and structure."""
 
     def average_window(x: Tensor) -> Tensor:

@@ -189,7 +189,7 @@ def find_footage(paths: Sequence[str | Path], people: Mapping[str, str] | None =
     used_names: set[str] = set()
     for path in paths:
         folder = expand_home(path)
-        clips = [(clip, folder) for clip in _list_clips(folder)] if folder.is_dir() else [(str(path), None)]
+        clips = [(clip, folder) for clip in _list_clip_paths(folder)] if folder.is_dir() else [(str(path), None)]
         if not clips:
             raise InputError(f"{path} has no movies and no pictures")
         for clip, root in clips:
@@ -301,7 +301,7 @@ def _spread_frames(available: Sequence[int], most: int) -> tuple[int, ...]:
     return tuple(available[:: -(-len(available) // most)])
 
 
-def _list_clips(folder: Path) -> list[str]:
+def _list_clip_paths(folder: Path) -> list[str]:
     clips: set[str] = set()
     try:
         files = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")]

@@ -14,7 +14,7 @@ from fsgan_core.contract.shot import Stages
 from fsgan_core.plates.exr_writer import write_exr
 from fsgan_core.plates.image_reader import read_image
 from fsgan_core.plates.plate import Plate, Window
-from fsgan_core.render.atlas import compute_file_digest
+from fsgan_core.render.atlas import compute_painted_digest
 from fsgan_core.render.bake_atlas import write_atlas
 from fsgan_core.render.pipeline import RenderJob, plan_shot_job
 from fsgan_core.runtime.arrays import Image
@@ -102,6 +102,6 @@ def test_command(small: Small, tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_file_digest(tmp_path: Path) -> None:
-    assert compute_file_digest("") == "" and compute_file_digest(str(tmp_path / "none")) == "missing"
+    assert compute_painted_digest("") == "" and compute_painted_digest(str(tmp_path / "none")) == "missing"
     (tmp_path / "one").write_bytes(b"1")
-    assert compute_file_digest(str(tmp_path / "one")) == compute_file_digest(str(tmp_path / "one")) != "missing"
+    assert compute_painted_digest(str(tmp_path / "one")) == compute_painted_digest(str(tmp_path / "one")) != "missing"

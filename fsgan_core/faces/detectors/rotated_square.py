@@ -38,7 +38,7 @@ class RotatedSquare:
         >>> RotatedSquare.around_points(np.array([[0, 0], [4, 2]]), 0.0, 1.5)
         RotatedSquare(centre=array([2., 1.]), side=6.0, angle=0.0)
         """
-        turn = make_rotation(angle)
+        turn = make_turn_matrix(angle)
         upright = np.asarray(points, np.float64) @ turn
         low, high = upright.min(0), upright.max(0)
         middle = (low + high) / 2 + (0.0, shift_down * (high[1] - low[1]))
@@ -46,7 +46,7 @@ class RotatedSquare:
 
     def compute_matrix(self, size: int) -> Matrix:
         """Computes the affine map, (2, 3), from the picture's pixels to those of the crop, `size` pixels a side."""
-        linear = make_rotation(-self.angle) * (size / self.side)
+        linear = make_turn_matrix(-self.angle) * (size / self.side)
         return np.column_stack([linear, (size - 1) / 2 - linear @ self.centre])
 
     def crop(self, picture: Image8, size: int, border: int = cv2.BORDER_REPLICATE) -> AnyArray:
@@ -58,7 +58,7 @@ class RotatedSquare:
         return apply_affine(invert_affine(self.compute_matrix(size)), points - 0.5)
 
 
-def make_rotation(angle: float) -> Matrix:
+def make_turn_matrix(angle: float) -> Matrix:
     """Makes the matrix that turns points by `angle` radians, clockwise on the screen."""
     cos, sin = np.cos(angle), np.sin(angle)
     return np.array([[cos, -sin], [sin, cos]])

@@ -59,14 +59,15 @@ class Crop:
         """Convert plate points (..., 2) to the networks' coordinates: 0..1 from the crop's upper left edge."""
         middle = np.array([self.left + self.width / 2, self.top + self.height / 2])
         offset = (np.asarray(points, np.float64) - middle) / (self.width, self.height)
-        result: Points = offset @ _make_rotation(self.turn).T + 0.5
+        result: Points = offset @ _make_roll_matrix(self.turn).T + 0.5
         return result
 
     def denormalise_points(self, shares: AnyArray) -> Points:
         """Convert points (..., 2) from the networks' coordinates to plate points."""
         middle = np.array([self.left + self.width / 2, self.top + self.height / 2])
         return np.asarray(
-            (np.asarray(shares, np.float64) - 0.5) @ _make_rotation(-self.turn).T * (self.width, self.height) + middle
+            (np.asarray(shares, np.float64) - 0.5) @ _make_roll_matrix(-self.turn).T * (self.width, self.height)
+            + middle
         )
 
     def window(self) -> Window:
@@ -161,7 +162,7 @@ def mark_crop_area(crop: Crop, window: Window) -> Matte:
     return result
 
 
-def _make_rotation(degrees: float) -> Matrix:
+def _make_roll_matrix(degrees: float) -> Matrix:
     """(2, 2) clockwise on the screen: x right, y down."""
     angle = np.radians(degrees)
     return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])

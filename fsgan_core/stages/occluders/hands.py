@@ -133,11 +133,11 @@ def _find_hands_around(frame: FaceFrame) -> list[tuple[Points, float]]:
     factors = np.array([window.width / size[0], window.height / size[1]])
     return [
         ((hand.landmarks[:, :2] + 0.5) * factors - 0.5 + (window.x, window.y), float(hand.presence))
-        for hand in _find_hands(picture)
+        for hand in _measure_hands_twice(picture)
     ]
 
 
-def _find_hands(picture: Image8) -> list[Hand]:
+def _measure_hands_twice(picture: Image8) -> list[Hand]:
     """Hands of a picture, each measured twice: from the palm, and from what that gave. The presence is the mean."""
     first = measure_hands(picture, [fit_square_to_palm(palm) for palm in find_palms(picture)[:MAX_HANDS]])
     first = [hand for hand in first if hand.presence > MIN_PRESENCE]

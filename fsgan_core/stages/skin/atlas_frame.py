@@ -140,7 +140,7 @@ def fill_from_atlas(picture: Image, shown: Matte, atlas: AtlasPicture, exposure:
     Returns:
         The picture, and where it now shows something.
     """
-    trusted = _erode_softly(shown)
+    trusted = _drop_soft_edge(shown)
     lit = _light_atlas(picture, trusted, atlas, exposure)
     if lit is None:
         return picture, shown
@@ -177,7 +177,7 @@ def paint_from_atlas(plate: Plate, atlas: AtlasPicture, codec: Codec) -> Plate:
     return replace(plate, pixels=pixels)
 
 
-def _erode_softly(shown: Matte) -> Matte:
+def _drop_soft_edge(shown: Matte) -> Matte:
     """`shown` without its edge, where hair or an occluder shines through."""
     sigma = EDGE_SIZE * max(shown.shape)
     return np.clip(2 * cv2.GaussianBlur(shown, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE) - 1, 0, 1) * shown
