@@ -303,9 +303,9 @@ def finish_mask(
     matte = mattes[MATTE_FACE]
     if not params.mouth:
         matte = matte * (1 - mattes[MATTE_MOUTH])
-    matte = _grow_and_feather(matte, params.size, params.feather * width, inside.pixel_aspect) * mark_plate_area(
-        inside, region
-    )
+    matte = _grow_and_feather(matte, params.size, params.feather * width, inside.pixel_aspect)
+    if not params.as_published:  # the published erosion counts the face beyond the plate, too
+        matte = matte * mark_plate_area(inside, region)
     if MATTE_STEMS in mattes:  # narrow things beside the face, which a feather would leave half
         matte = np.maximum(matte, mattes[MATTE_STEMS] * (1 - mattes[MATTE_OCCLUSION]) * mark_plate_area(inside, region))
     if holdout is not None:
