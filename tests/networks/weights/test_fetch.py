@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from fsgan_core.cli import main
 from fsgan_core.contract.errors import MachineError, OutputError, WeightsError
 from fsgan_core.networks.weights.catalogue import WeightsInfo, load_catalogue
 from fsgan_core.networks.weights.download import BLOCK_SIZE, RetryPolicy, _check_address, download
@@ -424,14 +425,13 @@ class TestWeights:
 
     @pytest.mark.parametrize("info", PUBLISHED, ids=lambda info: info.name)
     def test_every_published_file(self, server: Server, tmp_path: Path, own_folders: Path, info: WeightsInfo) -> None:
-        """Each has an address over https and what is known of its licence, and arrives installed."""
+        """Each has an address over https and what is known of its licence, and the command installs it."""
         assert info.source.startswith("https://") and info.licence and info.note
         data = publish(tmp_path / "served.pth", narrow(info.arch)).read_bytes()
         server.plays["/w.pth"] = lambda handler: send(handler, data)
-        done = fetch_weights(info, own_folders, url=server.url("/w.pth"))
-        assert done.state == "imported", done.message
+        assert main(["weights", "fetch", info.name, "--from", server.url("/w.pth")]) == 0
         found = find_weights(info.role, info.name)
-        assert (found.sha256, found.info.version) == (done.sha256, info.version)
+        assert (found.info.version, found.info.licence, found.info.note) == (info.version, info.licence, info.note)
 
     def test_again_asks_nobody(self, server: Server, tmp_path: Path, own_folders: Path) -> None:
         self.serve(server, tmp_path)
