@@ -17,7 +17,7 @@ __all__ = ["make_parser"]
 
 def make_parser() -> argparse.ArgumentParser:
     """Make the parser of the command line; the parsed `options.run(options, presenter)` runs the command."""
-    from fsgan_core.cli import commands, export, farm, nuke, train, verify, weights
+    from fsgan_core.cli import commands, export, farm, inspect, nuke, train, verify, weights
     from fsgan_core.cli import finetune as finetune_command
 
     parser = ArgumentParser(
@@ -162,6 +162,12 @@ def make_parser() -> argparse.ArgumentParser:
         "farm", "render a shot on a farm: job bundle, tasks, estimate", farm.DESCRIPTION, farm.run_bundle
     )
     farm.add_flags(farm_parser, _add_message_flags, _make_formatter(), help_texts.EXIT_CODES)
+
+    inspect_parser = add_command(
+        "inspect", "print what files say of themselves", inspect.DESCRIPTION, inspect.run_inspect
+    )
+    inspect.add_flags(inspect_parser)
+    _add_message_flags(inspect_parser)
 
     verify_parser = add_command(
         "verify", "check that finished frames are whole and up to date", verify.DESCRIPTION, verify.run_verify

@@ -20,6 +20,7 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 from av.video.stream import VideoStream
 
 from fsgan_core.contract.errors import OutputError
+from fsgan_core.plates.synthetic_mark import SYNTHETIC_COMMENT, append_movie_mark
 from fsgan_core.runtime.arrays import Image8
 from fsgan_core.runtime.atomic import explain_os_error, make_folder
 
@@ -62,7 +63,7 @@ def write_movie(
     fps: float,
     *,
     codecs: Sequence[MovieCodec] = PREVIEW_CODECS,
-    metadata: Mapping[str, str] | None = None,
+    is_synthetic: bool = False,
 ) -> Path:
     """Writes pictures as a movie, whole or not at all; holds one picture at a time.
 
@@ -71,7 +72,7 @@ def write_movie(
         path: The file; its suffix becomes that of the codec.
         fps: Frames per second.
         codecs: Encoders, of which the first that works here is taken.
-        metadata: Text to write into the file, such as {"comment": "..."}.
+        is_synthetic: Mark the file: it shows a synthesised face.
 
     Returns:
         The path that was written.
@@ -93,7 +94,10 @@ def write_movie(
         final = path.with_suffix(codec.suffix)
         temporary = final.with_name(f".{final.stem}.{os.getpid()}.{secrets.token_hex(8)}.tmp{codec.suffix}")
         try:
-            _encode_movie(chain([first], stream), temporary, rate, codec, metadata or {}, final)
+            comment = {"comment": SYNTHETIC_COMMENT} if is_synthetic else {}
+            _encode_movie(chain([first], stream), temporary, rate, codec, comment, final)
+            if is_synthetic:
+                append_movie_mark(temporary)
             temporary.replace(final)
             return final
         except (OSError, FFmpegError) as error:

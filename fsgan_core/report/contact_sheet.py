@@ -19,6 +19,7 @@ from fsgan_core.faces.geometry import Box
 from fsgan_core.plates.colour import ColourConfig
 from fsgan_core.plates.movie_writer import PREVIEW_CODECS, MovieCodec, write_movie
 from fsgan_core.plates.plate import Plate
+from fsgan_core.plates.synthetic_mark import add_mark
 from fsgan_core.runtime.arrays import AnyArray, Image8
 from fsgan_core.runtime.atomic import write_atomically
 from fsgan_core.runtime.sampling import sample_evenly
@@ -45,7 +46,6 @@ _CROP_SIDES = (320, 640)  # least and largest side of a face crop
 _CROP_MARGIN = 1.7  # side of the crop over that of the face's box
 _MOVIE_WIDTH = 1920  # both pictures together, at most
 
-SYNTHETIC_COMMENT = "Contains synthesised face pixels (fsgan)."
 """Written into every preview movie."""
 
 
@@ -150,7 +150,7 @@ def write_contact_sheet(frames: Iterable[BeforeAfter], path: Path | str, *, titl
         draw_text(band, title, (_GAP, 28), 0.8)
         rows.insert(0, band)
     sheet = np.concatenate([_pad_row(row, width) for row in rows], axis=0)
-    return write_png(path, sheet)
+    return write_png(path, sheet, is_synthetic=True)
 
 
 def _make_sheet_row(look: BeforeAfter) -> Image8:
@@ -220,8 +220,8 @@ def draw_text(
     cv2.putText(picture, ascii_only, place, cv2.FONT_HERSHEY_SIMPLEX, size, colour, 1, cv2.LINE_AA)
 
 
-def write_png(path: Path | str, picture: Image8) -> Path:
-    """Writes a picture as PNG, whole or not at all, and returns the path.
+def write_png(path: Path | str, picture: Image8, *, is_synthetic: bool = False) -> Path:
+    """Writes a picture as PNG, whole or not at all, and returns the path; marks it if it shows a synthesised face.
 
     Raises:
         OutputError: The file cannot be written.
@@ -233,7 +233,7 @@ def write_png(path: Path | str, picture: Image8) -> Path:
             f"cannot write {path}: the picture of {picture.shape[1]}x{picture.shape[0]} pixels could not be encoded"
         )
     with write_atomically(path) as temporary:
-        temporary.write_bytes(encoded.tobytes())
+        temporary.write_bytes(add_mark(encoded.tobytes()) if is_synthetic else encoded.tobytes())
     return path
 
 
@@ -258,7 +258,7 @@ def write_preview_movie(
         OutputError: There is no frame, no encoder works, or the file cannot be written.
     """
     pictures = (_join_side_by_side(look) for look in frames)
-    return write_movie(pictures, path, fps, codecs=codecs, metadata={"comment": SYNTHETIC_COMMENT})
+    return write_movie(pictures, path, fps, codecs=codecs, is_synthetic=True)
 
 
 def _join_side_by_side(look: BeforeAfter) -> Image8:
