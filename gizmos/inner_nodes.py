@@ -133,10 +133,57 @@ def _make_output_lines(ypos: str) -> tuple[str, ...]:
     )
 
 
-def make_passing_body(inputs: Sequence[str]) -> tuple[str, ...]:
-    """Passes the first input through."""
+# Knob that shows a matte of the drawing -> its channel, colour and strength.
+DRAWN_MATTES = {
+    "draw_mesh": ("rgba.blue", "0.1 0.4 1 1", 0.5),
+    "draw_box": ("rgba.red", "1 0.5 0.05 1", 1),
+    "draw_landmarks": ("rgba.green", "0.1 1 0.2 1", 1),
+    "draw_pose": ("rgba.alpha", "1 0.1 0.8 1", 1),
+}
+
+
+def make_analyse_body() -> tuple[str, ...]:
+    """Passes the target through; in a session with a GUI, with the drawing of the track over it if that is on."""
+    read = format_node(
+        "Read",
+        0,
+        file_type="exr",
+        file='"\\[value parent.drawing]"',
+        first="{{parent.drawing_first}}",
+        last="{{parent.drawing_last}}",
+        origfirst="{{parent.drawing_first}}",
+        origlast="{{parent.drawing_last}}",
+        origset="true",
+        localizationPolicy="off",
+        before="black",
+        after="black",
+        on_error="black",
+        raw="true",
+        name="Drawing",
+        xpos="200",
+        ypos="100",
+    )
+    lines = [*make_input_lines(("target",))[:-2], read, "set DRAWING [stack 0]", "push $IN_target"]
+    for number, (knob, (channel, colour, strength)) in enumerate(DRAWN_MATTES.items()):
+        lines += [
+            "set PICTURE [stack 0]",
+            "push $DRAWING",
+            format_node("Constant", 0, channels="rgba", color=f"{{{colour}}}", name=f"Colour{number + 1}"),
+            "push $PICTURE",
+            format_node(
+                "Keymix",
+                3,
+                channels="rgb",
+                maskChannel=channel,
+                mix=f"{{{{parent.{knob}*{strength}}}}}",
+                bbox="B",
+                name=f"Draw{number + 1}",
+                ypos=str(160 + 60 * number),
+            ),
+        ]
     return (
-        *make_input_lines(inputs)[:-2],
-        f"push $IN_{inputs[0]}",
-        format_node("Output", name="Output1", xpos="0", ypos="200"),
+        *lines,
+        "push $IN_target",
+        format_node("Switch", 2, which="{{parent.overlay&&parent.drawing_last>0&&$gui}}", name="Shown", ypos="440"),
+        format_node("Output", name="Output1", xpos="0", ypos="520"),
     )

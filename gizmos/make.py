@@ -15,6 +15,7 @@ GIZMO_FOLDER = Path(__file__).resolve().parent
 sys.path[:0] = [str(GIZMO_FOLDER.parent), str(GIZMO_FOLDER.parent / "nuke_plugin"), str(GIZMO_FOLDER)]
 
 from fsgan_nuke.knobs import (  # noqa: E402
+    BBOX,
     DOUBLE,
     FILE,
     LINK,
@@ -23,7 +24,7 @@ from fsgan_nuke.knobs import (  # noqa: E402
     NukeKnob,
     make_stage_knobs,
 )
-from inner_nodes import format_node, make_final_body, make_mix_lines, make_passing_body, make_stage_body  # noqa: E402
+from inner_nodes import format_node, make_analyse_body, make_final_body, make_mix_lines, make_stage_body  # noqa: E402
 from panel_knobs import (  # noqa: E402
     FILES_NAME_KNOB,
     MIXING_KNOBS,
@@ -34,6 +35,7 @@ from panel_knobs import (  # noqa: E402
     format_user_knob,
     make_button,
     make_consent_knobs,
+    make_drawing_knobs,
     make_engine_knobs,
     make_group,
     make_info_knobs,
@@ -135,6 +137,7 @@ def make_analyse() -> Gizmo:
             "+STARTLINE",
         ),
         NukeKnob("centre", XY, "face centre", "Centre of the analysed face, as curves."),
+        NukeKnob("face_box", BBOX, "face box", "Box around the face, as curves; for a Crop, for example."),
         NukeKnob("face_size", DOUBLE, "face width (px)", "Width of the face's box, as a curve.", low=0, high=1000),
         NukeKnob(
             "yaw", DOUBLE, "yaw (degrees)", "Above 0 the face is turned to the right of the picture.", low=-90, high=90
@@ -143,7 +146,6 @@ def make_analyse() -> Gizmo:
         NukeKnob(
             "roll", DOUBLE, "roll (degrees)", "Above 0 the head is tilted clockwise in the picture.", low=-180, high=180
         ),
-        NukeKnob("confidence", DOUBLE, "confidence", "Confidence of the detection, 0 to 1.", low=0, high=1),
         make_tab("offsets_tab", "Offsets"),
         NukeKnob("", TEXT, "", text="Corrections added to the track. They can be animated."),
         *make_offset_knobs(),
@@ -163,13 +165,14 @@ def make_analyse() -> Gizmo:
         (
             make_tab("analyse_tab", "Analyse"),
             *head,
+            *make_drawing_knobs(),
             *make_stage_knobs("analyse"),
             make_tab("colour_tab", "Colour"),
             *make_stage_knobs("colour", only=("exposure",)),
             *tracks,
             *make_info_knobs("track-file.md"),
         ),
-        make_passing_body(("target",)),
+        make_analyse_body(),
         ("target",),
     )
 

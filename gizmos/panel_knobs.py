@@ -158,6 +158,63 @@ def make_views_knobs() -> list[NukeKnob]:
     )
 
 
+def make_drawing_knobs() -> list[NukeKnob]:
+    """What FSGAN_Analyse draws over the picture, and the way to its doubtful frames."""
+    hidden = ("+INVISIBLE", "+DO_NOT_WRITE")
+    shown = (
+        ("draw_box", "box", "The box of each person with number and confidence. Other people's are weaker.", "true"),
+        ("draw_landmarks", "landmarks", "The 68 landmarks of the chosen person.", "true"),
+        ("draw_mesh", "mesh", "The mesh of the chosen person.", "false"),
+        ("draw_pose", "pose", "The head's axes: sideways, up, and (with the dot) where the face looks.", "true"),
+    )
+    return [
+        NukeKnob(
+            "overlay",
+            BOOL,
+            "draw over the picture",
+            "Draws what was found over the picture, to be looked at. Renders and nodes on a farm never contain it.",
+            "false",
+            flags=("+STARTLINE", "+DO_NOT_WRITE"),
+        ),
+        *(NukeKnob(name, BOOL, label, tip, value, flags=("-STARTLINE",)) for name, label, tip, value in shown),
+        NukeKnob(
+            "confidence",
+            DOUBLE,
+            "confidence",
+            "Confidence of the detection in this frame, 0 to 1, as a curve.",
+            low=0,
+            high=1,
+        ),
+        NukeKnob(
+            "doubtful_below",
+            DOUBLE,
+            "doubtful below",
+            "Frames with a lower confidence are doubtful, and frames without a face or with an interpolated one.",
+            "0.5",
+            low=0,
+            high=1,
+        ),
+        make_button(
+            "previous_doubtful",
+            "< doubtful",
+            "previous_doubtful",
+            "Shows the nearest doubtful frame before this one.",
+            "+STARTLINE",
+        ),
+        make_button(
+            "next_doubtful",
+            "doubtful >",
+            "next_doubtful",
+            "Shows the nearest doubtful frame after this one.",
+            "-STARTLINE",
+        ),
+        NukeKnob("drawing", STRING, "", "", flags=hidden),
+        NukeKnob("drawing_first", INT, "", "", "0", flags=hidden),
+        NukeKnob("drawing_last", INT, "", "", "0", flags=hidden),
+        make_line(),
+    ]
+
+
 STEREO_VIEWS_KNOB = NukeKnob(
     "stereo_views",
     STRING,

@@ -47,6 +47,7 @@ class RequestHandler:
             protocol.AnalyseRequest: self._answer_analyse,
             protocol.ViewsRequest: self._answer_views,
             protocol.AtlasRequest: self._answer_atlas,
+            protocol.DrawTrackRequest: self._answer_draw_track,
             protocol.DoctorRequest: self._answer_doctor,
             protocol.DescribeRequest: self._answer_describe,
             protocol.BundleRequest: self._answer_bundle,
@@ -166,6 +167,17 @@ class RequestHandler:
             shot.stages,
             device=choose_device(request.device or self._device),
             on_event=relay_event,
+        )
+
+    def _answer_draw_track(
+        self, request: protocol.DrawTrackRequest, on_event: EventListener, is_cancelled: CancelCheck
+    ) -> dict[str, Any]:
+        from fsgan_core.report.track_drawing import write_drawings
+
+        if not request.output:
+            raise ProtocolError("draw_track: the output is missing")
+        return write_drawings(
+            request.track, request.output, request.person, on_event=on_event, is_cancelled=is_cancelled
         )
 
     def _answer_doctor(

@@ -17,6 +17,7 @@ from fsgan_core.contract import protocol
 from fsgan_core.contract.errors import FsganError, InputError, OutputError
 from fsgan_nuke import (
     atlas_baking,
+    drawing,
     exports,
     graph,
     node_render,
@@ -251,6 +252,8 @@ ACTIONS: Mapping[str, Callable[[Any], None]] = {
         exports.to_points,
         exports.to_roto,
         exports.take_edits,
+        drawing.previous_doubtful,
+        drawing.next_doubtful,
     )
 }
 

@@ -73,7 +73,7 @@ def fill_curves(node: Any, view: str) -> None:
     # Nuke's signatures of these methods differ between kinds of knobs; a view is named only where there are several.
     in_view = {"view": view} if stereo.has_several_views() else {}
     with keep_undo():
-        for name in ("centre", "face_size", "yaw", "pitch", "roll", "confidence"):
+        for name in ("centre", "face_size", "face_box", "yaw", "pitch", "roll", "confidence"):
             knob = node[name]
             if split:
                 knob.splitView(view)

@@ -9,7 +9,7 @@ from typing import Any
 import nuke
 
 from fsgan_core.contract.stage_graph import NODES
-from fsgan_nuke import analysis, farm_callbacks, graph, node_render, paths, results, view_window, weights_menu
+from fsgan_nuke import analysis, drawing, farm_callbacks, graph, node_render, paths, results, view_window, weights_menu
 from fsgan_nuke.client import close_all_clients
 from fsgan_nuke.host import call_later
 from fsgan_nuke.knobs import find_active_knobs
@@ -27,6 +27,14 @@ IGNORED_KNOBS = (
     "result",
     "ready",
     "rendered",
+    "doubtful_below",
+    "draw_box",
+    "draw_landmarks",
+    "draw_mesh",
+    "draw_pose",
+    "drawing",
+    "drawing_first",
+    "drawing_last",
     "first",
     "last",
     "xpos",
@@ -46,6 +54,7 @@ def install_callbacks() -> None:
         nuke.addOnCreate(on_created, nodeClass=kind)
     nuke.addOnScriptLoad(farm_callbacks.on_script_loaded)
     nuke.addBeforeRender(farm_callbacks.on_before_render)
+    nuke.addAfterRender(farm_callbacks.on_after_render)
     nuke.addBeforeFrameRender(farm_callbacks.on_before_frame)
     nuke.addOnScriptClose(on_script_closed)
     if nuke.GUI:
@@ -84,6 +93,9 @@ def on_knob_changed() -> None:
     if knob in IGNORED_KNOBS or knob.endswith(weights_menu.NOTE_SUFFIX):
         return
     node = nuke.thisNode()
+    if knob == drawing.OVERLAY_KNOB:
+        drawing.refresh_drawings(node)
+        return
     weights_menu.apply_menu_choice(node, knob)
     _mark_changed(node)
 
@@ -154,6 +166,7 @@ def _refresh_changed() -> None:
         node_render.refresh_status(node)
         weights_menu.refresh_menus(node)
         if graph.get_node_class(node) == "FSGAN_Analyse":
+            drawing.refresh_drawings(node)
             for node_below in analysis.list_nodes_below(node):
                 node_render.refresh_status(node_below)
 

@@ -8,7 +8,7 @@ from typing import Any, Iterator
 import nuke
 
 from fsgan_core.contract.errors import InputError
-from fsgan_nuke import analysis, graph, status, stereo, tracks
+from fsgan_nuke import analysis, drawing, graph, status, stereo, tracks
 from fsgan_nuke.host import one_undo_step
 
 VIEW_MARK = "fsgan_view"  # knob of a node that was made from a track: the track's view
@@ -77,6 +77,7 @@ def take_edits(node: Any) -> None:
     if moved:
         tracks.save_edits(track, moved)
         analysis.fill_curves(node, view)
+        drawing.refresh_drawings(node)
     count = sum(len(points) for points in moved.values())
     status.show_status(
         node, status.Status(status.UP_TO_DATE, f"moved points taken: {count}" if count else "no point was moved")

@@ -1,4 +1,4 @@
-"""Functions that Nuke calls without a GUI, on a farm: they render the frames that a Write needs."""
+"""Functions that Nuke calls around a render. Without a GUI, on a farm, they render the frames that a Write needs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Sequence
 import nuke
 
 from fsgan_core.contract.errors import FsganError, InputError
-from fsgan_nuke import graph, input_writes, node_render, paths, stereo
+from fsgan_nuke import drawing, graph, input_writes, node_render, paths, stereo
 from fsgan_nuke.farm import results_are_rendered
 from fsgan_nuke.frame_choice import format_frames
 from fsgan_nuke.host import print_line
@@ -46,8 +46,10 @@ def on_before_render() -> None:
     """Without a GUI, renders what a Write needs, and makes the nodes above it show those files.
 
     This happens before the first frame, because Nuke may read the files' headers before it calls `on_before_frame`.
+    With a GUI, drawings over the picture are turned off while the Write renders.
     """
     if nuke.GUI:
+        drawing.hide_drawings()
         return
     root, write = nuke.root(), nuke.thisNode()
     nodes = list(graph.iterate_render_nodes(write))
@@ -73,6 +75,11 @@ def on_before_render() -> None:
                 if "--cont" not in nuke.rawArgs:
                     raise
                 print_line(str(error))  # the frames without a file fail one by one
+
+
+def on_after_render() -> None:
+    """Turns drawings on again that were off during the render."""
+    drawing.show_hidden_drawings()
 
 
 def on_before_frame() -> None:

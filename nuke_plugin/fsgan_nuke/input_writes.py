@@ -117,6 +117,8 @@ def describe_tree(node: Any) -> str:
     """Describes what decides a node's picture, as text: classes and knobs of the node and all nodes above it."""
     parts = []
     for upstream_node in graph.list_upstream_nodes(node):
+        if graph.get_node_class(upstream_node) == "FSGAN_Analyse":
+            continue  # it passes its picture on
         knobs = sorted(
             (knob, upstream_node[knob].toScript()) for knob in upstream_node.knobs() if knob not in APPEARANCE_KNOBS
         )

@@ -253,7 +253,7 @@ def make_clip(
         track = offsets.write_offset_track(analyse_node[0], paths.get_track_path(*analyse_node), analyse_node[1])
         if track:
             clip["track"] = track
-        person = _read_person(*analyse_node)
+        person = read_person(*analyse_node)
         if person:
             clip["person"] = person
     if "path" not in clip:
@@ -298,7 +298,7 @@ def _make_stage_clip(
     return {"path": branch.path, "colorspace": colour.working_space}
 
 
-def _read_person(analysed: Any, view: str) -> str:
+def read_person(analysed: Any, view: str) -> str:
     """Reads `Clip.person` from the knobs of an FSGAN_Analyse."""
     values = read_knobs(analysed, "analyse", view)
     choice = values["person"]

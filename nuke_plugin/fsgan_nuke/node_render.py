@@ -18,7 +18,7 @@ import nuke
 
 from fsgan_core.contract import protocol
 from fsgan_core.contract.errors import CancelledError, FsganError, InputError
-from fsgan_nuke import graph, input_writes, paths, results, status, stereo
+from fsgan_nuke import drawing, graph, input_writes, paths, results, status, stereo
 from fsgan_nuke.analysis import fill_curves, make_analysis_job
 from fsgan_nuke.client import get_shared_client
 from fsgan_nuke.host import call_later, call_on_main, keep_undo, print_line
@@ -358,6 +358,7 @@ def _finish_job(node: Any, job: NodeJob, result: dict[str, Any]) -> None:
     _check_exists(node)
     if job.analysis_side is not None:
         fill_curves(node, job.view)
+        drawing.refresh_drawings(node)
         return
     results.show_result(node)
     if result.get("failed"):

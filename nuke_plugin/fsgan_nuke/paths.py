@@ -127,6 +127,14 @@ def get_offset_path(node: Any, view: str) -> str:
     return stereo.fill_view(path, view)
 
 
+def get_drawing_pattern(node: Any, view: str = "") -> str:
+    """Returns the path pattern of an FSGAN_Analyse's drawings; without a view, with %V if there are several views."""
+    pattern = require_safe_path(
+        f"{get_node_folder(node)}/drawing/{get_files_name(node)}{_get_view_suffix()}.drawing.####.exr"
+    )
+    return stereo.fill_view(pattern, view) if view else pattern
+
+
 def read_named_path(node: Any, knob: str) -> str:
     """Reads a path that the artist typed, with Tcl and project folder resolved; "" if there is none.
 

@@ -141,9 +141,11 @@ class TestNames:
 class TestUndo:
     def test_a_render_leaves_no_steps_and_no_modified_script(self, session: Host, mask: Any) -> None:
         """Status, results and menus are derived: Ctrl+Z must undo what the artist did."""
+        mask["render_frames"].setValue("range")
         session.module.root().setModified(False)
         session.undo_steps.clear()
-        render(session, mask)
+        session.press(mask, "render")
+        assert finish(session, mask).error is None
         assert session.undo_steps == [] and not session.module.root().modified()
         mask["feather"].setValue(0.07)
         assert session.undo_steps == [f"{mask.fullName()}.feather"]
@@ -270,10 +272,14 @@ class TestWords:
         assert use_knob_words("mask.exr and mask.0001.exr, my--frames") == "mask.exr and mask.0001.exr, my--frames"
 
     def test_cancel_and_reload_in_a_new_script_are_no_error(self, session: Host, mask: Any) -> None:
+        from fsgan_nuke import actions
+
         kept, name = session.script_file, session.module.root()["name"]
         name._set_text("")
-        for button in ("cancel", "reload"):
-            session.press(mask, button)
+        assert not mask["cancel"].enabled()
+        for action in ("cancel", "reload"):
+            with session.callbacks.within(mask):
+                actions.run_action(action)
             settle(session)
             assert line(mask) == "not rendered; save the script first" and "#e0605a" not in mask["status"].value()
         name._set_text(kept)

@@ -19,7 +19,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "gizmos"
 NODES = ("FSGAN_Analyse", "FSGAN_Reenact", "FSGAN_Mask", "FSGAN_Inpaint", "FSGAN_Blend", "FSGAN_Swap", "FSGAN_Drive")
 # Node classes and knob types that the host is documented to have.
 INNER = {"Input", "Output", "Read", "Copy", "Switch", "Keymix", "Constant", "Write"}
-CODES = {1, 2, 3, 4, 6, 7, 12, 20, 22, 26, 30, 41}
+CODES = {1, 2, 3, 4, 6, 7, 12, 15, 20, 22, 26, 30, 41}
 
 
 def load_make() -> ModuleType:

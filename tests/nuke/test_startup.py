@@ -99,6 +99,7 @@ def test_every_event_has_a_callback(host: Host) -> None:
         "OnScriptLoad": (farm_callbacks.on_script_loaded, ("Root",)),
         "OnScriptClose": (callbacks.on_script_closed, ("Root",)),
         "BeforeRender": (farm_callbacks.on_before_render, ("Write",)),
+        "AfterRender": (farm_callbacks.on_after_render, ("Write",)),
         "BeforeFrameRender": (farm_callbacks.on_before_frame, ("Write",)),
     }
     for event, (function, node_classes) in expected.items():

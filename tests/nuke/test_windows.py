@@ -130,7 +130,7 @@ def test_without_qt(session: Host, swap: Any, no_qt: None) -> None:
     session.messages.clear()
     session.choose("FSGAN/Doctor", "Nodes")
     settle(session)
-    (text,) = [text for kind, text in session.messages if kind == "message"]
+    (text,) = [text for kind, text in session.messages if kind == "tprint"]
     assert "engines (best first)" in text
 
 

@@ -12,9 +12,9 @@ request (to the worker) or an event (from it):
   answer is an `error` of kind "ProtocolError".
 - Each request has a number, chosen by the client and never used twice. Its events carry that number. The last of them
   is a `result`, an `error` or a `pong`; each request gets exactly one of these.
-- `render`, `analyse`, `views`, `atlas` and `farm_task` wait in a queue and run one at a time (QUEUED_REQUESTS). `keys`,
-  `describe`, `bundle` and `doctor` have a queue of their own, so that a node's status need not wait for another node's
-  render. `hello`, `ping`, `cancel` and `quit` are answered at once.
+- `render`, `analyse`, `views`, `atlas`, `draw_track` and `farm_task` wait in a queue and run one at a time
+  (QUEUED_REQUESTS). `keys`, `describe`, `bundle` and `doctor` have a queue of their own, so that a node's status need
+  not wait for another node's render. `hello`, `ping`, `cancel` and `quit` are answered at once.
 - Unknown fields are ignored; fields with a default may be left out. A request that is unknown or has wrong fields is
   answered with an `error`. An unknown event is ignored.
 - `log`, `progress` and `heartbeat` are dropped if the reader is too slow; all other events arrive.
@@ -65,6 +65,7 @@ from fsgan_core.contract.protocol.requests import (
     CancelRequest,
     DescribeRequest,
     DoctorRequest,
+    DrawTrackRequest,
     FarmTaskRequest,
     HelloRequest,
     KeysRequest,
@@ -95,6 +96,7 @@ __all__ = [
     "CancelRequest",
     "DescribeRequest",
     "DoctorRequest",
+    "DrawTrackRequest",
     "ErrorEvent",
     "FarmTaskRequest",
     "FrameEvent",

@@ -155,6 +155,25 @@ class AtlasRequest(ProtocolRequest):
 
 
 @dataclass(frozen=True)
+class DrawTrackRequest(ProtocolRequest):
+    """Draws a track: boxes, landmarks, mesh and pose, as the four channels of an EXR for each frame with a face.
+
+    Result: {"output", "frames", "people"}, the last two as numbers.
+
+    Attributes:
+        track: The track file.
+        output: Path pattern of the EXR files.
+        person: The chosen person, as a clip's `person` in the shot; empty is the largest.
+    """
+
+    name = "draw_track"
+
+    track: str = ""
+    output: str = ""
+    person: str = ""
+
+
+@dataclass(frozen=True)
 class DoctorRequest(ProtocolRequest):
     """Asks what is installed.
 
@@ -287,6 +306,7 @@ REQUEST_TYPES: Mapping[str, Type[ProtocolRequest]] = {
         AnalyseRequest,
         ViewsRequest,
         AtlasRequest,
+        DrawTrackRequest,
         DoctorRequest,
         DescribeRequest,
         BundleRequest,
@@ -296,4 +316,11 @@ REQUEST_TYPES: Mapping[str, Type[ProtocolRequest]] = {
         QuitRequest,
     )
 }
-QUEUED_REQUESTS = (RenderRequest, AnalyseRequest, ViewsRequest, AtlasRequest, FarmTaskRequest)  # run one at a time
+QUEUED_REQUESTS = (  # run one at a time
+    RenderRequest,
+    AnalyseRequest,
+    ViewsRequest,
+    AtlasRequest,
+    DrawTrackRequest,
+    FarmTaskRequest,
+)
