@@ -17,9 +17,10 @@ import numpy as np
 from fsgan_core.contract.errors import NoFaceError
 from fsgan_core.contract.params import AnalyseParams
 from fsgan_core.contract.shot import parse_person
+from fsgan_core.faces.face import Face
 from fsgan_core.faces.mesh import TRIANGLES
 from fsgan_core.faces.pose import BOX_CENTRE, BOX_SIDE, CAMERA_DISTANCE, FACE_MODEL, HeadPose, make_rotation
-from fsgan_core.faces.track import Face, Person, Track
+from fsgan_core.faces.track import Person, Track
 from fsgan_core.faces.track_file import load_track
 from fsgan_core.plates.exr_writer import write_exr
 from fsgan_core.plates.plate import Plate, Window

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from fsgan_core.contract.errors import CancelledError, TrackError
+from fsgan_core.faces.face import Face
 from fsgan_core.faces.mesh import CANONICAL, read_landmarks68
 from fsgan_core.faces.pose import compute_face_box, measure_euler_angles
-from fsgan_core.faces.track import Face, Person, Track
+from fsgan_core.faces.track import Person, Track
 from fsgan_core.faces.track_file import save_track
 from fsgan_core.plates.image_reader import read_image
 from fsgan_core.report.track_drawing import BOXES, LANDMARKS, MESH, POSE, draw_faces, write_drawings
