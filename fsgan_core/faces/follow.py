@@ -15,7 +15,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from fsgan_core.faces.detectors.detect_mesh import choose_turn
-from fsgan_core.faces.detectors.detector_interface import Detection, Detector
+from fsgan_core.faces.detectors.detector_interface import Detection, Detector, drop_duplicates
 from fsgan_core.faces.detectors.rotated_square import RotatedSquare
 from fsgan_core.faces.display_picture import DisplayPicture
 from fsgan_core.faces.face_thread import FaceSighting, FaceThread
@@ -56,6 +56,7 @@ _CROP_RESERVE = 1.5  # resolution of that part of the picture over the mesh netw
 _SEARCH_INTERVAL = 3  # between looks of the detector, while all faces are followed
 _FINE_SEARCH_INTERVAL = 48  # between searches for small faces
 _THOROUGH_SEARCH_INTERVAL = 6  # between searches by all means, while there is no face
+_DOUBTFUL_CONFIDENCE = 0.4  # confidence below which candidates of a quick search do not spare the thorough one
 _FINE_PIXELS = 4_000_000  # of the picture that is searched for small faces, at most
 # Cuts, on thumbnails of 8-bit values.
 _THUMBNAIL_SIZE = (48, 27)  # pixels
@@ -166,11 +167,15 @@ class FaceFollower:
         is_fine = since_cut % _FINE_SEARCH_INTERVAL == 0
         pixels, matrix = picture.view_pixels(_FINE_PIXELS) if is_fine else overview
         found = self._detector.find_candidates(pixels, fine=is_fine)
-        if not found and not has_faces and since_cut % _THOROUGH_SEARCH_INTERVAL == 0:
+        candidates = [_move_detection(one, matrix) for one in found]
+        # Of a head that is upside down, the quick search may see a face in the clothes only.
+        is_doubtful = all(candidate.confidence < _DOUBTFUL_CONFIDENCE for candidate in candidates)
+        if is_doubtful and not has_faces and since_cut % _THOROUGH_SEARCH_INTERVAL == 0:
             if not is_fine:
                 pixels, matrix = picture.view_pixels(_FINE_PIXELS)
-            found = self._detector.detect(pixels)
-        return [_move_detection(one, matrix) for one in found]
+            proven = [_move_detection(one, matrix) for one in self._detector.detect(pixels)]
+            candidates = drop_duplicates([*proven, *candidates])
+        return candidates
 
     def _match_candidates(
         self, picture: DisplayPicture, alive: Sequence[FaceThread], candidates: Sequence[Detection]

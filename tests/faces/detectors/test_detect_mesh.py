@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from fsgan_core.faces.detectors.detect_mesh import MeshDetector, choose_turn
+from fsgan_core.faces.detectors.detector_interface import Detection
 from fsgan_core.faces.geometry import compute_overlap
 from fsgan_core.faces.mesh import read_landmarks68
 from fsgan_core.faces.mesh_measure import fit_square_to_box, measure_mesh
@@ -13,6 +14,14 @@ FACE = (176.0, 70.0, 102.0, 102.0)
 @pytest.fixture(scope="module")
 def mesh_detector() -> MeshDetector:
     return MeshDetector()
+
+
+def roll_picture(picture: np.ndarray, degrees: float) -> tuple[np.ndarray, np.ndarray]:
+    """The astronaut turned about her face in the middle of a gray picture, and the affine map."""
+    matrix = cv2.getRotationMatrix2D((227, 120), degrees, 1.0)
+    matrix[:, 2] += (350 - 227, 350 - 120)
+    gray = (110, 110, 110)
+    return cv2.warpAffine(picture, matrix, (700, 700), flags=cv2.INTER_CUBIC, borderValue=gray), matrix
 
 
 def test_a_face_with_its_landmarks(mesh_detector: MeshDetector, astronaut: np.ndarray) -> None:
@@ -32,6 +41,34 @@ def test_rolled_by_quarters(mesh_detector: MeshDetector, astronaut: np.ndarray, 
     last = 511
     expected = {1: (y, last - x), 2: (last - x, last - y), 3: (last - y, x)}[quarters]
     assert np.linalg.norm(found.landmarks - np.column_stack(expected), axis=1).mean() < 3
+
+
+@pytest.mark.parametrize("degrees", [75, 105, 120, 135, 150, 165, 180, -75, -120, -165])
+def test_rolled_by_any_angle(mesh_detector: MeshDetector, astronaut: np.ndarray, degrees: float) -> None:
+    upright = read_landmarks68(measure_mesh(astronaut, fit_square_to_box(FACE)).mesh)
+    picture, matrix = roll_picture(astronaut, degrees)
+    best = mesh_detector.detect(picture)[0]
+    assert best.landmarks is not None and best.confidence > 0.5
+    expected = upright @ matrix[:, :2].T + matrix[:, 2]
+    assert np.linalg.norm(best.landmarks - expected, axis=1).mean() < 1.5
+
+
+def test_a_doubtful_face_does_not_end_the_search(
+    mesh_detector: MeshDetector, astronaut: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture, _ = roll_picture(astronaut, 180)
+    plain = mesh_detector.detect(picture)
+    upright_look = mesh_detector._confirm
+    doubtful = Detection((400.0, 400.0, 200.0, 200.0), 0.4)
+    looks: list[int] = []
+
+    def confirm(picture: np.ndarray, found: list[object]) -> list[Detection]:
+        looks.append(1)
+        return [doubtful] if len(looks) == 1 else upright_look(picture, found)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(mesh_detector, "_confirm", confirm)
+    found = mesh_detector.detect(picture)
+    assert found[0].box == plain[0].box and found[1:] == [doubtful]
 
 
 def test_close_up(mesh_detector: MeshDetector, astronaut: np.ndarray) -> None:
