@@ -20,7 +20,7 @@ __all__ = ["describe_installation", "examine_installation"]
 def examine_installation() -> dict[str, Any]:
     """Examines the installation; returns plain data for JSON. `ok` is False if a swap cannot run here."""
     packages = {name: _find_version(name) for name in _list_required_packages()}
-    found: dict[str, Any] = {
+    findings: dict[str, Any] = {
         "fsgan": __version__,
         "python": platform.python_version(),
         "executable": sys.executable,
@@ -36,61 +36,65 @@ def examine_installation() -> dict[str, Any]:
         "cache": _try_check(_check_cache),
     }
     problems = [f"{name} is not installed" for name, version in packages.items() if version is None]
-    problems += [f"weights: {message}" for message in found["weights"].get("damaged", ())]
-    reported = ("", *found["weights"].get("damaged", ()))
+    problems += [f"weights: {message}" for message in findings["weights"].get("damaged", ())]
+    reported = ("", *findings["weights"].get("damaged", ()))
     problems += [
-        f"{part}: {found[part]['error']}"
+        f"{part}: {findings[part]['error']}"
         for part in ("engines", "weights", "faces", "devices", "colour", "cache")
-        if found[part].get("error", "") not in reported
+        if findings[part].get("error", "") not in reported
     ]
     problems += [
-        f"no engine for {stage}" for stage, rows in found["engines"].items() if stage != "error" and all(rows.values())
+        f"no engine for {stage}"
+        for stage, rows in findings["engines"].items()
+        if stage != "error" and all(rows.values())
     ]
-    return {"ok": not problems, "problems": problems, **found}
+    return {"ok": not problems, "problems": problems, **findings}
 
 
-def describe_installation(found: Mapping[str, Any]) -> Iterator[str]:
+def describe_installation(findings: Mapping[str, Any]) -> Iterator[str]:
     """Describes the findings of `examine_installation` for a person, line by line."""
-    yield f"fsgan {found['fsgan']}, Python {found['python']} ({found['executable']})"
-    yield f"{found['system']}, {found['processors']} processors"
+    yield f"fsgan {findings['fsgan']}, Python {findings['python']} ({findings['executable']})"
+    yield f"{findings['system']}, {findings['processors']} processors"
     yield "packages:"
-    for name, version in found["packages"].items():
+    for name, version in findings["packages"].items():
         yield f"  {name:24} {version or 'missing'}"
     yield "engines (best first):"
-    for stage, rows in found["engines"].items():
+    for stage, rows in findings["engines"].items():
         if stage != "error":
-            yield f"  {stage:24} " + _describe_engines(rows, found["auto"].get(stage, ""))
+            yield f"  {stage:24} " + _describe_engines(rows, findings["auto"].get(stage, ""))
             yield from (f"    not {name}: {lacking}" for name, lacking in rows.items() if lacking)
     yield "weights:"
-    for row in found["weights"].get("installed", ()):
+    for row in findings["weights"].get("installed", ()):
         yield f"  {row['role']:24} {row['name']} (licence {row['licence']}), {row['path']}"
-    yield "  looked for in            " + ", ".join(found["weights"].get("folders", ()))
-    if found["weights"].get("limit"):
-        yield f"  FSGAN_WEIGHTS_ALLOW      {found['weights']['limit']}"
+    yield "  looked for in            " + ", ".join(findings["weights"].get("folders", ()))
+    if findings["weights"].get("limit"):
+        yield f"  FSGAN_WEIGHTS_ALLOW      {findings['weights']['limit']}"
     yield "faces:"
-    for what, text in found["faces"].items():
+    for what, text in findings["faces"].items():
         if isinstance(text, str):
             yield f"  {what:24} {text}"
-    for use, network in found["faces"].get("networks", {}).items():
+    for use, network in findings["faces"].get("networks", {}).items():
         yield f"  {use:24} {network['name']} (licence {network['licence']})"
-    for name, model in found["faces"].get("models", {}).items():
+    for name, model in findings["faces"].get("models", {}).items():
         yield f"  engine {name:17} licence {model['licence']}" + (f"; {model['missing']}" if model["missing"] else "")
-    precision = found["devices"].get("precision", {})
+    precision = findings["devices"].get("precision", {})
     devices = [
         f"{device} ({precision[device]})" if device in precision else device
-        for device in found["devices"].get("list", ())
+        for device in findings["devices"].get("list", ())
     ]
     yield f"devices (precision):       {', '.join(devices)}"
-    colour = found["colour"]
+    colour = findings["colour"]
     if "error" not in colour:
         yield f"colour config:             {colour['config']} (from {colour['from']})"
         yield f"  scene_linear             {colour['scene_linear']}"
-    if "error" not in found["cache"]:
-        yield f"cache:                     {found['cache']['folder']} ({found['cache']['tracks']} tracks)"
-    for problem in found["problems"]:
+    if "error" not in findings["cache"]:
+        yield f"cache:                     {findings['cache']['folder']} ({findings['cache']['tracks']} tracks)"
+    for problem in findings["problems"]:
         yield f"PROBLEM: {problem}"
     yield (
-        "all is well" if found["ok"] else "this will not work until the problems are solved" + _suggest_repairs(found)
+        "all is well"
+        if findings["ok"]
+        else "this will not work until the problems are solved" + _suggest_repairs(findings)
     )
 
 
@@ -137,10 +141,10 @@ def _try_check(check: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 def _check_engines() -> dict[str, Any]:
     from fsgan_core.render.engines import ENGINES, describe_missing
 
-    found: dict[str, dict[str, str]] = {}
+    engines: dict[str, dict[str, str]] = {}
     for engine in ENGINES:
-        found.setdefault(engine.stage, {})[engine.name] = describe_missing(engine)
-    return found
+        engines.setdefault(engine.stage, {})[engine.name] = describe_missing(engine)
+    return engines
 
 
 def _check_auto_engines() -> dict[str, Any]:

@@ -51,14 +51,16 @@ def run_verify(options: Namespace, presenter: Presenter) -> int:
         verified = verify_shot(shot, options.frames, device=device, on_event=presenter.on_event)
     else:
         verified = verify_files(options.files, options.frames, presenter.on_event)
-    wrong = [found for found in verified if found.state != WHOLE]
+    wrong = [verified_frame for verified_frame in verified if verified_frame.state != WHOLE]
     code = FramesFailedError.exit_code if wrong else 0
     if options.json:
-        frames = [asdict(found) for found in verified]
+        frames = [asdict(verified_frame) for verified_frame in verified]
         presenter.print_json({"ok": not wrong, "exit_code": code, "command": "verify", "frames": frames})
         return code
-    for found in wrong:
-        presenter.print_problem(f"frame {found.frame} is {found.state}: {found.path}: {found.message}")
-    counts = Counter(found.state for found in verified)
+    for verified_frame in wrong:
+        presenter.print_problem(
+            f"frame {verified_frame.frame} is {verified_frame.state}: {verified_frame.path}: {verified_frame.message}"
+        )
+    counts = Counter(verified_frame.state for verified_frame in verified)
     presenter.print_line(f"verify: {', '.join(f'{count} {state}' for state, count in counts.items())}; {options.files}")
     return code

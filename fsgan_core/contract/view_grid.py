@@ -73,19 +73,19 @@ def build_view_grid(
     held: dict[tuple[int, int], list[int]] = {}
     for place in shown:
         held.setdefault(locate_square(views[place]), []).append(place)
-    wanted: dict[tuple[int, int], int] = {}
+    target_frames: dict[tuple[int, int], int] = {}
     lacking: dict[tuple[int, int], int] = {}
     for pose in poses:
         key = locate_square(pose)
-        wanted[key] = wanted.get(key, 0) + int(pose["frames"])
+        target_frames[key] = target_frames.get(key, 0) + int(pose["frames"])
         lacking[key] = lacking.get(key, 0) + int(pose["lacking"])
     squares = {
         key: GridSquare(
             tuple(sorted(held.get(key, ()), key=lambda place: _rank_view(views[place], place))),
-            wanted.get(key, 0),
+            target_frames.get(key, 0),
             lacking.get(key, 0),
         )
-        for key in [*held, *wanted]
+        for key in [*held, *target_frames]
     }
     return ViewGrid(step, columns, rows, squares)
 

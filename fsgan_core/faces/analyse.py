@@ -223,9 +223,9 @@ def find_used_weights(params: AnalyseParams, allow: str = "any") -> tuple[UsedWe
         "pose": find_pose_weights(params.pose, allow),
     }
     return tuple(
-        UsedWeights(role, found.info.name, found.sha256, found.info.licence)
-        for role, found in weights.items()
-        if found is not None
+        UsedWeights(role, installed.info.name, installed.sha256, installed.info.licence)
+        for role, installed in weights.items()
+        if installed is not None
     )
 
 

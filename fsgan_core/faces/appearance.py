@@ -77,8 +77,8 @@ class AppearanceMap:
         >>> sorted(zip(mix.indices.tolist(), mix.weights.round(3).tolist())), mix.is_clamped
         ([(0, 0.25), (1, 0.75), (2, 0.0)], False)
         """
-        wanted = np.array([yaw, pitch], np.float64)
-        pose = np.clip(wanted, -EDGE_ANGLE + _EDGE_MARGIN, EDGE_ANGLE - _EDGE_MARGIN)
+        target_pose = np.array([yaw, pitch], np.float64)
+        pose = np.clip(target_pose, -EDGE_ANGLE + _EDGE_MARGIN, EDGE_ANGLE - _EDGE_MARGIN)
         triangle = int(self._triangulation.find_simplex(pose))
         if triangle < 0:  # rounding, on the line between two triangles
             triangle = int(
@@ -100,7 +100,7 @@ class AppearanceMap:
                 np.array([1.0, 0.0, 0.0]),
             )
         outside = float(max(0.0, -cv2.pointPolygonTest(self._hull, (float(pose[0]), float(pose[1])), True)))
-        outside += float(np.linalg.norm(wanted - pose))
+        outside += float(np.linalg.norm(target_pose - pose))
         return ViewMix(
             np.minimum(corners, len(self.kept_indices)),
             weights / weights.sum(),

@@ -135,30 +135,30 @@ class FaceFollower:
             for thread in self.threads
             if thread.last_place >= self._last_cut and place - thread.last_place <= self._gap + 1
         ]
-        found: list[FaceThread] = []
+        visible: list[FaceThread] = []
         candidates: list[Detection] | None = None
-        given: dict[int, Detection] = {}
+        matches: dict[int, Detection] = {}
         if not alive or (place - self._last_cut) % _SEARCH_INTERVAL == 0:
             candidates = self._find_candidates(picture, overview, place, bool(alive))
-            given = self._match_candidates(picture, alive, candidates)
-        for number in sorted(range(len(alive)), key=lambda index: index not in given):
+            matches = self._match_candidates(picture, alive, candidates)
+        for number in sorted(range(len(alive)), key=lambda index: index not in matches):
             if candidates is not None:
-                alive[number].certainty = given[number].confidence if number in given else None
-            if self._follow_thread(picture, alive[number], given.get(number), place, found):
-                found.append(alive[number])
-        missing = [thread for thread in alive if thread not in found]
+                alive[number].certainty = matches[number].confidence if number in matches else None
+            if self._follow_thread(picture, alive[number], matches.get(number), place, visible):
+                visible.append(alive[number])
+        missing = [thread for thread in alive if thread not in visible]
         if missing and candidates is None:
-            candidates = self._find_candidates(picture, overview, place, bool(found))
-            given = self._match_candidates(picture, missing, candidates)
-            for number, candidate in given.items():
+            candidates = self._find_candidates(picture, overview, place, bool(visible))
+            matches = self._match_candidates(picture, missing, candidates)
+            for number, candidate in matches.items():
                 missing[number].certainty = candidate.confidence
-                if self._follow_thread(picture, missing[number], candidate, place, found):
-                    found.append(missing[number])
+                if self._follow_thread(picture, missing[number], candidate, place, visible):
+                    visible.append(missing[number])
         for candidate in candidates or []:
-            new = self._begin_thread(picture, candidate, place, found)
+            new = self._begin_thread(picture, candidate, place, visible)
             if new is not None:
-                found.append(new)
-        return found
+                visible.append(new)
+        return visible
 
     def _find_candidates(
         self, picture: DisplayPicture, overview: tuple[Image8, Matrix], place: int, has_faces: bool
@@ -203,7 +203,7 @@ class FaceFollower:
         thread: FaceThread,
         candidate: Detection | None,
         place: int,
-        found: Sequence[FaceThread],
+        visible: Sequence[FaceThread],
     ) -> bool:
         """Looks for the thread's face in this picture and records it; False when it is not seen."""
         last = thread.last_place
@@ -220,7 +220,7 @@ class FaceFollower:
                 continue
             box = _compute_box(measured.mesh)
             growth = box[3] / thread.boxes[last][3]
-            if not _SIZE_RATIOS[0] < growth < _SIZE_RATIOS[1] or not self._is_free(box, found, place):
+            if not _SIZE_RATIOS[0] < growth < _SIZE_RATIOS[1] or not self._is_free(box, visible, place):
                 continue
             if place - last > 1 and not self._is_same_person(picture, thread, measured.mesh):
                 continue
@@ -235,11 +235,11 @@ class FaceFollower:
         return False
 
     def _begin_thread(
-        self, picture: DisplayPicture, candidate: Detection, place: int, found: Sequence[FaceThread]
+        self, picture: DisplayPicture, candidate: Detection, place: int, visible: Sequence[FaceThread]
     ) -> FaceThread | None:
         """A thread for a candidate that belongs to none yet: a new one, or one that was lost nearby."""
         self._refused_boxes = [(when, box) for when, box in self._refused_boxes if place - when < _FINE_SEARCH_INTERVAL]
-        if any(compute_coverage(candidate.box, thread.boxes[place]) > _COVERED_SHARE for thread in found):
+        if any(compute_coverage(candidate.box, thread.boxes[place]) > _COVERED_SHARE for thread in visible):
             return None
         if any(compute_overlap(candidate.box, box) > _REFUSED_OVERLAP for _, box in self._refused_boxes):
             return None
@@ -250,7 +250,7 @@ class FaceFollower:
             confidence < self._minimum_confidence
             or measured.probability < FACE_THRESHOLD
             or box[3] < self._minimum_size
-            or not self._is_free(box, found, place)
+            or not self._is_free(box, visible, place)
         ):
             self._refused_boxes.append((place, candidate.box))
             return None
@@ -332,9 +332,9 @@ class FaceFollower:
         return apply_affine(matrix, self._landmarker.locate(part, [box])[0]), None
 
     @staticmethod
-    def _is_free(box: Box, found: Sequence[FaceThread], place: int) -> bool:
+    def _is_free(box: Box, visible: Sequence[FaceThread], place: int) -> bool:
         """Whether no other thread already holds this face."""
-        return all(compute_overlap(box, thread.boxes[place]) < _TAKEN_OVERLAP for thread in found)
+        return all(compute_overlap(box, thread.boxes[place]) < _TAKEN_OVERLAP for thread in visible)
 
     def _is_cut(self, picture: Image8) -> bool:
         """Whether another scene begins: the thumbnails have nothing to do with each other."""
@@ -381,14 +381,14 @@ def _view_points(picture: DisplayPicture, points: AnyArray) -> tuple[Image8, Mat
     return picture.view(_make_view_box((low + high) / 2, float(max(high - low)) * _CROP_ROOM))
 
 
-def _move_detection(found: Detection, matrix: Matrix) -> Detection:
+def _move_detection(detection: Detection, matrix: Matrix) -> Detection:
     """The detection of a view in pixels of the picture."""
     scale = matrix[[0, 1], [0, 1]]
-    x, y = apply_affine(matrix, np.array(found.box[:2]))
-    box = (float(x), float(y), float(found.box[2] * scale[0]), float(found.box[3] * scale[1]))
-    square = found.square
+    x, y = apply_affine(matrix, np.array(detection.box[:2]))
+    box = (float(x), float(y), float(detection.box[2] * scale[0]), float(detection.box[3] * scale[1]))
+    square = detection.square
     if square is not None:
         centre = apply_affine(matrix, square.centre)
         square = RotatedSquare(centre, square.side * compute_scale(matrix), square.angle)
-    landmarks = None if found.landmarks is None else apply_affine(matrix, found.landmarks)
-    return replace(found, box=box, square=square, landmarks=landmarks)
+    landmarks = None if detection.landmarks is None else apply_affine(matrix, detection.landmarks)
+    return replace(detection, box=box, square=square, landmarks=landmarks)

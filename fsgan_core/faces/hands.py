@@ -120,12 +120,12 @@ def measure_hands(picture: Image8, squares: Sequence[RotatedSquare], device: str
 
 def drop_repeated_hands(hands: Sequence[Hand]) -> list[Hand]:
     """Drops hands that lie where a surer one lies; surest first."""
-    kept: list[Hand] = []
+    chosen: list[Hand] = []
     for hand in sorted(hands, key=lambda one: -one.presence):
         reach = _SAME_HAND_DISTANCE * fit_square_to_hand(hand.landmarks).side
-        if all(_measure_distance(hand, other) > reach for other in kept):
-            kept.append(hand)
-    return kept
+        if all(_measure_distance(hand, other) > reach for other in chosen):
+            chosen.append(hand)
+    return chosen
 
 
 def fit_square_to_palm(palm: BlazeDetection) -> RotatedSquare:

@@ -53,29 +53,29 @@ def open_config(text: str = "") -> ColourConfig:
     Raises:
         ColourError: The config does not exist, cannot be read, or refers to something that it does not have.
     """
-    wanted = text.strip()
+    config_path = text.strip()
     origin = "the parameter colour.config"
-    if not wanted:
-        wanted, origin = os.environ.get("OCIO", "").strip(), "the environment variable OCIO"
-    if not wanted:
-        wanted, origin = DEFAULT_CONFIG, "the default"
+    if not config_path:
+        config_path, origin = os.environ.get("OCIO", "").strip(), "the environment variable OCIO"
+    if not config_path:
+        config_path, origin = DEFAULT_CONFIG, "the default"
     builtin = [entry[0] for entry in ocio.BuiltinConfigRegistry().getBuiltinConfigs()]
-    if wanted in builtin:
-        wanted = f"ocio://{wanted}"
+    if config_path in builtin:
+        config_path = f"ocio://{config_path}"
     remedy = f"It comes from {origin}; give a path to a config, or ocio://default for the one that ships with OCIO."
-    if not wanted.startswith("ocio://") and not Path(wanted).is_file():
-        what = "is a folder, not a config file" if Path(wanted).is_dir() else "does not exist"
-        raise ColourError(f"OCIO config '{wanted}' {what}. {remedy}")
+    if not config_path.startswith("ocio://") and not Path(config_path).is_file():
+        what = "is a folder, not a config file" if Path(config_path).is_dir() else "does not exist"
+        raise ColourError(f"OCIO config '{config_path}' {what}. {remedy}")
     # OCIO keeps the contents of files by their names; a LUT may have been replaced since.
     ocio.ClearAllCaches()
     try:
-        config = ocio.Config.CreateFromFile(wanted)
+        config = ocio.Config.CreateFromFile(config_path)
         config.validate()
-        name = config.getName() or Path(wanted).name
+        name = config.getName() or Path(config_path).name
     except (*OCIO_ERRORS, UnicodeDecodeError) as error:
-        hint = f" Built-in configs: {', '.join(builtin)}." if wanted.startswith("ocio://") else ""
-        raise ColourError(f"OCIO config '{wanted}' cannot be used: {error} {remedy}{hint}") from error
-    archive = Path(wanted) if wanted.lower().endswith(_ARCHIVE_SUFFIX) else None
+        hint = f" Built-in configs: {', '.join(builtin)}." if config_path.startswith("ocio://") else ""
+        raise ColourError(f"OCIO config '{config_path}' cannot be used: {error} {remedy}{hint}") from error
+    archive = Path(config_path) if config_path.lower().endswith(_ARCHIVE_SUFFIX) else None
     return ColourConfig(config, name, archive)
 
 
@@ -170,14 +170,14 @@ class ColourConfig:
             )
         return space
 
-    def _find_named_space(self, wanted: str) -> str:
-        if wanted.casefold() == SRGB.casefold():
+    def _find_named_space(self, name: str) -> str:
+        if name.casefold() == SRGB.casefold():
             self._warn_if_srgb_differs()
             return SRGB
-        space = self._config.getColorSpace(wanted)
+        space = self._config.getColorSpace(name)
         if space is None:
             raise ColourError(
-                f"OCIO config '{self.name}' has no colour space '{wanted}'; {suggest_spaces(self._config, wanted)}"
+                f"OCIO config '{self.name}' has no colour space '{name}'; {suggest_spaces(self._config, name)}"
             )
         if space.getName() == SRGB:
             self._warn_if_srgb_differs()
@@ -273,12 +273,12 @@ class ColourConfig:
     def _get_conversion(self, space: str) -> Rec709Conversion:
         """Gives the conversion between a resolved space and linear Rec.709."""
         with self._lock:
-            found = self._conversions.get(space)
-        if found is not None:
-            return found
-        made = Rec709Conversion(curved=True) if space == SRGB else self._make_conversion(space)
+            cached = self._conversions.get(space)
+        if cached is not None:
+            return cached
+        conversion = Rec709Conversion(curved=True) if space == SRGB else self._make_conversion(space)
         with self._lock:
-            return self._conversions.setdefault(space, made)
+            return self._conversions.setdefault(space, conversion)
 
     def _make_conversion(self, space: str) -> Rec709Conversion:
         return make_rec709_conversion(self._config, self.name, space, self._warn_once)
@@ -286,18 +286,18 @@ class ColourConfig:
     def _get_processor(self, source: str, destination: str) -> tuple[ocio.Processor, ocio.CPUProcessor]:
         """Gives OCIO's conversion between two resolved spaces: what it is, and what applies it."""
         with self._lock:
-            found = self._processors.get((source, destination))
-        if found is not None:
-            return found
+            cached = self._processors.get((source, destination))
+        if cached is not None:
+            return cached
         try:
             processor = self._config.getProcessor(source, destination)
-            made = (processor, processor.getOptimizedCPUProcessor(OPTIMIZATION_FLAGS))
+            processors = (processor, processor.getOptimizedCPUProcessor(OPTIMIZATION_FLAGS))
         except OCIO_ERRORS as error:
             raise ColourError(
                 f"OCIO config '{self.name}' cannot convert '{source}' to '{destination}': {error}"
             ) from error
         with self._lock:
-            return self._processors.setdefault((source, destination), made)
+            return self._processors.setdefault((source, destination), processors)
 
     def _describe_processor(self, processor: ocio.Processor) -> list[str]:
         """Describes a conversion: OCIO's digest of its steps, and the contents of its files."""

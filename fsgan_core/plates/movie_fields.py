@@ -43,7 +43,7 @@ def deinterlace(frame: VideoFrame, before: VideoFrame | None, after: VideoFrame 
     """
     form = VideoFormat(frame.format.name, frame.width, frame.height)
     frames = [one if one is not None and _is_alike(one, frame) else None for one in (before, frame, after)]
-    wanted = 1 if frames[0] is not None else 0
+    skipped = 1 if frames[0] is not None else 0
     try:
         graph = _build_graph(form, *_DEINTERLACER)
         for one in frames:
@@ -51,7 +51,7 @@ def deinterlace(frame: VideoFrame, before: VideoFrame | None, after: VideoFrame 
                 graph.vpush(one)
         if frames[2] is None:
             graph.vpush(None)
-        for _ in range(wanted):
+        for _ in range(skipped):
             graph.vpull()
         return graph.vpull()
     except (FFmpegError, ValueError) as error:

@@ -195,22 +195,22 @@ def select_frames(text: str, available: SequenceOf[int], missing: str = "error")
     >>> select_frames("1001-1005x2", [1001, 1002, 1003], missing="skip")
     (1001, 1003)
     """
-    have = set(available)
+    present = set(available)
     if text.strip():
-        wanted = parse_frames(text)
-    elif have:
-        wanted = tuple(sorted(have)) if missing == "skip" else tuple(range(min(have), max(have) + 1))
+        requested = parse_frames(text)
+    elif present:
+        requested = tuple(sorted(present)) if missing == "skip" else tuple(range(min(present), max(present) + 1))
     else:
-        wanted = ()
-    absent = [frame for frame in wanted if frame not in have]
-    if absent and missing == "error":
+        requested = ()
+    missing_frames = [frame for frame in requested if frame not in present]
+    if missing_frames and missing == "error":
         raise FrameRangeError(
-            f"missing frames: {format_frames(absent)} (there are {format_frames(sorted(have))}); "
+            f"missing frames: {format_frames(missing_frames)} (there are {format_frames(sorted(present))}); "
             "ask for other frames, or set output.missing to hold or skip"
         )
-    chosen = tuple(frame for frame in wanted if frame in have or (missing == "hold" and have))
+    chosen = tuple(frame for frame in requested if frame in present or (missing == "hold" and present))
     if not chosen:
-        raise FrameRangeError(f"no frames to render: '{text}' has none of {format_frames(sorted(have))}")
+        raise FrameRangeError(f"no frames to render: '{text}' has none of {format_frames(sorted(present))}")
     return chosen
 
 
@@ -374,12 +374,12 @@ def _build_name_regex(name: str, any_padding: bool = False) -> str:
 
 
 def _find_numbered_files(path: Path, pattern: str) -> dict[int, Path]:
-    wanted = re.compile(pattern)
+    expression = re.compile(pattern)
     files = {}
     for entry in _list_folder(path.parent):
-        found = wanted.fullmatch(entry.name)
-        if found:
-            files[int(found.group(1))] = entry
+        match = expression.fullmatch(entry.name)
+        if match:
+            files[int(match.group(1))] = entry
     return dict(sorted(files.items()))
 
 
@@ -399,13 +399,13 @@ def _suggest_patterns(path: Path) -> str:
     return patterns or suggest_names(path)
 
 
-def _describe_patterns(folder: Path, wanted: str = "") -> str:
+def _describe_patterns(folder: Path, name_hint: str = "") -> str:
     """Makes the text "; there is ..." with the sequences of a folder, for error messages; nearest to a name first."""
     try:
-        found = fileseq.findSequencesOnDisk(str(folder), pad_style=fileseq.PAD_STYLE_HASH1)
+        sequences = fileseq.findSequencesOnDisk(str(folder), pad_style=fileseq.PAD_STYLE_HASH1)
     except Exception:  # fileseq raises many kinds for odd names, and this is only a hint
-        found = []
-    names = sorted(f"{one.basename()}{one.padding()}{one.extension()}" for one in found)
-    if wanted:
-        names.sort(key=lambda name: -SequenceMatcher(None, wanted, name).ratio())
+        sequences = []
+    names = sorted(f"{one.basename()}{one.padding()}{one.extension()}" for one in sequences)
+    if name_hint:
+        names.sort(key=lambda name: -SequenceMatcher(None, name_hint, name).ratio())
     return f"; there is {', '.join(str(folder / name) for name in names[:3])}" if names else ""

@@ -95,11 +95,13 @@ def verify_shot(
     files = {frame: format_output_path(job.plan.output, frame) for frame in job.plan.frames}
     states = {state.frame: state for state in compute_frame_states(job)}
     verified = []
-    for found in _iterate_files(files, on_event):
-        state = states[found.frame]
-        if found.state == WHOLE and state.state != FRAME_DONE:
-            found = VerifiedFrame(found.frame, found.path, STALE, f"changed since: {describe_parts(state.changed)}")
-        verified.append(found)
+    for verified_frame in _iterate_files(files, on_event):
+        state = states[verified_frame.frame]
+        if verified_frame.state == WHOLE and state.state != FRAME_DONE:
+            verified_frame = VerifiedFrame(
+                verified_frame.frame, verified_frame.path, STALE, f"changed since: {describe_parts(state.changed)}"
+            )
+        verified.append(verified_frame)
     return tuple(verified)
 
 

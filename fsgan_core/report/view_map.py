@@ -241,12 +241,12 @@ def _plan_frames(
 
 def _sum_view_parts(plan: Mapping[int, FramePlan]) -> dict[ViewRef, tuple[int, float]]:
     """Sums, by view, how many frames it leads and how many frames' worth of light it gives."""
-    found: dict[ViewRef, tuple[int, float]] = {}
+    sums: dict[ViewRef, tuple[int, float]] = {}
     for frame in plan.values():
         for place, part in enumerate(frame.views):
-            leads, light = found.get(part.view, (0, 0.0))
-            found[part.view] = leads + (place == 0), light + part.light
-    return found
+            leads, light = sums.get(part.view, (0, 0.0))
+            sums[part.view] = leads + (place == 0), light + part.light
+    return sums
 
 
 def _make_map_view(
@@ -307,15 +307,15 @@ def _find_missing_angles(
     if not len(poses):
         return ()
     crowds = AppearanceMap(poses, LACKING_DEGREES)
-    found = []
-    for kept, members in zip(crowds.kept_indices, crowds.compute_cells(), strict=True):
-        yaw, pitch = (round(float(angle), 1) for angle in poses[kept])
+    angles = []
+    for centre, members in zip(crowds.kept_indices, crowds.compute_cells(), strict=True):
+        yaw, pitch = (round(float(angle), 1) for angle in poses[centre])
         worst = members[np.argmax(far[members])]
         degrees = round(float(far[worst]), 1) if np.isfinite(far[worst]) else 0.0
         text = f"{format_pose(yaw, pitch)}: {len(members)} frame{'s' if len(members) > 1 else ''}"
         if nearest[worst]:
             text += f", up to {degrees:.0f} degrees from the nearest view ({nearest[worst]})"
-        found.append(
+        angles.append(
             MissingAngle(
                 yaw,
                 pitch,
@@ -326,26 +326,26 @@ def _find_missing_angles(
                 text,
             )
         )
-    return tuple(sorted(found, key=lambda lack: -lack.count))
+    return tuple(sorted(angles, key=lambda lack: -lack.count))
 
 
 def _make_pictures(
     config: ColourConfig, clips: Sequence[SourceClip], chosen: Mapping[ViewRef, ViewChoice], on_event: EventListener
 ) -> dict[ViewRef, str]:
     """Small pictures of all views that a person may choose from; one that cannot be made is logged and left out."""
-    wanted = [(ref, one.face) for ref, one in chosen.items() if one.state != VIEW_SPARE]
-    found: dict[ViewRef, str] = {}
-    for done, (ref, face) in enumerate(wanted, start=1):
+    offered = [(ref, one.face) for ref, one in chosen.items() if one.state != VIEW_SPARE]
+    paths: dict[ViewRef, str] = {}
+    for done, (ref, face) in enumerate(offered, start=1):
         clip = clips[ref.clip]
         try:
             path = _compute_picture_path(config, clip, face)
             if not path.is_file():
                 _make_picture(clip, face, path)
-                on_event(Event("views", clip.clip_input.name, done, len(wanted), ref.frame))
-            found[ref] = str(path)
+                on_event(Event("views", clip.clip_input.name, done, len(offered), ref.frame))
+            paths[ref] = str(path)
         except PlateError as error:
             log.warning("frame %d of %s has no picture: %s", ref.frame, clip.clip_input.name, error)
-    return found
+    return paths
 
 
 def _compute_picture_path(config: ColourConfig, clip: SourceClip, face: Face) -> Path:

@@ -27,7 +27,7 @@ _WANTED_COLOUR, _LACKING_COLOUR, _EXCLUDED_COLOUR = (70, 110, 160), (214, 120, 4
 _DIM_COLOUR, _TEXT_COLOUR = (150, 150, 150), (235, 235, 235)
 
 
-def write_view_sheet(found: ViewMap, path: Path | str, *, title: str = "") -> Path:
+def write_view_sheet(view_map: ViewMap, path: Path | str, *, title: str = "") -> Path:
     """Writes a PNG with a square for each pose, showing its most used view, and returns the path.
 
     A blue frame marks poses of the target, an orange one poses of the target without a near view. The angles that are
@@ -36,15 +36,15 @@ def write_view_sheet(found: ViewMap, path: Path | str, *, title: str = "") -> Pa
     Raises:
         OutputError: There is no view, or the file cannot be written.
     """
-    data = found.to_dict()
+    data = view_map.to_dict()
     grid = build_view_grid(data["views"], data["poses"])
     if not grid.squares:
         raise OutputError(f"cannot write {path}: there is no view to show")
     side = PICTURE_SIDE + 2 * _GAP
     width = max(_LEFT_MARGIN + len(grid.columns) * side + _GAP, 560)
-    foot = 24 * (len(found.lacking) + 3)
+    foot = 24 * (len(view_map.lacking) + 3)
     sheet = make_canvas(_TOP_MARGIN + len(grid.rows) * (side + _CAPTION_HEIGHT) + 24 + foot, width)
-    draw_text(sheet, title or ", ".join(found.clips), (_GAP * 2, 26), 0.6)
+    draw_text(sheet, title or ", ".join(view_map.clips), (_GAP * 2, 26), 0.6)
     bottom = _TOP_MARGIN + len(grid.rows) * (side + _CAPTION_HEIGHT)
     for column, yaw in enumerate(grid.columns):
         draw_text(sheet, f"{yaw:+g}", (_LEFT_MARGIN + column * side + side // 2 - 14, bottom + 16), 0.42, _DIM_COLOUR)
@@ -58,7 +58,9 @@ def write_view_sheet(found: ViewMap, path: Path | str, *, title: str = "") -> Pa
         )
     for (column, row), square in grid.squares.items():
         _draw_square(
-            sheet[_TOP_MARGIN + row * (side + _CAPTION_HEIGHT) :, _LEFT_MARGIN + column * side :], square, found.views
+            sheet[_TOP_MARGIN + row * (side + _CAPTION_HEIGHT) :, _LEFT_MARGIN + column * side :],
+            square,
+            view_map.views,
         )
     y = bottom + 48
     draw_text(
@@ -69,13 +71,13 @@ def write_view_sheet(found: ViewMap, path: Path | str, *, title: str = "") -> Pa
         0.42,
         _DIM_COLOUR,
     )
-    for number, line in enumerate(describe_view_map(found), start=1):
+    for number, line in enumerate(describe_view_map(view_map), start=1):
         draw_text(
             sheet,
             line,
             (_GAP * 2, y + 24 * number),
             0.5,
-            _LACKING_COLOUR if found.lacking and number > 1 else _TEXT_COLOUR,
+            _LACKING_COLOUR if view_map.lacking and number > 1 else _TEXT_COLOUR,
         )
     return write_png(path, sheet)
 
@@ -109,20 +111,20 @@ def _draw_square(place: Image8, square: GridSquare, views: tuple[MapView, ...]) 
     )
 
 
-def make_view_table(found: ViewMap) -> Table:
+def make_view_table(view_map: ViewMap) -> Table:
     """Makes a table of the most used views, a row each; without a target, of one view for each pose."""
     from rich.table import Table
 
-    shown = Table(title=f"views of {', '.join(found.clips)}", title_justify="left")
+    table = Table(title=f"views of {', '.join(view_map.clips)}", title_justify="left")
     for name in ("view", "yaw", "pitch", "mouth", "weight", "leads", "light"):
-        shown.add_column(name, justify="left" if name == "view" else "right")
-    if found.target and not found.problem:
-        rows = [view for view in found.views if view.leads or view.light >= 0.05]
+        table.add_column(name, justify="left" if name == "view" else "right")
+    if view_map.target and not view_map.problem:
+        rows = [view for view in view_map.views if view.leads or view.light >= 0.05]
     else:
-        grid = build_view_grid([view.__dict__ for view in found.views])
-        rows = [found.views[square.views[0]] for _, square in sorted(grid.squares.items())]
+        grid = build_view_grid([view.__dict__ for view in view_map.views])
+        rows = [view_map.views[square.views[0]] for _, square in sorted(grid.squares.items())]
     for view in sorted(rows, key=lambda one: (-one.leads, -one.light))[:MAX_TABLE_ROWS]:
-        shown.add_row(
+        table.add_row(
             view.name,
             f"{view.yaw:+.1f}",
             f"{view.pitch:+.1f}",
@@ -131,22 +133,22 @@ def make_view_table(found: ViewMap) -> Table:
             str(view.leads),
             f"{view.light:.1f}",
         )
-    return shown
+    return table
 
 
-def describe_view_map(found: ViewMap) -> Iterator[str]:
+def describe_view_map(view_map: ViewMap) -> Iterator[str]:
     """Describes what the picture leaves out: how many views there are, and which angles are lacking."""
     counts = {
-        state: sum(view.state == state for view in found.views) for state in (VIEW_USED, VIEW_EXCLUDED, VIEW_SPARE)
+        state: sum(view.state == state for view in view_map.views) for state in (VIEW_USED, VIEW_EXCLUDED, VIEW_SPARE)
     }
     yield (
         ", ".join(f"{count} {state}" for state, count in counts.items() if count)
         + " views"
-        + (f"; {found.target} frames of the target" if found.target else "")
+        + (f"; {view_map.target} frames of the target" if view_map.target else "")
     )
-    if found.problem:
-        yield found.problem
-    if found.target and not found.lacking and not found.problem:
+    if view_map.problem:
+        yield view_map.problem
+    if view_map.target and not view_map.lacking and not view_map.problem:
         yield "the source has a view near every angle of the target"
-    for lack in found.lacking:
+    for lack in view_map.lacking:
         yield f"lacking: {lack.text}; frames {lack.frames if len(lack.frames) < 60 else lack.frames[:56] + ' ...'}"

@@ -59,9 +59,9 @@ K = TypeVar("K", bound=Hashable)
 
 def get_cache_folder() -> Path:
     """The folder of the cache: $FSGAN_CACHE, else the user's cache folder. It may not exist yet."""
-    given = os.environ.get(CACHE_VARIABLE, "")
-    if given:
-        return expand_home(given)
+    folder = os.environ.get(CACHE_VARIABLE, "")
+    if folder:
+        return expand_home(folder)
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("fsgan", appauthor=False))

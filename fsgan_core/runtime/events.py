@@ -181,11 +181,11 @@ class RenderResult:
     @property
     def flagged_frames(self) -> Mapping[str, tuple[int, ...]]:
         """Flag -> numbers of the frames that have it."""
-        found: dict[str, list[int]] = {}
+        frames_by_flag: dict[str, list[int]] = {}
         for report in self.frames:
             for flag in report.flags:
-                found.setdefault(flag, []).append(report.frame)
-        return {flag: tuple(frames) for flag, frames in found.items()}
+                frames_by_flag.setdefault(flag, []).append(report.frame)
+        return {flag: tuple(frames) for flag, frames in frames_by_flag.items()}
 
     def to_dict(self) -> dict[str, Any]:
         """Converts to plain data, for JSON."""

@@ -18,8 +18,8 @@ def sample_evenly(count: int, most: int) -> list[int]:
     >>> sample_evenly(10, 4)
     [0, 3, 6, 9]
     """
-    wanted = min(most, count)
-    if wanted < 2:
-        return [0] * wanted
-    step = (count - 1) / (wanted - 1)
-    return sorted({round(place * step) for place in range(wanted)})
+    number = min(most, count)
+    if number < 2:
+        return [0] * number
+    step = (count - 1) / (number - 1)
+    return sorted({round(place * step) for place in range(number)})

@@ -45,10 +45,10 @@ class Detector(Protocol):
         ...
 
 
-def drop_duplicates(found: Sequence[Detection]) -> list[Detection]:
+def drop_duplicates(detections: Sequence[Detection]) -> list[Detection]:
     """Sorts detections, surest first, and leaves out those whose box lies mostly inside a surer one."""
-    kept: list[Detection] = []
-    for detection in sorted(found, key=lambda d: -d.confidence):
-        if all(compute_coverage(detection.box, other.box) < _DUPLICATE_COVERAGE for other in kept):
-            kept.append(detection)
-    return kept
+    chosen: list[Detection] = []
+    for detection in sorted(detections, key=lambda d: -d.confidence):
+        if all(compute_coverage(detection.box, other.box) < _DUPLICATE_COVERAGE for other in chosen):
+            chosen.append(detection)
+    return chosen

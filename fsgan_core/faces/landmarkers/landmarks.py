@@ -167,13 +167,13 @@ class DlibLandmarker:
         """
         for last in range(rounds - 1, -1, -1):
             crop, matrix = crop_upright(picture, guess)
-            found = (
+            answers = (
                 self._predict_probes(crop, _SHIFT_GRID)
                 if not last
                 else np.array([self._predict(crop, *shift) for shift in _BOX_SHIFTS])
             )
-            guess = apply_affine(invert_affine(matrix), found.mean(0))
-        return guess, _measure_scatter(found)
+            guess = apply_affine(invert_affine(matrix), answers.mean(0))
+        return guess, _measure_scatter(answers)
 
     def _predict_probes(self, crop: Image8, probes: Sequence[tuple[float, ...]]) -> AnyArray:
         """Answers (2 n, 68, 2) for n moved boxes on the crop and on its mirror image."""
@@ -278,11 +278,11 @@ def _load_fan(device: str) -> Any:
         raise models.make_fan_error("fan", error) from error
 
 
-def _measure_scatter(found: AnyArray) -> Vector:
+def _measure_scatter(answers: AnyArray) -> Vector:
     """Mean distance (68,) of answers (n, 68, 2) from their mean, in mm on an average face."""
-    mean = found.mean(0)
+    mean = answers.mean(0)
     return np.asarray(
-        np.linalg.norm(found - mean, axis=-1).mean(0) * compute_scale(fit_similarity(mean, _FRONTAL_FACE))
+        np.linalg.norm(answers - mean, axis=-1).mean(0) * compute_scale(fit_similarity(mean, _FRONTAL_FACE))
     )
 
 

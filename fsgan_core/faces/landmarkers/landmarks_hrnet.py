@@ -92,10 +92,10 @@ class HrnetLandmarker:
         )
 
 
-def _is_better_box(own: Box, given: Box) -> bool:
+def _is_better_box(own: Box, first: Box) -> bool:
     """Whether `own` is another box than `given`, yet of the same face. What is no face may give any answer."""
     return (
-        compute_overlap(own, given) < _SAME_BOX_OVERLAP
-        and _SAME_FACE_HEIGHTS[0] < own[3] / max(given[2], given[3], 1e-6) < _SAME_FACE_HEIGHTS[1]
-        and compute_overlap(own, given) > _SAME_FACE_OVERLAP
+        compute_overlap(own, first) < _SAME_BOX_OVERLAP
+        and _SAME_FACE_HEIGHTS[0] < own[3] / max(first[2], first[3], 1e-6) < _SAME_FACE_HEIGHTS[1]
+        and compute_overlap(own, first) > _SAME_FACE_OVERLAP
     )

@@ -69,8 +69,8 @@ def _find_store() -> Path:
 
 def _read_store() -> dict[str, tuple[tuple[int, ...], str]]:
     try:
-        found = parse_json(unseal_bytes(_find_store().read_bytes()).decode())
-        return {path: (tuple(state), str(digest)) for path, (state, digest) in found.items()}
+        entries = parse_json(unseal_bytes(_find_store().read_bytes()).decode())
+        return {path: (tuple(state), str(digest)) for path, (state, digest) in entries.items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
 
@@ -78,8 +78,8 @@ def _read_store() -> dict[str, tuple[tuple[int, ...], str]]:
 def _write_store() -> None:
     """Saves the known digests. If the cache is not writable, every process computes them again."""
     with _store_lock:
-        kept = {path: entry for path, entry in {**_read_store(), **_known_digests}.items() if Path(path).exists()}
-        text = json.dumps(kept, indent=1)
+        entries = {path: entry for path, entry in {**_read_store(), **_known_digests}.items() if Path(path).exists()}
+        text = json.dumps(entries, indent=1)
         try:
             with write_atomically(_find_store()) as temporary:
                 temporary.write_bytes(seal_bytes(text.encode()))

@@ -186,8 +186,8 @@ def _check_name(name: str, file: Path) -> str:
 
 def _parse_name_numbers(name: str) -> tuple[int | None, float | None]:
     """Reads resolution and crop scale from a name in the published form; None for what it does not state."""
-    found = CROP_PATTERN.search(name)
-    if found is None or int(found.group(1)) % 32 or not 32 <= int(found.group(1)) <= 4096:
+    match = CROP_PATTERN.search(name)
+    if match is None or int(match.group(1)) % 32 or not 32 <= int(match.group(1)) <= 4096:
         return None, None
-    crop = float(f"{found.group(2)}.{found.group(3)}")
-    return int(found.group(1)), crop if 1.0 <= crop <= 4.0 else None
+    crop = float(f"{match.group(2)}.{match.group(3)}")
+    return int(match.group(1)), crop if 1.0 <= crop <= 4.0 else None
