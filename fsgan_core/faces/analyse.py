@@ -126,18 +126,22 @@ def analyse(
         WeightsError: Weights are missing, not allowed or damaged.
     """
     params = params or AnalyseParams()
-    wanted = tuple(sequence.frames if frames is None else frames)
+    frame_numbers = tuple(sequence.frames if frames is None else frames)
     clip = sequence.clip
     space = config.resolve_space(clip.colorspace, clip.path, sequence.kind, sequence.read_stated_colour())
     detector = make_detector(params.detector, device, allow)
     landmarker = make_landmarker(params.landmarks, device, allow)
     poser = make_poser(params.pose, device, allow)
     related = sequence.kind == "movie" or not re.search(r"[*?]", Path(sequence.clip.path).name)
-    stops = exposure if exposure is not None else _estimate_exposure(sequence, config, space, wanted, detector, device)
+    stops = (
+        exposure
+        if exposure is not None
+        else _estimate_exposure(sequence, config, space, frame_numbers, detector, device)
+    )
     follower = FaceFollower(
         detector,
         None if landmarker.name == MESH_LANDMARKER else landmarker,
-        count=len(wanted),
+        count=len(frame_numbers),
         gap=params.gap,
         minimum_size=params.minimum_size,
         minimum_confidence=params.minimum_confidence,
@@ -148,7 +152,7 @@ def analyse(
     window, aspect = Window(0, 0, 0, 0), 1.0
     before: DisplayPicture | None = None
     codec = config.make_codec(space, stops)
-    for place, (frame, plate) in enumerate(read_ahead(sequence.read, wanted, workers=1, ahead=2)):
+    for place, (frame, plate) in enumerate(read_ahead(sequence.read, frame_numbers, workers=1, ahead=2)):
         picture = make_display_picture(plate, codec)
         window, aspect = plate.display_window, plate.pixel_aspect
         is_unrelated = before is None or before.rgb.shape != picture.rgb.shape
@@ -160,20 +164,20 @@ def analyse(
                 frame,
                 picture,
                 poser,
-                every=max(1, len(wanted) // _MAX_EXPOSURE_FRAMES),
+                every=max(1, len(frame_numbers) // _MAX_EXPOSURE_FRAMES),
             )
         before = picture
         if progress is not None:
-            progress(place + 1, len(wanted))
-    found = _collect_people(follower.threads, notes, len(wanted), params)
+            progress(place + 1, len(frame_numbers))
+    people = _collect_people(follower.threads, notes, len(frame_numbers), params)
     track = Track(
         clip=sequence.clip.path,
-        frames=wanted,
+        frames=frame_numbers,
         width=window.width,
         height=window.height,
         pixel_aspect=aspect,
         exposure=stops,
-        people=tuple(person for person, _ in found),
+        people=tuple(person for person, _ in people),
         detector=detector.name,
         landmarker=landmarker.name,
         gap=params.gap,
@@ -183,12 +187,14 @@ def analyse(
         weights=find_used_weights(params, allow),
     )
     track = rebuild_faces(track) if previous is None else carry_overrides(track, previous)
-    if exposure is None and found:
+    if exposure is None and people:
         chosen = track.people[0]
         if params.person != "reference" or reference is not None:
             chosen = track.choose_person(params, reference)
-        track = replace(track, exposure=measure_face_exposure(found[chosen.index][1], config, space))
-    log.info("%s: %d frames, %d people, exposure %+.2f", sequence.clip.path, len(wanted), len(found), track.exposure)
+        track = replace(track, exposure=measure_face_exposure(people[chosen.index][1], config, space))
+    log.info(
+        "%s: %d frames, %d people, exposure %+.2f", sequence.clip.path, len(frame_numbers), len(people), track.exposure
+    )
     return track
 
 
@@ -249,15 +255,15 @@ def _estimate_exposure(
     sequence: FrameSource,
     config: ColourSource,
     space: str,
-    wanted: Sequence[int],
+    frame_numbers: Sequence[int],
     detector: Detector,
     device: str,
 ) -> float:
     """Stops to analyse the clip with: from a first face, else from the frame as a whole."""
-    places = sample_evenly(len(wanted), _PROBE_FRAMES)
+    places = sample_evenly(len(frame_numbers), _PROBE_FRAMES)
     guess = 0.0
     for number, place in enumerate(places):
-        plate = sequence.read(wanted[place])
+        plate = sequence.read(frame_numbers[place])
         guess = guess_frame_exposure(plate.get("R", "G", "B"), config, space)
         for stops in _EXPOSURE_TRIES:
             picture = make_display_picture(plate, config.make_codec(space, guess + stops))
@@ -274,10 +280,10 @@ def _estimate_exposure(
 def _find_largest_face(picture: DisplayPicture, detector: Detector, device: str) -> Points68 | None:
     """Landmarks of the largest face of a picture, in its pixels."""
     pixels, matrix = picture.view_pixels(_PROBE_PIXELS)
-    found = [face for face in detector.detect(pixels) if face.confidence > _PROBE_CONFIDENCE]
-    if not found:
+    faces = [face for face in detector.detect(pixels) if face.confidence > _PROBE_CONFIDENCE]
+    if not faces:
         return None
-    largest = max(found, key=lambda face: face.box[2])
+    largest = max(faces, key=lambda face: face.box[2])
     landmarks = largest.landmarks
     if landmarks is None:
         square = largest.square if largest.square is not None else fit_square_to_box(largest.box)

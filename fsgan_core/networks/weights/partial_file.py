@@ -35,9 +35,9 @@ class PartialFile:
     def read_facts(self) -> dict[str, Any]:
         """Reads the note; empty if there is none."""
         with suppress(OSError, ValueError):
-            found = parse_json(self.note.read_text("utf-8"))
-            if isinstance(found, dict):
-                return found
+            facts = parse_json(self.note.read_text("utf-8"))
+            if isinstance(facts, dict):
+                return facts
         return {}
 
     def write_facts(self, facts: dict[str, Any]) -> None:
