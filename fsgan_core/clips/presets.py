@@ -111,9 +111,11 @@ def describe_preset(stages: Stages) -> str:
 def _list_folders() -> tuple[Path, ...]:
     import platformdirs
 
-    given = [expand_home(part) for part in os.environ.get(PRESETS_VARIABLE, "").split(os.pathsep) if part.strip()]
-    own = Path(platformdirs.user_config_dir("fsgan", appauthor=False)) / "presets"
-    return (*given, own, Path(__file__).parents[1] / "presets")
+    studio_folders = [
+        expand_home(part) for part in os.environ.get(PRESETS_VARIABLE, "").split(os.pathsep) if part.strip()
+    ]
+    user_folder = Path(platformdirs.user_config_dir("fsgan", appauthor=False)) / "presets"
+    return (*studio_folders, user_folder, Path(__file__).parents[1] / "presets")
 
 
 def _iterate_files(folder: Path) -> Iterator[Path]:
