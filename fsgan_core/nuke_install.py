@@ -46,7 +46,7 @@ WORKER_TIMEOUT = 180
 """Seconds until a worker that does not answer counts as broken; the first start reads much from disk."""
 
 PACKAGE = Path(__file__).resolve().parent
-DEPLOYED = ("nuke_plugin", "gizmos")
+DEPLOYED = ("nuke_plugin", "gizmos", "docs")
 """Folders that a wheel carries in `fsgan_core/nuke_files`."""
 
 
@@ -68,7 +68,7 @@ def find_plugin() -> Path:
 
 
 def deploy_plugin(destination: Path) -> Path:
-    """Copies the plugin, the gizmos and the contract into `destination`, complete or not at all.
+    """Copies the plugin, the gizmos, the manual and the contract into `destination`, complete or not at all.
 
     An older copy is replaced.
 

@@ -111,6 +111,8 @@ def make_mix_lines(inputs: Sequence[str], picture: str) -> tuple[str, ...]:
     connected = f'{{{{"\\[exists parent.input{list(inputs).index("mask")}]"}}}}'
     return (
         "push $IN_mask",
+        "push $IN_mask",
+        format_node("Copy", 2, from0="rgba.alpha", to0="rgba.alpha", name="MaskChannel", xpos="600", ypos="500"),
         format_node("Constant", 0, channels="rgba", color="1", name="Everywhere", xpos="400", ypos="500"),
         format_node("Switch", 2, which=connected, name="MaskOrAll", xpos="400", ypos="560"),
         "set MASK [stack 0]",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 GIZMO_FOLDER = Path(__file__).resolve().parent
@@ -24,20 +24,21 @@ from fsgan_nuke.knobs import (  # noqa: E402
     NukeKnob,
     make_stage_knobs,
 )
+from gizmo import Gizmo  # noqa: E402
 from inner_nodes import format_node, make_analyse_body, make_final_body, make_mix_lines, make_stage_body  # noqa: E402
+from knob_lines import make_button, make_group, make_tab  # noqa: E402
 from panel_knobs import (  # noqa: E402
     FILES_NAME_KNOB,
+    HOLDOUT_KNOB,
+    LAYERS_BUTTON,
     MIXING_KNOBS,
     RELOAD_KNOB,
     STEREO_VIEWS_KNOB,
     VERSION_KNOB,
     add_atlas_button,
-    format_user_knob,
-    make_button,
     make_consent_knobs,
     make_drawing_knobs,
     make_engine_knobs,
-    make_group,
     make_info_knobs,
     make_likeness_knobs,
     make_network_knobs,
@@ -46,61 +47,14 @@ from panel_knobs import (  # noqa: E402
     make_preset_knobs,
     make_render_knobs,
     make_report_knobs,
-    make_tab,
+    make_reset_button,
     make_views_knobs,
-    quote_text,
 )
-
-TILE_COLOUR = "0x7a5c3cff"
-EXAMPLE_FILE = "ToolSets/FSGAN/Example.nk"  # Nuke fills its ToolSets menu from folders of this name
+from toolsets import make_toolsets  # noqa: E402
 
 SWAP_ALONE_HELP = (
     "Off: Render also renders the FSGAN nodes upstream of this one. On: only the stages inside this node are rendered."
 )
-
-# Input name -> what to connect to it.
-INPUT_HELP = {
-    "target": "the plate to change",
-    "source": "clip or still of the person whose face is used",
-    "driver": "clip of the performer whose expression is used",
-    "reenacted": "FSGAN_Reenact",
-    "mattes": "FSGAN_Mask",
-    "completed": "FSGAN_Inpaint",
-    "holdout": "roto or key of objects in front of the face; the target is kept where its alpha is 1",
-    "mask": "limits the result to its alpha; no render needed",
-}
-
-
-@dataclass(frozen=True)
-class Gizmo:
-    """One gizmo: class name, help text, knobs, and the text of its inner nodes."""
-
-    name: str
-    help: str
-    knobs: tuple[NukeKnob, ...]
-    body: tuple[str, ...]
-    inputs: tuple[str, ...]
-    values: dict[str, str] = field(default_factory=dict)
-
-    def make_help_text(self) -> str:
-        """Text behind the panel's question mark: what the node does and what its inputs are."""
-        inputs = [f"{name}: {INPUT_HELP[name]}" for name in self.inputs]
-        return "\n".join([self.help, "", *inputs, "", "Manual: docs/nuke.md"])
-
-    def format_file(self) -> str:
-        """The text of the .gizmo file."""
-        lines = ["#! FSGAN, made by gizmos/make.py", "Gizmo {"]
-        lines += [
-            f" tile_color {TILE_COLOUR}",
-            f" help {quote_text(self.make_help_text())}",
-            ' label "\\[value status_line]"',
-        ]
-        for knob in self.knobs:
-            lines.append(" " + format_user_knob(knob))
-            if knob.value:
-                lines.append(f" {knob.name} {quote_text(knob.value)}")
-        lines += [f" {name} {value}" for name, value in self.values.items()]
-        return "\n".join([*lines, "}", *self.body, "end_group", ""])
 
 
 def make_analyse() -> Gizmo:
@@ -167,6 +121,7 @@ def make_analyse() -> Gizmo:
             *head,
             *make_drawing_knobs(),
             *make_stage_knobs("analyse"),
+            make_reset_button("analyse"),
             make_tab("colour_tab", "Colour"),
             *make_stage_knobs("colour", only=("exposure",)),
             *tracks,
@@ -174,6 +129,7 @@ def make_analyse() -> Gizmo:
         ),
         make_analyse_body(),
         ("target",),
+        role="analysis",
     )
 
 
@@ -185,15 +141,18 @@ def make_stage(
     knobs = (
         make_tab(f"{stage_name}_tab", title),
         *make_render_knobs(),
+        *([HOLDOUT_KNOB] if "holdout" in inputs else []),
         *make_preset_knobs(),
         *make_engine_knobs(stage_name),
         *add_atlas_button(make_stage_knobs(stage_name, exclude=("engine",), group="")),
         *views,
+        make_reset_button(stage_name),
         *make_network_knobs(stage_name),
         *make_output_knobs(*make_stage_knobs("output", only=("compression",))),
         *make_info_knobs("stages.md"),
     )
-    return Gizmo(name, help, knobs, make_stage_body(inputs, layers), tuple(inputs))
+    role = "matte" if stage_name == "mask" else "picture"
+    return Gizmo(name, help, knobs, make_stage_body(inputs, layers), tuple(inputs), role)
 
 
 def make_blend() -> Gizmo:
@@ -203,13 +162,14 @@ def make_blend() -> Gizmo:
         make_tab("blend_tab", "Blend"),
         *make_render_knobs(),
         *MIXING_KNOBS,
+        HOLDOUT_KNOB,
         *make_preset_knobs(),
         *make_engine_knobs("blend"),
         *make_stage_knobs("blend", exclude=("engine", "mix"), group=""),
+        make_reset_button("blend"),
         *make_network_knobs("blend"),
         *make_output_knobs(
-            *make_stage_knobs("output", only=("compression", "depth", "layers")),
-            *make_report_knobs(),
+            *make_stage_knobs("output", only=("compression", "depth", "layers")), LAYERS_BUTTON, *make_report_knobs()
         ),
         *make_info_knobs("stages.md"),
     )
@@ -220,6 +180,7 @@ def make_blend() -> Gizmo:
         knobs,
         make_final_body(inputs),
         inputs,
+        "merge",
     )
 
 
@@ -230,12 +191,14 @@ def make_drive() -> Gizmo:
         make_tab("drive_tab", "Drive"),
         *make_render_knobs(),
         *MIXING_KNOBS,
+        HOLDOUT_KNOB,
         *make_stage_knobs("drive"),
+        make_reset_button("drive"),
         make_tab("mask_tab", "Mask"),
         *make_stage_knobs("mask", "mask_", group=""),
+        make_reset_button("mask", "mask_"),
         *make_output_knobs(
-            *make_stage_knobs("output", only=("compression", "depth", "layers")),
-            *make_report_knobs(),
+            *make_stage_knobs("output", only=("compression", "depth", "layers")), LAYERS_BUTTON, *make_report_knobs()
         ),
         *make_info_knobs("drive.md"),
     )
@@ -246,6 +209,7 @@ def make_drive() -> Gizmo:
         knobs,
         make_final_body(inputs),
         inputs,
+        "whole",
     )
 
 
@@ -268,7 +232,9 @@ def make_swap() -> Gizmo:
             f"{inner.lower()}_network_group",
             "network",
             [link for knob in gizmo.knobs if knob.name in for_network for link in _make_links(inner, knob)],
+            is_open=False,
         )
+        links.append(make_reset_button(inner.lower()))
     links += [
         make_tab("network_tab", "Network"),
         *(
@@ -277,8 +243,11 @@ def make_swap() -> Gizmo:
         ),
     ]
     knobs += [NukeKnob(**{**knob.__dict__, "name": f"live_{knob.name}"}) for knob in MIXING_KNOBS if knob.name]
+    knobs.append(HOLDOUT_KNOB)
     links.append(make_tab("output_tab", "Output"))
     for knob in made["FSGAN_Blend"].knobs:
+        if knob.name == LAYERS_BUTTON.name:
+            links.append(knob)
         if knob.name in SWAP_OUTPUT_KNOBS:
             link = NukeKnob(knob.name, LINK, knob.label, knob.tooltip, text=f"Blend.{knob.name}", flags=knob.flags)
             links.append(knob if knob.group else link)
@@ -331,6 +300,7 @@ def make_swap() -> Gizmo:
         (*knobs, *links, *make_info_knobs("stages.md")),
         tuple(body),
         inputs,
+        "whole",
     )
 
 
@@ -400,43 +370,9 @@ def make_gizmos() -> tuple[Gizmo, ...]:
     return (make_analyse(), REENACT_GIZMO, MASK_GIZMO, INPAINT_GIZMO, make_blend(), make_swap(), make_drive())
 
 
-def make_example() -> str:
-    """A node tree of all stages, as text to paste."""
-    lines = [
-        "#! FSGAN, made by gizmos/make.py",
-        "set cut_paste_input [stack 0]",
-        format_node("Read", 0, name="Source", label='"the person whose face is used"', xpos="250", ypos="0"),
-        format_node("FSGAN_Analyse", name="AnalyseSource", xpos="250", ypos="120"),
-        "set SOURCE [stack 0]",
-        format_node("Read", 0, name="Target", label='"the plate to change"', xpos="0", ypos="0"),
-        format_node("FSGAN_Analyse", name="AnalyseTarget", xpos="0", ypos="120"),
-        "set TARGET [stack 0]",
-        "push $SOURCE",
-        "push $TARGET",
-        format_node("FSGAN_Reenact", 2, name="Reenact", xpos="250", ypos="240"),
-        "set REENACTED [stack 0]",
-        "push $TARGET",
-        format_node("FSGAN_Mask", 1, name="Mask", xpos="500", ypos="240"),
-        "set MATTES [stack 0]",
-        "push $SOURCE",
-        "push $MATTES",
-        "push $REENACTED",
-        "push $TARGET",
-        format_node("FSGAN_Inpaint", 4, name="Inpaint", xpos="250", ypos="380"),
-        "set COMPLETED [stack 0]",
-        "push $MATTES",
-        "push $COMPLETED",
-        "push $TARGET",
-        format_node("FSGAN_Blend", 3, name="Blend", xpos="0", ypos="520"),
-        format_node("Write", file_type="exr", channels="all", name="Write", xpos="0", ypos="640"),
-        "",
-    ]
-    return "\n".join(line.strip() for line in lines)
-
-
 def make_files() -> dict[str, str]:
     """File name -> text, for every file that this script makes."""
-    return {**{f"{gizmo.name}.gizmo": gizmo.format_file() for gizmo in make_gizmos()}, EXAMPLE_FILE: make_example()}
+    return {f"{gizmo.name}.gizmo": gizmo.format_file() for gizmo in make_gizmos()} | make_toolsets()
 
 
 def main() -> None:

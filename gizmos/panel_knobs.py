@@ -7,70 +7,37 @@ from collections.abc import Sequence
 from fsgan_nuke.frame_choice import ALONE_KNOB, CHOICE_KNOB, FRAME_CHOICES
 from fsgan_nuke.knobs import (
     BOOL,
-    BUTTON,
+    CHANNEL,
     DOUBLE,
     ENUM,
     FILE,
     INT,
     LINK,
     STRING,
-    TAB,
     TEXT,
     UV,
     NukeKnob,
     make_stage_knobs,
 )
+from knob_lines import make_button, make_group, make_line, make_tab
 
 from fsgan_core.contract.landmarks import FACE_OFFSETS
+from fsgan_core.contract.version import __version__
 
 OFFSET_PREFIX = "offset_"  # of knobs that are added to a track
 ALONE_HELP = "Off: Render also renders the FSGAN nodes upstream of this one. On: they are used as they are."
 
 
-def quote_text(text: str) -> str:
-    """`text` as one Tcl word, without substitutions."""
-    if text and all(letter.isalnum() or letter in "._/%#+-:" for letter in text) and not text.startswith("#"):
-        return text
-    escaped = "".join("\\" + letter if letter in '\\"[]{}$' else letter for letter in text)
-    return '"' + escaped.replace("\n", "\\n") + '"'
-
-
-def format_user_knob(knob: NukeKnob) -> str:
-    """The `addUserKnob` line of a knob."""
-    words = [str(knob.code), knob.name or '""']
-    if knob.label or knob.code == TEXT:
-        words += ["l", quote_text(knob.label)]
-    if knob.tooltip:
-        words += ["t", quote_text(knob.tooltip)]
-    if knob.text:
-        words += ["T", quote_text(knob.text) if knob.code != LINK else knob.text]
-    if knob.items:
-        words += ["M", "{" + " ".join(quote_text(item) for item in knob.items) + "}"]
-    if knob.group:
-        words += ["n", str(knob.group)]
-    if knob.low is not None and knob.high is not None:
-        words += ["R", f"{knob.low:g}", f"{knob.high:g}"]
-    return "addUserKnob {" + " ".join([*words, *knob.flags]) + "}"
-
-
-def make_tab(name: str, label: str) -> NukeKnob:
-    """A tab of the panel."""
-    return NukeKnob(name, TAB, label)
-
-
-def make_button(name: str, label: str, action: str, tooltip: str, *flags: str) -> NukeKnob:
-    """A button that runs an action of the plugin."""
-    return NukeKnob(name, BUTTON, label, tooltip, text=f"import fsgan_nuke; fsgan_nuke.run('{action}')", flags=flags)
-
-
-def make_line(label: str = "") -> NukeKnob:
-    """A dividing line, with an optional label."""
-    return NukeKnob("", TEXT, label)
-
-
-def make_group(name: str, label: str, knobs: Sequence[NukeKnob]) -> list[NukeKnob]:
-    """Knobs in a group that can be folded."""
-    return [NukeKnob(name, TAB, label, group=1), *knobs, NukeKnob(f"{name}_end", TAB, group=-1)]
+def make_reset_button(stage: str, prefix: str = "") -> NukeKnob:
+    """The button that sets the knobs of a tab back to their defaults."""
+    return make_button(
+        f"reset_{prefix or stage}".rstrip("_"),
+        "reset tab",
+        f"reset_{stage}",
+        f"Sets every knob of the stage {stage} on this node back to its default, and deletes its keys. It is one undo "
+        "step.",
+        "+STARTLINE",
+    )
 
 
 def make_note(name: str, tooltip: str) -> NukeKnob:
@@ -136,7 +103,8 @@ def add_atlas_button(knobs: Sequence[NukeKnob]) -> list[NukeKnob]:
 
 def make_likeness_knobs() -> list[NukeKnob]:
     """The group of knobs for the likeness of single regions."""
-    return make_group("likeness_group", "likeness by region", make_stage_knobs("reenact", group="likeness"))
+    knobs = make_stage_knobs("reenact", group="likeness")
+    return make_group("likeness_group", "likeness by region", knobs, is_open=False)
 
 
 def make_views_knobs() -> list[NukeKnob]:
@@ -155,6 +123,7 @@ def make_views_knobs() -> list[NukeKnob]:
             ),
             *make_stage_knobs("reenact", group="views"),
         ],
+        is_open=False,
     )
 
 
@@ -316,6 +285,15 @@ def make_report_knobs() -> list[NukeKnob]:
     ]
 
 
+LAYERS_BUTTON = make_button(
+    "read_layers",
+    "Read layers",
+    "read_layers",
+    "Makes a Read of the rendered frames with all their layers: the reenacted face, the completed face, mattes. Set "
+    "'layers' to all and render first.",
+    "-STARTLINE",
+)
+
 RELOAD_KNOB = make_button("reload", "Reload", "reload", "Reads the frames again and checks which are up to date.")
 
 
@@ -405,9 +383,15 @@ def make_info_knobs(page: str) -> list[NukeKnob]:
     return [
         make_tab("info_tab", "Info"),
         NukeKnob(
-            "about", TEXT, "", "Version and device of the worker process.", text="FSGAN", flags=("+DO_NOT_WRITE",)
+            "about",
+            TEXT,
+            "core",
+            "Version and device of the worker process. It must be the plugin's version.",
+            text="not started yet",
+            flags=("+DO_NOT_WRITE",),
         ),
-        NukeKnob("pages", TEXT, "", text=f"Manual: docs/nuke.md, docs/{page}"),
+        NukeKnob("plugin_version", TEXT, "plugin", "Version of these nodes.", text=__version__),
+        NukeKnob("pages", TEXT, "manual", "Pages of the manual.", text=f"nuke.md, {page}"),
         make_button(
             "doctor",
             "Doctor",
@@ -416,7 +400,7 @@ def make_info_knobs(page: str) -> list[NukeKnob]:
             "+STARTLINE",
         ),
         make_button("open_log", "Open log", "open_log", "Opens the worker's log.", "-STARTLINE"),
-        make_button("open_manual", "Manual", "open_manual", "Opens docs/nuke.md.", "-STARTLINE"),
+        make_button("open_manual", "Manual", "open_manual", "Opens the manual in the browser.", "-STARTLINE"),
     ]
 
 
@@ -429,15 +413,38 @@ MIXING_KNOBS = (
         text="Mix.channels",
     ),
     NukeKnob(
-        "mix", LINK, "mix", "Opacity of the result: 0 is the target, 1 the result. No render needed.", text="Mix.mix"
+        "maskChannel",
+        LINK,
+        "mask",
+        "Channel of the input 'mask' that limits the result. No render needed.",
+        text="MaskChannel.from0",
     ),
     NukeKnob(
         "invert_mask",
         LINK,
-        "invert mask",
+        "invert",
         "Show the result where the mask input is black instead. No render needed.",
         text="Mix.invertMask",
-        flags=("+STARTLINE",),
+        flags=("-STARTLINE",),
+    ),
+    NukeKnob(
+        "mix", LINK, "mix", "Opacity of the result: 0 is the target, 1 the result. No render needed.", text="Mix.mix"
+    ),
+    NukeKnob(
+        "bbox",
+        LINK,
+        "bbox",
+        "Bounding box of the output. B side: the target's. A side: that of the rendered frame. union: both.",
+        text="Mix.bbox",
     ),
     make_line(),
+)
+
+HOLDOUT_KNOB = NukeKnob(
+    "holdout_channel",
+    CHANNEL,
+    "holdout",
+    "Channel of the input 'holdout'; the target is kept where it is 1. Any other channel than rgba.alpha is first "
+    "written to files by Nuke.",
+    "rgba.alpha",
 )

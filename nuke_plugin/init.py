@@ -14,9 +14,14 @@ try:
 
     from fsgan_nuke import callbacks
 
-    from fsgan_core.contract.layers import LAYER_CHANNELS
+    from fsgan_core.contract import layers
 
-    for _layer, _channels in LAYER_CHANNELS.items():
+    # Nuke calls the channels R, G, B and A of a layer red, green, blue and alpha.
+    _colours = ("red", "green", "blue", "alpha")
+    _pictures = {
+        _name: layers.list_layer_channels(_name, _colours) for _name in (layers.LAYER_REENACTED, layers.LAYER_COMPLETED)
+    }
+    for _layer, _channels in {**layers.LAYER_CHANNELS, **_pictures}.items():
         nuke.Layer(_layer, list(_channels))
 
     callbacks.install_callbacks()

@@ -192,12 +192,14 @@ def _open_holdout(clip: Clip, config: ColourConfig) -> ClipInput:
             raise
     whole_file = open_input(replace(clip, part=""), config)
     channels = whole_file.sequence.read_header(first_frame).channels
-    if clip.part not in channels:
+    # Nuke calls a file's channel Z depth.Z.
+    channel = clip.part if clip.part in channels else clip.part.rpartition(".")[2]
+    if channel not in channels:
         raise PlateError(
             f"the hold-out {clip.path} has no part, view or channel '{clip.part}'; its channels are "
             f"{', '.join(channels)}"
         )
-    return replace(whole_file, channel=clip.part)
+    return replace(whole_file, channel=channel)
 
 
 def get_holdout_frame(clip_input: ClipInput, frame: int) -> int:

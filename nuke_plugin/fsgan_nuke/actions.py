@@ -5,6 +5,7 @@ Saved scripts call the actions by name, so a function here keeps its name.
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import webbrowser
@@ -17,9 +18,11 @@ from fsgan_core.contract import protocol
 from fsgan_core.contract.errors import FsganError, InputError, OutputError
 from fsgan_nuke import (
     atlas_baking,
+    defaults,
     drawing,
     exports,
     graph,
+    manual,
     node_render,
     paths,
     results,
@@ -217,8 +220,18 @@ def open_report(node: Any) -> None:
 
 
 def open_manual(node: Any = None) -> None:
-    """Opens docs/nuke.md in the program that the system uses for such files."""
-    webbrowser.open((Path(__file__).resolve().parents[2] / "docs" / "nuke.md").as_uri())
+    """Opens the manual in the browser.
+
+    Raises:
+        InputError: The plugin was copied without its docs.
+        OutputError: The pages cannot be written.
+    """
+    try:
+        webbrowser.open(manual.write_manual().as_uri())
+    except FsganError as error:
+        if node is not None:
+            raise
+        show_message(str(error))  # from the menu there is no node to show it on
 
 
 def open_log(node: Any) -> None:
@@ -233,28 +246,34 @@ def open_log(node: Any) -> None:
     webbrowser.open(Path(path).as_uri())
 
 
+RESET_STAGES = ("analyse", "reenact", "mask", "inpaint", "blend", "drive")  # each has a tab with a button reset_STAGE
+
 ACTIONS: Mapping[str, Callable[[Any], None]] = {
-    function.__name__: function
-    for function in (
-        render,
-        cancel,
-        reload,
-        clear_files,
-        analyse,
-        view_map,
-        atlas_baking.bake_atlas,
-        doctor,
-        open_report,
-        open_log,
-        open_manual,
-        exports.to_tracker,
-        exports.to_corner_pin,
-        exports.to_points,
-        exports.to_roto,
-        exports.take_edits,
-        drawing.previous_doubtful,
-        drawing.next_doubtful,
-    )
+    **{f"reset_{stage}": functools.partial(defaults.reset_stage, stage=stage) for stage in RESET_STAGES},
+    **{
+        function.__name__: function
+        for function in (
+            render,
+            cancel,
+            reload,
+            clear_files,
+            analyse,
+            view_map,
+            atlas_baking.bake_atlas,
+            doctor,
+            open_report,
+            open_log,
+            open_manual,
+            exports.to_tracker,
+            exports.to_corner_pin,
+            exports.to_points,
+            exports.to_roto,
+            exports.take_edits,
+            exports.read_layers,
+            drawing.previous_doubtful,
+            drawing.next_doubtful,
+        )
+    },
 }
 
 __all__ = ["ACTIONS", "run_action"]

@@ -76,6 +76,7 @@ def on_created() -> None:
     for inner_node in graph.list_inner_nodes(node):
         if nuke.GUI:  # a farm's session cannot save a new name; there the node's own name is used
             paths.give_files_name(inner_node)
+            paths.remember_files_name(inner_node)
         node_render.forget_status(inner_node)
         shown_pattern = str(inner_node["result"].value() or "") if "result" in inner_node.knobs() else ""
         if shown_pattern and not paths.can_show(inner_node, shown_pattern):
@@ -90,6 +91,9 @@ def on_created() -> None:
 def on_knob_changed() -> None:
     """Schedules a refresh of the node's status; called while its panel is open."""
     knob = nuke.thisKnob().name()
+    if knob.endswith(paths.FILES_NAME_KNOB):
+        _mark_changed(nuke.thisNode())  # an artist cannot set it: a preset of Nuke was applied
+        return
     if knob in IGNORED_KNOBS or knob.endswith(weights_menu.NOTE_SUFFIX):
         return
     node = nuke.thisNode()
@@ -163,12 +167,25 @@ def _refresh_changed() -> None:
         node = graph.find_node(name)
         if node is None:
             continue
+        _restore_own_files(node)
         node_render.refresh_status(node)
         weights_menu.refresh_menus(node)
         if graph.get_node_class(node) == "FSGAN_Analyse":
             drawing.refresh_drawings(node)
             for node_below in analysis.list_nodes_below(node):
                 node_render.refresh_status(node_below)
+
+
+def _restore_own_files(node: Any) -> None:
+    """Shows the node's own files again if a preset of Nuke has brought those of another node."""
+    for inner_node in graph.list_inner_nodes(node):
+        if paths.restore_files_name(inner_node):
+            if "result" in inner_node.knobs():
+                results.clear_result(inner_node)
+                if not paths.needs_saved_script(inner_node):
+                    results.show_result(inner_node)
+        else:
+            paths.remember_files_name(inner_node)  # the node may have been renamed
 
 
 def on_script_closed() -> None:

@@ -54,6 +54,22 @@ def to_roto(node: Any) -> None:
         curves.changed()
 
 
+def read_layers(node: Any) -> None:
+    """Makes a Read of the rendered frames with all their layers, one for each view.
+
+    Raises:
+        InputError: Nothing is rendered yet, or without the layers.
+    """
+    renderer = graph.get_render_node(node)
+    shown = str(renderer["result"].value() or "")
+    if renderer["layers"].value() != "all" or not shown:
+        raise InputError(f"{node.name()}: set Output > layers to 'all' and render first")
+    first, last = int(renderer["first"].value()), int(renderer["last"].value())
+    for view in stereo.list_node_views(renderer):
+        knobs = f'file "{stereo.fill_view(shown, view)}" first {first} last {last} origfirst {first} origlast {last}'
+        make_node(node, "Read", f"{knobs} origset true raw true", "FSGAN_Layers", view)
+
+
 def take_edits(node: Any) -> None:
     """Writes the points that were moved in the selected Tracker or Points node into the track file, as overrides.
 

@@ -87,6 +87,8 @@ def write_frames(node: Any, branch: InputBranch, digests: Mapping[int, str]) -> 
     try:
         with keep_undo(), use_full_size():
             write["file"].setValue(branch.pattern)
+            if branch.layer:
+                write["channels"].setValue(branch.layer)
             write["disable"].setValue(False)
             try:
                 nuke.execute(write, min(digests), max(digests), 1, [branch.view])
@@ -104,7 +106,7 @@ def write_frames(node: Any, branch: InputBranch, digests: Mapping[int, str]) -> 
 def find_frames_to_write(branch: InputBranch, frames: Sequence[int]) -> dict[int, str]:
     """Finds those of `frames` that are missing or have changed; returns frame -> digest of what it depends on."""
     record = _read_record(_get_record_path(branch))
-    text = describe_tree(branch.node)
+    text = describe_tree(branch.node) + (f"\nlayer {branch.layer}" if branch.layer else "")
     digests = {frame: _compute_digest(text, read_file_states(branch.node, frame, branch.view)) for frame in frames}
     return {
         frame: digest

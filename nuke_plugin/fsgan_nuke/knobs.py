@@ -14,7 +14,7 @@ from fsgan_core.contract.param_fields import ParamField, iterate_param_fields
 from fsgan_core.contract.params import STAGE_PARAMS
 
 # Nuke's knob type codes.
-STRING, FILE, INT, ENUM, BOOL, DOUBLE, XY, BBOX = 1, 2, 3, 4, 6, 7, 12, 15
+STRING, FILE, INT, ENUM, BOOL, DOUBLE, CHANNEL, XY, BBOX = 1, 2, 3, 4, 6, 7, 11, 12, 15
 UV = 30  # two numbers without a handle in the viewer
 TAB, BUTTON, TEXT, LINK, MULTILINE = 20, 22, 26, 41, 43
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from dataclasses import replace
 from typing import Any
@@ -19,7 +20,14 @@ from fsgan_nuke.request import PendingRequest
 STAGE_NODES = ("Analyse", "Reenact", "Mask", "Inpaint", "Blend")
 WHOLE_NODES = ("Swap", "Drive")
 DEFAULT_DEVICES = ("auto", "cpu", "cuda", "mps")
-EXAMPLE_TOOLSET = os.path.join(os.path.dirname(__file__), "..", "..", "gizmos", "ToolSets", "FSGAN", "Example.nk")
+TOOLSETS_FOLDER = os.path.join(os.path.dirname(__file__), "..", "..", "gizmos", "ToolSets", "FSGAN")
+# Name of the tree's file -> what it is for.
+TREES = {
+    "Swap": "A swap in one node, with the analysis of both clips.",
+    "Drive": "The plate's actor with another performer's expression.",
+    "Fix_by_layers": "A swap, and a correction made of its layers, which needs no new render.",
+    "Atlas_painting": "A swap whose source is painted once for all frames.",
+}
 
 
 def install_menu() -> None:
@@ -30,6 +38,9 @@ def install_menu() -> None:
             menu.addCommand(name, f"nuke.createNode('FSGAN_{name}')", icon=f"FSGAN_{name}.png")
         menu.addSeparator()
     menu.addCommand("Example tree", paste_example)
+    trees = menu.addMenu("Trees")
+    for name, help_text in TREES.items():
+        trees.addCommand(name.replace("_", " "), functools.partial(paste_tree, name), tooltip=help_text)
     menu.addCommand(
         "Convert selected to groups",
         convert_selected,
@@ -49,7 +60,12 @@ def install_menu() -> None:
 
 def paste_example() -> None:
     """Pastes a tree with all stages; the artist connects clips to it."""
-    nuke.nodePaste(os.path.normpath(EXAMPLE_TOOLSET).replace("\\", "/"))
+    paste_tree("Example")
+
+
+def paste_tree(name: str) -> None:
+    """Pastes a tree by the name of its file in the toolsets."""
+    nuke.nodePaste(os.path.normpath(os.path.join(TOOLSETS_FOLDER, f"{name}.nk")).replace("\\", "/"))
 
 
 def convert_selected() -> None:

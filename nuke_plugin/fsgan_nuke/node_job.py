@@ -18,6 +18,7 @@ from fsgan_nuke.knob_values import read_knobs
 
 SOURCE_INPUT = {"FSGAN_Drive": "driver"}
 MAX_FRAMES = 1_000_000
+PLAIN_ALPHA = "rgba.alpha"
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class InputBranch:
         pattern: Path of the files, with %V if the script has several views.
         needs_whole_clip: Whether all frames are needed, not only those to render, because the clip is analysed.
         view: The view to write.
+        layer: The layer to write; "" is what the Write inside the node says.
     """
 
     name: str
@@ -37,6 +39,7 @@ class InputBranch:
     pattern: str
     needs_whole_clip: bool
     view: str
+    layer: str = ""
 
     @property
     def path(self) -> str:
@@ -115,9 +118,12 @@ def make_node_job(node: Any, frames: str = "", view: str = "") -> NodeJob:
             raise InputError(f"{node.name()}: nothing is connected to '{source}'")
         shot["source"] = [clip] if clip is not None else []
     if "holdout" in NODES[kind].inputs:
+        holdout_channel = _read_holdout_channel(node)
         holdout = make_clip(node, "holdout", view, colour, branches)
         if holdout is not None:
             shot["holdout"] = {key: value for key, value in holdout.items() if key in ("path", "part", "view")}
+            if holdout_channel != PLAIN_ALPHA:
+                shot["holdout"]["part"] = _get_file_channel(holdout_channel)
     upstream = {}
     for name in NODES[kind].inputs:
         if name in INPUT_STAGES:
@@ -245,7 +251,9 @@ def make_clip(
     input_node = graph.find_connected(node, name, view)
     if input_node is None:
         return None
-    clip = _make_file_clip(input_node, view, colour)
+    # Only Nuke knows which channel of a file it calls how: another one than alpha is written to a file by Nuke.
+    channel = _read_holdout_channel(node) if name == "holdout" else PLAIN_ALPHA
+    clip = _make_file_clip(input_node, view, colour) if channel == PLAIN_ALPHA else None
     if clip is None:
         clip = {"colorspace": colour.working_space}
     analyse_node = graph.find_analyse_node(input_node, view)
@@ -260,10 +268,27 @@ def make_clip(
         # A target with a track is not analysed again; a source or driver is used whole in any case.
         is_analysed = name == "target" and "track" in clip
         needs_whole_clip = name != "holdout" and not is_analysed
-        branch = InputBranch(name, input_node, paths.get_input_pattern(node, name), needs_whole_clip, view)
+        layer = channel.partition(".")[0] if name == "holdout" else ""
+        branch = InputBranch(name, input_node, paths.get_input_pattern(node, name), needs_whole_clip, view, layer)
         branches.append(branch)
         clip["path"] = branch.path
     return clip
+
+
+def _read_holdout_channel(node: Any) -> str:
+    """Reads which channel of the hold-out counts; inside a swap, the swap's knob says it."""
+    owner = graph.find_swap(node) or node
+    return str(owner["holdout_channel"].value()) if "holdout_channel" in owner.knobs() else PLAIN_ALPHA
+
+
+def _get_file_channel(channel: str) -> str:
+    """Returns what Nuke calls a channel in an EXR file.
+
+    >>> _get_file_channel("rgba.red"), _get_file_channel("depth.Z")
+    ('R', 'depth.Z')
+    """
+    layer, _, name = channel.partition(".")
+    return name[:1].upper() if layer == "rgba" else channel
 
 
 def _make_file_clip(input_node: Any, view: str, colour: ProjectColour) -> Optional[dict[str, Any]]:

@@ -210,6 +210,31 @@ def give_files_name(node: Any) -> bool:
     return bool(old_name)
 
 
+_own_names: dict[str, str] = {}  # full name of a node -> the name of its files, as this session knows it
+
+
+def remember_files_name(node: Any) -> None:
+    """Remembers the name of a node's files, in case that a preset of Nuke overwrites it."""
+    if FILES_NAME_KNOB in node.knobs():
+        _own_names[str(node.fullName())] = str(node[FILES_NAME_KNOB].value() or "")
+
+
+def restore_files_name(node: Any) -> bool:
+    """Gives a node the name of its own files back after a preset of Nuke has set that of another node.
+
+    Nuke stores every knob in a preset that is not at its default, hidden ones too.
+
+    Returns:
+        Whether the name was another one.
+    """
+    own_name = _own_names.get(str(node.fullName()), "")
+    if FILES_NAME_KNOB not in node.knobs() or not own_name or node[FILES_NAME_KNOB].value() == own_name:
+        return False
+    with keep_undo():
+        node[FILES_NAME_KNOB].setValue(own_name)
+    return True
+
+
 def _has_files(name: str) -> bool:
     """Whether a folder of that name exists already, for example of a deleted node."""
     try:

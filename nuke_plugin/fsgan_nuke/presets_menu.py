@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from typing import Any, Mapping
 
+import nuke
+
+from fsgan_core.contract.stage_graph import NODES
 from fsgan_nuke import graph
 
 PRESET_KNOB, PRESET_MENU = "preset", "preset_menu"
@@ -53,6 +56,41 @@ def apply_preset(node: Any, description: Mapping[str, Any]) -> None:
             if owner == stage and prefix + parameter in node.knobs():
                 knob = graph.resolve_link(node[prefix + parameter])
                 knob.setValue(", ".join(value) if isinstance(value, list) else value)
+
+
+def register_presets(description: Mapping[str, Any]) -> None:
+    """Adds the presets to Nuke's own menu of presets, in the panel of every node that has a knob for them."""
+    for name, preset in description.get("presets", {}).items():
+        for kind, values in make_nuke_presets(str(name), preset.get("settings", {})).items():
+            nuke.setPreset(kind, str(name), values)
+
+
+def make_nuke_presets(name: str, settings: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """Makes Nuke's presets of one of ours: node class -> knob -> value, as in a script.
+
+    A node's own presets are about its own stages. FSGAN_Analyse and FSGAN_Drive have no knob `preset`.
+    """
+    presets = {}
+    for kind, declaration in NODES.items():
+        values = {
+            prefix + setting.partition(".")[2]: _format_value(value)
+            for stage, prefix in declaration.stages
+            for setting, value in settings.items()
+            if setting.partition(".")[0] == stage and setting != "blend.mix"
+        }
+        if kind not in ("FSGAN_Analyse", "FSGAN_Drive"):
+            values[PRESET_KNOB] = name
+        if values:
+            presets[kind] = values
+    return presets
+
+
+def _format_value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def get_preset(node: Any) -> str:

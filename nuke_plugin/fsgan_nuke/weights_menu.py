@@ -10,6 +10,7 @@ import time
 from typing import Any, Mapping
 
 from fsgan_core.contract import protocol
+from fsgan_core.contract.version import __version__
 from fsgan_nuke import graph, presets_menu
 from fsgan_nuke.client import get_shared_client
 from fsgan_nuke.host import call_later, keep_undo
@@ -111,9 +112,21 @@ def refresh_menus(node: Any) -> None:
         _pending_answers.discard(allow)
         if request.result is not None:
             _answers[allow] = (time.monotonic(), request.result)
+            call_later(presets_menu.register_presets, request.result)
             call_later(_fill_named_menus, name, request.result)
 
     get_shared_client().request(protocol.DescribeRequest(allow=allow), on_end=on_answer)
+
+
+def describe_core(description: Mapping[str, Any]) -> str:
+    """Describes the worker's version and device; says it if the version is not the plugin's.
+
+    >>> describe_core({"version": "0.0.1", "device": "cpu"}).partition(" (")[0]
+    '0.0.1, networks on cpu'
+    """
+    version = str(description.get("version", ""))
+    note = "" if version == __version__ else f" (the plugin is {__version__}; install the same version)"
+    return f"{version}, networks on {description.get('device', '')}{note}"
 
 
 def list_devices() -> list[str]:
@@ -154,4 +167,4 @@ def _fill_knobs(node: Any, description: Mapping[str, Any]) -> None:
         note.setValue(short or " ")  # an empty text may show something else
         note.setTooltip(tooltip)
     presets_menu.fill_preset_menu(node, description)
-    node["about"].setValue(f"FSGAN {description.get('version', '')}, networks on {description.get('device', '')}")
+    node["about"].setValue(describe_core(description))

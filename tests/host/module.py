@@ -15,6 +15,7 @@ from tests.host.actions import interface, rendering
 from tests.host.files import open_script, paste, run_plugin_file, save_script
 from tests.host.groups import Group
 from tests.host.nodes import Node
+from tests.host.presets import presets
 from tests.host.rotopaint import make_submodule
 from tests.host.script import clone_of
 from tests.host.stubs import load_stubs
@@ -177,7 +178,7 @@ def _reported(host: Host, call: Callable[..., Any], args: tuple[Any, ...], kwarg
 
 
 def _functions(host: Host) -> dict[str, Callable[..., Any]]:
-    return {**_graph(host), **_context(host), **_files(host), **interface(host), **rendering(host)}
+    return {**_graph(host), **_context(host), **_files(host), **interface(host), **rendering(host), **presets(host)}
 
 
 def _graph(host: Host) -> dict[str, Callable[..., Any]]:

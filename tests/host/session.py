@@ -80,6 +80,7 @@ class Host:
         self.knob_defaults: dict[str, str] = {}
         self.script_file = ""
         self.menus: dict[str, Any] = {}
+        self.presets: dict[tuple[str, str, bool], dict[str, str]] = {}  # class, name, of the user -> knob -> text
         self.callbacks = Callbacks(self)
         self.scripts = Scripts(self)
         self.evaluator = Evaluator(self)

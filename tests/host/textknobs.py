@@ -334,6 +334,10 @@ class Tab_Knob(Knob):
     def setValue(self, value: Any) -> None:
         self._open = bool(value)
 
+    def _set_text(self, text: str) -> None:
+        """A script stores a folded group as the value 0 of its first knob."""
+        self._open = text.strip() != "0"
+
 
 @offered()
 class Obsolete_Knob(Knob):

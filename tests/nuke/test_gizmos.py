@@ -19,7 +19,9 @@ FOLDER = Path(__file__).resolve().parents[2] / "gizmos"
 NODES = ("FSGAN_Analyse", "FSGAN_Reenact", "FSGAN_Mask", "FSGAN_Inpaint", "FSGAN_Blend", "FSGAN_Swap", "FSGAN_Drive")
 # Node classes and knob types that the host is documented to have.
 INNER = {"Input", "Output", "Read", "Copy", "Switch", "Keymix", "Constant", "Write"}
-CODES = {1, 2, 3, 4, 6, 7, 12, 15, 20, 22, 26, 30, 41}
+OF_TREES = {"Dot", "Grade", "Roto", "RotoPaint", "StickyNote"}
+CODES = {1, 2, 3, 4, 6, 7, 11, 12, 15, 20, 22, 26, 30, 41}
+TREES = ("Example", "Swap", "Drive", "Fix_by_layers", "Atlas_painting")
 
 
 def load_make() -> ModuleType:
@@ -33,11 +35,15 @@ def load_make() -> ModuleType:
 
 MAKE = load_make()  # it also makes its neighbours and the plugin importable
 KNOBS = importlib.import_module("fsgan_nuke.knobs")
+GIZMO, KNOB_LINES = importlib.import_module("gizmo"), importlib.import_module("knob_lines")
 
 
 def test_the_committed_files_are_what_the_generator_makes() -> None:
     made = MAKE.make_files()
-    assert sorted(made) == sorted(["ToolSets/FSGAN/Example.nk", *(f"{name}.gizmo" for name in NODES)])
+    assert sorted(made) == sorted(
+        [*(f"ToolSets/FSGAN/{name}.nk" for name in TREES), *(f"{name}.gizmo" for name in NODES)]
+    )
+    assert sorted(path.stem for path in FOLDER.glob("ToolSets/FSGAN/*.nk")) == sorted(TREES)
     for name, text in made.items():
         assert (FOLDER / name).read_text(encoding="utf-8") == text, f"run: python3 gizmos/make.py ({name} is stale)"
     assert sorted(path.stem for path in FOLDER.glob("*.gizmo")) == sorted(NODES)
@@ -67,7 +73,7 @@ def test_every_knob_that_is_shown_says_what_it_does(gizmo: object) -> None:
         and "+INVISIBLE" not in knob.flags
     ]
     assert [knob.name for knob in shown if not knob.tooltip] == []
-    assert set(gizmo.inputs) <= set(MAKE.INPUT_HELP)  # type: ignore[attr-defined]
+    assert set(gizmo.inputs) <= set(GIZMO.INPUT_HELP)  # type: ignore[attr-defined]
     assert all(f"{name}: " in gizmo.make_help_text() for name in gizmo.inputs)  # type: ignore[attr-defined]
 
 
@@ -84,6 +90,8 @@ def test_tcl_reads_every_file(name: str) -> None:
     """By the real interpreter, to the documented classes and knobs; and no code of another kind is in them."""
     text = (FOLDER / name).read_text(encoding="utf-8")
     allowed = {"set", "push", "stack", "end_group", "Gizmo", *INNER, *NODES}
+    if name.endswith(".nk"):
+        allowed |= OF_TREES
     for command in tcl.trace(text):
         assert command[0] in allowed
         if command[0][:1].isupper() and len(command) > 1:
@@ -132,7 +140,7 @@ def test_every_parameter_of_the_stage_has_a_knob(name: str, stage: str) -> None:
     ],
 )
 def test_quoted_text_is_one_word_and_means_itself(text: str) -> None:
-    word = MAKE.quote_text(text)
+    word = KNOB_LINES.quote_text(text)
     bare = re.fullmatch(r"[\w./%#+:-]+", word)
     if bare is None:
         inside = word[1:-1]

@@ -43,7 +43,7 @@ class BlendParams(Params):
     )
     shine: float = declare_number(
         1.0,
-        "shine",
+        "shine match",
         "How much of the shine on the target's skin takes the place of the source's own. Lower it if a shiny spot "
         "looks out of place; 0 keeps the source's. Has no effect if the colour match (blend.colour) is 0.",
         minimum=0.0,

@@ -30,7 +30,7 @@ class MaskParams(Params):
     )
     refine: float = declare_number(
         1.0,
-        "refine to picture",
+        "leave out hair",
         "How much of the hair and hats over the face is removed from the matte. Lower it if a beard, make-up or "
         "coloured light is removed too.",
         minimum=0.0,
@@ -42,7 +42,7 @@ class MaskParams(Params):
     )
     occlusions: float = declare_number(
         1.0,
-        "occlusions",
+        "leave out objects",
         "How much of what covers the face (hands, a microphone) is removed from the matte. Lower it if parts of the "
         "face are removed too. Hands are found by networks, objects by their colour.",
         minimum=0.0,

@@ -46,7 +46,7 @@ class ReenactParams(Params):
     )
     likeness: float = declare_number(
         0.3,
-        "likeness",
+        "likeness (face shape)",
         "How much of the source's own proportions the face takes over. 0 meets the target's features; 1 is the "
         "source's face shape in the target's pose. The outline stays the target's. Raise it for a stronger likeness; "
         "lower it if a feature looks out of place.",
@@ -65,7 +65,7 @@ class ReenactParams(Params):
     )
     stiffness: float = declare_number(
         0.002,
-        "stiffness",
+        "warp stiffness",
         "How much the warp resists bending. Raise it if a feature looks bent. 0 meets every landmark exactly.",
         minimum=0.0,
         maximum=1.0,
@@ -178,7 +178,7 @@ class ReenactParams(Params):
     )
     detail: float = declare_number(
         1.0,
-        "detail",
+        "source detail",
         "How much fine detail of the source is added to the network's result, away from eyes and mouth. Lower it if "
         "the skin looks doubled.",
         minimum=0.0,
