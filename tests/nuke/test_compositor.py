@@ -58,16 +58,16 @@ class TestMask:
         assert (plate[:, :112] != whole[:, :112]).any() and (plate[:, 112:] != whole[:, 112:]).any()
         blended.setInput(4, make_left_half(clean, "depth.Z"))
         assert (clean.picture(blended, FIRST).over("rgba.red", box) == whole).all()
-        blended["maskChannel"].setValue("depth.Z")
+        clean.set_knob(blended, "maskChannel", "depth.Z")
         half = clean.picture(blended, FIRST).over("rgba.red", box)
         assert (half[:, :112] == whole[:, :112]).all() and (half[:, 112:] == plate[:, 112:]).all()
-        blended["invert_mask"].setValue(True)
+        clean.set_knob(blended, "invert_mask", True)
         other = clean.picture(blended, FIRST).over("rgba.red", box)
         assert (other[:, :112] == plate[:, :112]).all() and (other[:, 112:] == whole[:, 112:]).all()
-        blended["invert_mask"].setValue(False)
+        clean.set_knob(blended, "invert_mask", False)
         blended.setInput(4, None)  # without a mask the channel does not matter
         assert (clean.picture(blended, FIRST).over("rgba.red", box) == whole).all()
-        blended["maskChannel"].setValue("rgba.alpha")
+        clean.set_knob(blended, "maskChannel", "rgba.alpha")
 
     @pytest.mark.parametrize("name", ["FSGAN_Blend", "FSGAN_Swap", "FSGAN_Drive"])
     def test_mask_invert_mix_and_bbox_stand_together(self, clean: Host, name: str) -> None:
