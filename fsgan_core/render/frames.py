@@ -22,11 +22,11 @@ from fsgan_core.plates.region import compute_region
 from fsgan_core.render.context import RenderContext
 from fsgan_core.render.provenance import collect_provenance, strip_foreign_prefixes
 from fsgan_core.render.scene import Scene, select_likeness, uses_iris_colour
-from fsgan_core.runtime.arrays import Image, Matte, Mesh, Vector
+from fsgan_core.runtime.arrays import Image, Matte, Mesh
 from fsgan_core.runtime.cache import ByteLRU, compute_digest
 from fsgan_core.runtime.events import StageClock
 from fsgan_core.runtime.threads import MAX_WORKERS
-from fsgan_core.stages.features.iris import IrisColour, compute_iris_gain, measure_iris
+from fsgan_core.stages.features.iris import IrisColour, IrisTint, compute_iris_tint, measure_iris
 from fsgan_core.stages.image_ops import to_display
 from fsgan_core.stages.interface import AtlasPicture, FaceFrame, SourceView
 from fsgan_core.stages.masking import format_texture
@@ -181,7 +181,7 @@ class FrameRenderer:
                 views=views,
                 params=params,
                 likeness=likeness,
-                iris_gain=self._get_iris_gain(scene, params),
+                iris_tint=self._get_iris_tint(scene, params),
             )
             plate = add_atlas_coordinates(
                 plate, compute_goal_mesh(face_frame.face, params, likeness, face_frame.pixel_aspect)
@@ -198,8 +198,8 @@ class FrameRenderer:
         aspect = face_frame.pixel_aspect
         return project_atlas(atlas.get(), reenacted.get(UV_U, UV_V), face_frame.face.get_mesh(aspect), aspect)
 
-    def _get_iris_gain(self, scene: Scene, params: ReenactParams) -> Vector | None:
-        """Gets the gain from the colour of the target's irises to the source's, from a few frames of either."""
+    def _get_iris_tint(self, scene: Scene, params: ReenactParams) -> IrisTint | None:
+        """Gets what gives the target's irises the source's colour, from a few frames of either."""
         if not uses_iris_colour(params):
             return None
         with self._iris_lock:
@@ -211,7 +211,7 @@ class FrameRenderer:
                     ),
                     measure_iris(self._show_eyes(scene, frame) for frame in scene.iris_frames),
                 )
-        return compute_iris_gain(*self._iris_colours[scene.number], params.iris)
+        return compute_iris_tint(*self._iris_colours[scene.number], params.iris)
 
     def _show_eyes(self, scene: Scene, frame: int) -> tuple[Image, Window, Mesh, float]:
         """A frame of the target around its face, display-like, for `measure_iris`."""

@@ -17,7 +17,7 @@ from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.plates.region import compute_region
 from fsgan_core.runtime.arrays import Image, Matte, Points68
 from fsgan_core.stages import blending, inpainting, masking, reenactment
-from fsgan_core.stages.features.iris import compute_iris_gain, measure_iris
+from fsgan_core.stages.features.iris import compute_iris_tint, measure_iris
 from fsgan_core.stages.image_ops import to_display
 from fsgan_core.stages.interface import FaceFrame
 from fsgan_core.stages.view_choice import ViewRef
@@ -63,8 +63,8 @@ def reenact(
     plan = FramePlan((WeightedView(ref, 1.0, 1.0),))
     own = to_display(frame.plate, frame.region, frame.codec), frame.region, frame.face.get_mesh(), 1.0
     source_iris = measure_iris([(view.display, view.window, view.face.get_mesh(), 1.0)])
-    gain = compute_iris_gain(source_iris, measure_iris([own]), params.iris)
-    reenacted = reenactment.reenact(frame, plan=plan, views={ref: view}, params=params, iris_gain=gain)
+    tint = compute_iris_tint(source_iris, measure_iris([own]), params.iris)
+    reenacted = reenactment.reenact(frame, plan=plan, views={ref: view}, params=params, iris_tint=tint)
     return reenacted.crop(frame.plate.data_window).get(*RGBA)
 
 

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 from fsgan_core.faces.face import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
-from fsgan_core.runtime.arrays import Image, Matte, Points3D, Vector
+from fsgan_core.runtime.arrays import Image, Matte, Points3D
 
 if TYPE_CHECKING:
     from fsgan_core.contract.params import BlendParams, InpaintParams, MaskParams, ReenactParams
     from fsgan_core.networks.network import Network
     from fsgan_core.stages.drive import DrivenFrame
+    from fsgan_core.stages.features.iris import IrisTint
     from fsgan_core.stages.view_choice import ViewRef
     from fsgan_core.stages.views import FramePlan
 
@@ -138,7 +139,7 @@ class ReenactEngine(Protocol):
         views: Mapping[ViewRef, SourceView],
         params: ReenactParams,
         likeness: Points3D | None = None,
-        iris_gain: Vector | None = None,
+        iris_tint: IrisTint | None = None,
     ) -> Plate:
         """Renders the face on the region.
 
@@ -148,7 +149,7 @@ class ReenactEngine(Protocol):
             views: The pictures of at least those views.
             params: The stage's parameters.
             likeness: (478, 3) mm, the source's proportions minus the target's; None if they are not used.
-            iris_gain: (3,) or (2, 3) linear, from the colour of the target's irises to the source's; None leaves them.
+            iris_tint: Gives the target's irises the source's colour; None leaves them.
 
         Returns:
             R, G, B, A premultiplied in the codec's space, st.u, st.v, confidence.Z, matte.kept.

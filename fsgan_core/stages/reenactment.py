@@ -38,6 +38,7 @@ from fsgan_core.plates.region import compute_region
 from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Mesh, Plane, PointMap, Points, Points3D, Points68, Vector
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.features.eyes import close_lids, keep_eyes, set_eyes
+from fsgan_core.stages.features.iris import IrisTint
 from fsgan_core.stages.features.lips import find_lip_edges
 from fsgan_core.stages.features.mouth import cover_inner_mouth, keep_mouth, set_inner_mouth
 from fsgan_core.stages.features.openings import OpeningPicture, ViewPicture, measure_lid_openings
@@ -104,7 +105,7 @@ def reenact(
     views: Mapping[ViewRef, SourceView],
     params: ReenactParams,
     likeness: Points3D | None = None,
-    iris_gain: Vector | None = None,
+    iris_tint: IrisTint | None = None,
 ) -> Plate:
     """Warps the source's views to the target's landmarks and combines them (see `interface.ReenactEngine`).
 
@@ -146,7 +147,7 @@ def reenact(
     seen = measure_seen(alpha, SEEN_SIGMA * width, aspect)
     mouth = set_inner_mouth(picture, opened, plate, own, goal, edges, region, aspect, plan.inner_mouth)
     picture = picture + seen[..., None] * (mouth.picture - picture)
-    own_parts = keep_openings(plate, own, goal, region, aspect, params, 0.0, iris_gain, openings)
+    own_parts = keep_openings(plate, own, goal, region, aspect, params, 0.0, iris_tint, openings)
     own_parts = replace(own_parts, matte=own_parts.matte * seen)
     picture = picture + own_parts.matte[..., None] * (own_parts.picture - picture)
     own_matte = np.maximum(own_parts.matte, mouth.matte * seen)
@@ -206,7 +207,7 @@ def keep_openings(
     aspect: float,
     params: ReenactParams,
     mouth: float,
-    iris_gain: Vector | None,
+    iris_tint: IrisTint | None,
     view_openings: Vector | None = None,
 ) -> OpeningPicture:
     """Takes what the new face keeps of the target: its eyeballs by `reenact.eyes`, and its inner mouth.
@@ -219,12 +220,12 @@ def keep_openings(
         aspect: Width of a pixel over its height.
         params: Settings of the reenact stage.
         mouth: How much of the inner mouth is kept, 0..1.
-        iris_gain: (3,) linear (`iris.compute_iris_gain`).
+        iris_tint: Of the irises (`iris.compute_iris_tint`).
         view_openings: As for `eyes.keep_eyes`.
     """
     picture, matte = plate, np.zeros(plate.shape[:2], np.float32)
     if params.eyes == "target":
-        eyes = keep_eyes(plate, own, goal, region, aspect, iris_gain, view_openings)
+        eyes = keep_eyes(plate, own, goal, region, aspect, iris_tint, view_openings)
         picture, matte = eyes.picture, eyes.matte
     if mouth > 0:
         lips = keep_mouth(plate, own, goal, region, aspect)

@@ -18,7 +18,7 @@ from fsgan_core.faces.mesh import BROW_L, BROW_R
 from fsgan_core.plates.curve import LUMA_WEIGHTS
 from fsgan_core.plates.plate import Window
 from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Mesh, Plane, PointMap, Vector
-from fsgan_core.stages.features.iris import find_iris_disc, tint_iris
+from fsgan_core.stages.features.iris import IrisTint, find_iris_disc, tint_iris
 from fsgan_core.stages.features.openings import (
     EYES,
     LOG_FLOOR,
@@ -74,7 +74,7 @@ def keep_eyes(
     goal: Mesh,
     region: Window,
     aspect: float,
-    gain: Vector | None = None,
+    tint: IrisTint | None = None,
     view_openings: Vector | None = None,
 ) -> OpeningPicture:
     """Takes the target's own eyeballs out of the plate, moved along with the lids and tinted.
@@ -85,7 +85,7 @@ def keep_eyes(
         goal: The mesh of the new face.
         region: The part of the plate that the arrays cover.
         aspect: Width of a pixel over its height.
-        gain: (3,) linear, of the irises (`iris.compute_iris_gain`); None leaves their colour.
+        tint: Of the irises (`iris.compute_iris_tint`); None leaves their colour.
         view_openings: (2,) `openings.measure_lid_openings` of the view. Lashes of a view whose eyes are less open are
             stretched by the warp, so the plate's own take their place. None is a view as open as the goal.
 
@@ -105,8 +105,8 @@ def keep_eyes(
         moved = fit_opening_map(goal[knots], target[knots], part, region, aspect)
         crop = plate[part.slices] if moved is None else sample_picture(plate, moved)
         distance = measure_ring_distance(trace_ring(square_points(goal, eye.lids, aspect)), part.places)
-        if gain is not None:
-            crop = tint_iris(crop, part.places, distance, goal, eye, aspect, gain)
+        if tint is not None:
+            crop = tint_iris(crop, part.places, distance, goal, eye, aspect, tint)
         own = shown * draw_opening(distance, goal, eye, aspect, measure_stretched_share(opening, view_opening))
         picture[part.slices] = np.where(own[..., None] > 0, crop, picture[part.slices])
         matte[part.slices] = np.maximum(matte[part.slices], own)

@@ -1,7 +1,8 @@
 """The colour of irises: measured over many pictures, and given to another person's eyes.
 
 An iris is measured against the white of the same eye, so that the light on the face and the colour of the lamp cancel
-out. Pupil, catchlight and white stay as they are when an iris is tinted.
+out. The new colour is one for a clip. Each frame gives the brightness alone: what reflects in an eye in some frames, or
+in one eye, does not change its colour. Catchlights and whites stay as they are.
 """
 
 from __future__ import annotations
@@ -46,11 +47,10 @@ LID_SHADOW = 0.04  # of the eye's width: this near to a lid nothing is measured
 WHITE_PERCENTILES = (50.0, 95.0)  # of luma: the white without veins and shadows, and without glints
 IRIS_PERCENTILE = 75.0  # of luma: what is brighter may be a catchlight
 
-TINT_EDGE = (0.85, 1.1)  # of the iris's radius: from full tint to none
-PUPIL_EDGE = (0.3, 0.5)  # of the iris's radius: from no tint to full tint
-CATCHLIGHT = (1.5, 2.5)  # of the iris's own luma
-WHITE_CATCHLIGHT = (0.5, 0.8)  # of the white's luma: a catchlight is at least this bright
-LUMA_GAINS, CHROMA_GAINS = (0.45, 2.2), (0.5, 2.0)  # least and largest gain of a tint
+TINT_EDGE = (0.95, 1.15)  # of the iris's radius: from full tint to none
+PUPIL_EDGE = (0.3, 0.5)  # of the iris's radius: a lighter iris does not lighten the pupil
+TINTED_LUMA = (0.15, 0.75)  # of the way from the iris's luma to the white's: all of it is iris; none is
+LUMA_GAINS = (0.3, 2.2)  # least and largest change of an iris's brightness
 MIN_LINEAR = 1e-4  # linear values that are divided by at least
 TYPICAL_IRIS_LUMA = 0.12  # of the white's
 
@@ -62,17 +62,34 @@ class IrisColour:
     Attributes:
         ratio: (3,) linear R, G, B of the iris over those of the white of the same eye.
         eyes: How many eyes were measured.
-        by_eye: (2, 3) the same of the right and the left eye with their reflections; None if one was not seen.
+        white: (3,) linear colour of the white, of luma 1.
+        lumas: (2,) luma of the right and the left iris over the white's, with their reflections.
     """
 
     ratio: Vector
     eyes: int
-    by_eye: AnyArray | None = None
+    white: Vector
+    lumas: Vector
 
     @property
     def luma(self) -> float:
         """How light the iris is against the white: about 0.05 dark brown, 0.3 light blue."""
         return float(self.ratio @ LUMA_WEIGHTS)
+
+
+@dataclass(frozen=True)
+class IrisTint:
+    """What gives one person's irises another person's colour.
+
+    Attributes:
+        colour: (3,) linear, of luma 1.
+        gains: (2,) of the luma of the right and the left iris.
+        amount: How much of the change is made, 0..1.
+    """
+
+    colour: Vector
+    gains: Vector
+    amount: float
 
 
 def measure_iris(pictures: Iterable[tuple[Image, Window, Mesh, float]]) -> IrisColour | None:
@@ -86,27 +103,34 @@ def measure_iris(pictures: Iterable[tuple[Image, Window, Mesh, float]]) -> IrisC
         The colour, or None if no eye is open and large enough.
     """
     found = [
-        (opening, ratio, number)
+        (opening, *colours, number)
         for display, window, mesh, aspect in pictures
         for number, (eye, opening) in enumerate(zip(EYES, measure_lid_openings(mesh, aspect), strict=True))
-        if opening > MIN_OPENING and (ratio := _measure_eye(display, window, mesh, eye, aspect)) is not None
+        if opening > MIN_OPENING and (colours := _measure_eye(display, window, mesh, eye, aspect)) is not None
     ]
     if not found:
         return None
-    usual = float(np.median([opening for opening, _, _ in found]))
-    open_ones = np.stack([ratio for opening, ratio, _ in found if opening >= OPEN_SHARE * usual])
+    usual = float(np.median([opening for opening, *_ in found]))
+    open_ones = [(ratio, white) for opening, ratio, white, _ in found if opening >= OPEN_SHARE * usual]
+    ratios, whites = (np.stack(values) for values in zip(*open_ones, strict=True))
     # Reflections and glare of lenses only add light: the darkest measurements have least of them.
-    luma = open_ones @ LUMA_WEIGHTS
-    clear = open_ones[luma <= np.quantile(luma, CLEAR_SHARE)]
-    sides = [[ratio for _, ratio, side in found if side == number] for number in range(len(EYES))]
-    by_eye = np.stack([np.exp(np.median(np.log(side), axis=0)) for side in sides]) if all(sides) else None
-    return IrisColour(np.exp(np.median(np.log(clear), axis=0)), len(open_ones), by_eye)
+    luma = ratios @ LUMA_WEIGHTS
+    clear = _average(ratios[luma <= np.quantile(luma, CLEAR_SHARE)])
+    white = _average(whites)
+    sides = [[ratio @ LUMA_WEIGHTS for _, ratio, _, side in found if side == number] for number in range(len(EYES))]
+    lumas = [np.exp(np.median(np.log(side))) if side else clear @ LUMA_WEIGHTS for side in sides]
+    return IrisColour(clear, len(open_ones), white / (white @ LUMA_WEIGHTS), np.array(lumas))
 
 
-def compute_iris_gain(source: IrisColour | None, target: IrisColour | None, amount: float) -> Vector | None:
-    """Computes the linear gain that gives the target's irises the source's colour.
+def _average(colours: AnyArray) -> Vector:
+    """The median of colours (n, 3) by channel, of their logarithms."""
+    return np.asarray(np.exp(np.median(np.log(colours), axis=0)))
 
-    A lens may reflect in one eye of the target alone. So each eye has its own gain, and both get one colour.
+
+def compute_iris_tint(source: IrisColour | None, target: IrisColour | None, amount: float) -> IrisTint | None:
+    """Computes what gives the target's irises the source's colour in the target's light.
+
+    A lens may reflect in one eye of the target alone, so each eye has its own gain, and both get one colour.
 
     Args:
         source: Colour of the source's irises.
@@ -114,25 +138,26 @@ def compute_iris_gain(source: IrisColour | None, target: IrisColour | None, amou
         amount: How much of the change is made, 0..1.
 
     Returns:
-        (3,), or (2, 3) for the right and the left eye; None if there is no colour to give.
+        None if there is no colour to give.
 
-    >>> dark, light = IrisColour(np.full(3, 0.1), 4), IrisColour(np.full(3, 0.2), 4)
-    >>> compute_iris_gain(light, dark, 0.5).round(3).tolist()
-    [1.414, 1.414, 1.414]
+    >>> dark, light = (IrisColour(np.full(3, x), 4, np.ones(3), np.full(2, x)) for x in (0.1, 0.2))
+    >>> compute_iris_tint(light, dark, 1.0).gains.round(3).tolist()
+    [2.0, 2.0]
     """
     if source is None or target is None or amount <= 0:
         return None
-    own = target.ratio if target.by_eye is None else target.by_eye
-    own_luma = np.maximum(own @ LUMA_WEIGHTS, MIN_LINEAR)[..., None]
-    luma = np.clip(source.luma / own_luma, *LUMA_GAINS)
-    chroma = (source.ratio / max(source.luma, MIN_LINEAR)) / np.maximum(own / own_luma, MIN_LINEAR)
-    return np.asarray((luma * np.clip(chroma, *CHROMA_GAINS)) ** amount)
+    colour = source.ratio * target.white
+    gains = np.clip(source.luma / np.maximum(target.lumas, MIN_LINEAR), *LUMA_GAINS)
+    return IrisTint(colour / max(float(colour @ LUMA_WEIGHTS), MIN_LINEAR), gains**amount, amount)
 
 
 def tint_iris(
-    display: Image, places: AnyArray, distance: Plane, mesh: Mesh, eye: Eye, aspect: float, gain: Vector
+    display: Image, places: AnyArray, distance: Plane, mesh: Mesh, eye: Eye, aspect: float, tint: IrisTint
 ) -> Image:
-    """Tints the iris of one eye; pupil, catchlight and white stay.
+    """Tints the iris of one eye; catchlight and white stay.
+
+    A pixel at the edge of the iris, or under a reflection, is changed by its share of the iris: by where its luma lies
+    between those of iris and white.
 
     Args:
         display: Display-like picture of a window around the eye.
@@ -141,24 +166,22 @@ def tint_iris(
         mesh: The eye in this picture, plate coordinates.
         eye: Which.
         aspect: Width of a pixel over its height.
-        gain: (3,) or (2, 3) linear (`compute_iris_gain`).
+        tint: The colour.
     """
-    gain = gain if gain.ndim == 1 else gain[EYES.index(eye)]
+    gain = float(tint.gains[EYES.index(eye)])
     radius = _measure_radii(places, mesh, eye, aspect)
     linear = to_linear(display)
     luma = linear @ LUMA_WEIGHTS
-    opening = soften_edge(distance, -0.5, 0.5)
     white = _measure_white(luma, radius, distance)
     iris = (radius < IRIS_RING[1]) & (radius > IRIS_RING[0]) & (distance > 0)
-    own = float(np.median(luma[iris])) if iris.any() else 0.0
-    low, high = (max(a * own, b * white) for a, b in zip(CATCHLIGHT, WHITE_CATCHLIGHT, strict=True))
-    matte = (
-        opening
-        * (1 - soften_edge(radius, *TINT_EDGE))
-        * soften_edge(radius, *PUPIL_EDGE)
-        * (1 - soften_edge(luma, low, high))
-    )
-    tinted = linear * np.exp(matte[..., None] * np.log(gain).astype(np.float32))
+    own = min(float(np.median(luma[iris])) if iris.any() else 0.0, white)
+    low, high = (own + share * (white - own) for share in TINTED_LUMA)
+    disc = soften_edge(distance, -0.5, 0.5) * (1 - soften_edge(radius, *TINT_EDGE))
+    matte = disc * (1 - soften_edge(luma, low, high))
+    light = gain ** (matte * soften_edge(radius, *PUPIL_EDGE) if gain > 1 else matte)
+    share = np.float32(tint.amount) * matte
+    coloured = luma[..., None] * np.asarray(tint.colour, np.float32)
+    tinted = light[..., None] * (linear + share[..., None] * (coloured - linear))
     changed = np.asarray(matte > 0)[..., None]
     return np.where(changed, display + from_linear(tinted) - from_linear(linear), display).astype(np.float32)
 
@@ -188,8 +211,8 @@ def _measure_radii(places: AnyArray, mesh: Mesh, eye: Eye, aspect: float) -> Pla
     return np.asarray(np.linalg.norm(places - middle, axis=-1) / max(radius, 1e-6), np.float32)
 
 
-def _measure_eye(display: Image, window: Window, mesh: Mesh, eye: Eye, aspect: float) -> Vector | None:
-    """The ratio of iris and white of one eye; None if it does not show them well."""
+def _measure_eye(display: Image, window: Window, mesh: Mesh, eye: Eye, aspect: float) -> tuple[Vector, Vector] | None:
+    """The ratio of iris and white of one eye, and the white's colour; None if it does not show them well."""
     ring = square_points(mesh, eye.lids, aspect)
     width = measure_ring_width(ring)
     part: OpeningWindow | None = make_opening_window(ring, 0.1 * width, window, aspect)
@@ -206,8 +229,8 @@ def _measure_eye(display: Image, window: Window, mesh: Mesh, eye: Eye, aspect: f
     low, high = np.percentile(luma[white], WHITE_PERCENTILES)
     white &= (luma >= low) & (luma <= high)
     iris &= luma <= np.percentile(luma[iris], IRIS_PERCENTILE)
-    ratio = np.median(linear[iris], axis=0) / np.maximum(np.median(linear[white], axis=0), MIN_LINEAR)
-    return np.asarray(np.maximum(ratio, MIN_LINEAR), np.float64)
+    colour = np.maximum(np.median(linear[white], axis=0).astype(np.float64), MIN_LINEAR)
+    return np.maximum(np.median(linear[iris], axis=0) / colour, MIN_LINEAR), colour
 
 
 def _measure_white(luma: Plane, radius: Plane, distance: Plane) -> float:

@@ -25,8 +25,9 @@ from fsgan_core.faces.landmarkers.heatmap import draw_pyramid_maps
 from fsgan_core.faces.mesh import read_landmarks68
 from fsgan_core.plates.curve import remove_shoulder
 from fsgan_core.plates.plate import Plate, Window, compute_slices
-from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Points, Points3D, Points68, Vector
+from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Points, Points3D, Points68
 from fsgan_core.stages import warp_points
+from fsgan_core.stages.features.iris import IrisTint
 from fsgan_core.stages.image_ops import draw_polygon, to_display, to_perceptual, to_scene_linear
 from fsgan_core.stages.interface import FaceFrame, Networks, SourceView
 from fsgan_core.stages.masking import draw_hull
@@ -108,7 +109,7 @@ class FsganReenact:
         views: Mapping[ViewRef, SourceView],
         params: ReenactParams,
         likeness: Points3D | None = None,
-        iris_gain: Vector | None = None,
+        iris_tint: IrisTint | None = None,
     ) -> Plate:
         """Draws the views with the network (see `interface.ReenactEngine`).
 
@@ -188,7 +189,7 @@ class FsganReenact:
         # A network that retouches takes a mouth as the geometric engine does; another one draws it.
         kept = 1 - plan.inner_mouth if redrawn is not None else float(params.inner_mouth == "target")
         plate = to_display(target, region, codec)
-        own = keep_openings(plate, face.get_mesh(aspect), goal_mesh, region, aspect, params, kept, iris_gain)
+        own = keep_openings(plate, face.get_mesh(aspect), goal_mesh, region, aspect, params, kept, iris_tint)
         rgb = rgb + own.matte[..., None] * (codec.decode(own.picture) - rgb)
         alpha = np.maximum(alpha, own.matte)
         leading = _crop_warped_view(warped[lead.view], where, region)
