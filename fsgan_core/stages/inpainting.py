@@ -1,9 +1,9 @@
 """Inpainting: what the matte calls face and the reenacted picture does not show.
 
 Engine `fill`: no network. Other views give what they show, in the picture's light. The source's atlas gives what no
-view shows in this pose. The rest is a smooth extension. `matte.completed` is 1 on all three: where the reenacted
-picture had nothing. A forehead is not made up: where a fringe or a hat hides it in every view, A falls to 0 and the
-plate's own forehead stays.
+view shows in this pose. The rest has the shading of the target's skin, in the tone of what is shown. `matte.completed`
+is 1 on all three: where the reenacted picture had nothing. A forehead is not made up: where a fringe or a hat hides it
+in every view, A falls to 0 and the plate's own forehead stays.
 """
 
 from __future__ import annotations
@@ -14,19 +14,31 @@ import cv2
 import numpy as np
 
 from fsgan_core.contract.landmarks import BROW_L, BROW_R, BROWS, EYE_L, EYE_R, MOUTH_OUTER
-from fsgan_core.contract.layers import MATTE_COMPLETED, MATTE_FACE, MATTE_KEPT, META_MOUTH, RGBA
+from fsgan_core.contract.layers import (
+    MATTE_COMPLETED,
+    MATTE_FACE,
+    MATTE_HAIR,
+    MATTE_KEPT,
+    MATTE_OCCLUSION,
+    META_MOUTH,
+    RGBA,
+)
 from fsgan_core.contract.params import InpaintParams
 from fsgan_core.faces.face import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate
 from fsgan_core.runtime.arrays import Image, Matte, Points
 from fsgan_core.stages import warp_points
+from fsgan_core.stages.features.openings import OpeningPicture
 from fsgan_core.stages.image_ops import (
     HALF_COVERED,
     blur_weighted,
     clip01,
     draw_polygon,
     fill_nonfinite,
+    mark_plate_area,
+    measure_signed_distance,
+    pad_plate,
     premultiply,
     smoothstep,
     to_perceptual,
@@ -34,6 +46,10 @@ from fsgan_core.stages.image_ops import (
     unpremultiply,
 )
 from fsgan_core.stages.interface import AtlasProjector, FaceFrame, FurtherViews
+from fsgan_core.stages.light import draw_plain_skin, measure_surface
+from fsgan_core.stages.masking import draw_hull
+from fsgan_core.stages.occluders.glasses import draw_arm_zone
+from fsgan_core.stages.skin.atlas import push_pull
 from fsgan_core.stages.skin.atlas_frame import fill_from_atlas
 
 CONFIDENT_SHARE = 0.5  # what is shown by more than this is continued into what is not shown
@@ -44,6 +60,8 @@ FILL_MARGIN = 6  # pixels around the matte that are filled too, so that blending
 FOREHEAD_RISE = (0.02, 0.07)  # of the face, above the highest brow: where a forehead begins, and where all is forehead
 UNSEEN_SOFTNESS = 0.02  # of the face: softness of the edge of what is seen
 HIDDEN_SHARES = (0.35, 0.55)  # of the forehead, that no view shows: more of the rest is left alone, and all of it
+
+ARM_DISTANCE, ARM_MARGIN = 0.015, 5  # of the face, beyond its outline: from here on the mask takes arms; pixels
 
 # Other views.
 MIN_COMMON_PIXELS = 16  # pixels that both views show: fewer say nothing about the light
@@ -56,10 +74,12 @@ FEATURE_GROWTH, FEATURE_SOFTNESS = 1.25, 0.1  # times the size of eyes, lips and
 BROW_REACH = 0.04  # of the face: how far above and below its landmarks a brow is
 HAIR_EDGE = 0.01  # of the region: how far around hair at a brow is left out too
 
-# The smooth extension.
-FIRST_SIGMA = 1.5  # pixels of the narrowest blur; each next one is twice as wide
-FILLED_SHARE = 0.999  # from here on a pixel needs no wider blur
-REACHED_WEIGHT = 0.1  # of a blur, at which it counts fully
+# The extension. Lengths are shares of the face's width.
+SHADING_SIGMA = 0.03  # finer shading of the target's skin is not taken
+TONE_SIGMA = 0.12  # the surroundings in which a tone is odd
+ODD_TONE = 0.06  # perceptual steps
+SEAM_SIGMA = 0.02  # softness of the edge of what is shown, inwards
+MIN_TRUST = 1e-4  # of features: they are continued only if nothing else is shown
 MIN_WEIGHT = 1e-6
 
 
@@ -72,19 +92,19 @@ def inpaint(
     params: InpaintParams,
     atlas: AtlasProjector | None = None,
 ) -> Plate:
-    """Fills what is missing from further views, the atlas and a smooth extension (see `interface.InpaintEngine`)."""
+    """Fills what is missing from further views, the atlas and the target's shading (see `interface.InpaintEngine`)."""
     face, codec = frame.face, frame.codec
     rgb, alpha = unpremultiply(reenacted)
     picture = to_perceptual(fill_nonfinite(rgb), codec.exposure)
     face_matte, needed = compute_fill_mattes(mattes, frame.holdout)
     dark = find_dark_parts(face, reenacted)
     picture, shown = gather_views(picture, alpha, needed, further_views, codec, params, dark, atlas)
-    if (shown > CONFIDENT_SHARE).any():
-        picture = extend_picture(picture, shown, needed)
-    else:
+    if not (shown > CONFIDENT_SHARE).any():
         needed = np.zeros_like(needed)  # there is nothing to go by
-    untouched = find_unseen_forehead(shown, face_matte, face, reenacted) if params.plate_forehead else None
-    return make_completed_plate(picture, alpha, face_matte, needed, codec, reenacted, untouched)
+    elif (needed * (1 - shown) > 0).any():
+        picture = extend_picture(picture, shown, dark.eyes_lips, measure_target_skin(frame, mattes))
+    left = find_unseen_forehead(shown, face_matte, face, reenacted) if params.plate_forehead else None
+    return make_completed_plate(picture, alpha, face_matte, needed, codec, reenacted, left, fill_behind_arms(frame, face_matte))
 
 
 def compute_fill_mattes(mattes: Plate, holdout: Matte | None) -> tuple[Matte, Matte]:
@@ -172,6 +192,7 @@ def make_completed_plate(
     codec: Codec,
     reenacted: Plate,
     untouched: Matte | None = None,
+    behind: OpeningPicture | None = None,
 ) -> Plate:
     """Make the stage's plate.
 
@@ -183,6 +204,7 @@ def make_completed_plate(
         codec: Of the plate.
         reenacted: The reenacted plate.
         untouched: How much of the plate's own stays as it is.
+        behind: What the plate shows behind arms of glasses (`fill_behind_arms`).
     """
     completed = (needed * (1 - alpha)).astype(np.float32)
     cover = np.maximum(alpha, needed)
@@ -191,9 +213,10 @@ def make_completed_plate(
     kept = clip01(reenacted.get_matte(MATTE_KEPT))
     own = to_perceptual(fill_nonfinite(unpremultiply(reenacted)[0]), codec.exposure)
     picture = picture + kept[..., None] * (own - picture)
-    pixels = np.dstack(
-        [premultiply(to_scene_linear(picture, codec.exposure), cover), completed * (face_matte > 0), kept]
-    )
+    if behind is not None:
+        picture = picture + behind.matte[..., None] * (behind.picture - picture)
+        kept = np.maximum(kept, behind.matte)
+    pixels = np.dstack([premultiply(to_scene_linear(picture, codec.exposure), cover), completed * (face_matte > 0), kept])
     metadata = {name: value for name, value in reenacted.metadata.items() if name == META_MOUTH}
     return Plate(
         pixels.astype(np.float32),
@@ -203,6 +226,28 @@ def make_completed_plate(
         reenacted.pixel_aspect,
         metadata,
     )
+
+
+def fill_behind_arms(frame: FaceFrame, face_matte: Matte) -> OpeningPicture | None:
+    """Fill what the mask takes beyond the face, the arms of glasses, from the plate around them.
+
+    Args:
+        frame: The target's frame.
+        face_matte: The face that is wanted.
+
+    Returns:
+        The plate without arms in perceptual steps, and where they are; None if there are none.
+    """
+    face, region, aspect = frame.face, frame.region, frame.pixel_aspect
+    width, roll = warp_points.measure_face_width(face.landmarks, aspect), np.radians(face.euler[2])
+    zone = draw_arm_zone(face.landmarks, np.array([np.sin(roll) / aspect, -np.cos(roll)]), width, region)
+    outside = -measure_signed_distance(draw_hull(face, region, aspect, 1.0))
+    matte = np.asarray(zone * smoothstep(outside / (ARM_DISTANCE * width) - 1) * (face_matte > 0), np.float32)
+    if not matte.any():
+        return None
+    around = cv2.dilate((face_matte > 0).astype(np.uint8), np.ones((ARM_MARGIN,) * 2, np.uint8)) == 0
+    own = to_perceptual(pad_plate(frame.plate, region), frame.codec.exposure)
+    return OpeningPicture(push_pull(own, (around * mark_plate_area(frame.plate, region)).astype(np.float32)), matte)
 
 
 @dataclass(frozen=True)
@@ -274,21 +319,59 @@ def _mask_out_hair(darker: Matte, dark: DarkParts, alpha: Matte) -> Matte:
     return np.asarray(1 - cv2.dilate(hair.astype(np.float32), np.ones((side, side), np.uint8)))
 
 
-def extend_picture(picture: Image, shown: Matte, needed: Matte) -> Image:
-    """Continue a picture smoothly into what it does not show, each time with the narrowest blur that reaches there."""
-    if not (needed * (1 - shown) > 0).any():
-        return picture
-    result = picture.copy()
-    filled = shown.copy()
-    confident = (shown > CONFIDENT_SHARE).astype(np.float32) * shown
-    sigma = FIRST_SIGMA
-    while sigma < 2 * max(shown.shape) and (filled < FILLED_SHARE).any():
-        weight = blur_weighted(confident, np.ones_like(confident), sigma)
-        blurred = blur_weighted(picture, confident, sigma)
-        share = np.clip(weight / REACHED_WEIGHT, 0, 1) * (1 - filled)
-        result = (result * filled[..., None] + blurred * share[..., None]) / np.maximum(filled + share, MIN_WEIGHT)[
-            ..., None
-        ]
-        filled = filled + share
-        sigma *= 2
-    return result.astype(np.float32)
+@dataclass(frozen=True)
+class TargetSkin:
+    """The shading of the target's own skin, that goes on where the source's face shows nothing.
+
+    Attributes:
+        picture: The target's plain skin, blurred, and continued over features and what hides it; perceptual steps.
+        plain: Where a face has plain skin, 0..1.
+        width: Of the face, in square pixels.
+    """
+
+    picture: Image
+    plain: Matte
+    width: float
+
+
+def measure_target_skin(frame: FaceFrame, mattes: Plate) -> TargetSkin:
+    """Measure the shading of the target's skin.
+
+    Args:
+        frame: The target's frame.
+        mattes: Of the mask stage.
+    """
+    region, aspect = frame.region, frame.pixel_aspect
+    surface = measure_surface(frame.face.get_mesh(aspect), region, aspect)
+    plain = draw_plain_skin(surface, (region.height, region.width))
+    hidden = clip01(np.maximum(mattes.get_matte(MATTE_HAIR), mattes.get_matte(MATTE_OCCLUSION)))
+    skin = plain * clip01(mattes.get_matte(MATTE_FACE)) * (1 - hidden) ** 2 * mark_plate_area(frame.plate, region)
+    own = to_perceptual(pad_plate(frame.plate, region), frame.codec.exposure)
+    picture = push_pull(own, skin.astype(np.float32))
+    sigma = SHADING_SIGMA * surface.width
+    return TargetSkin(
+        np.asarray(cv2.GaussianBlur(picture, (0, 0), sigmaX=sigma / aspect, sigmaY=sigma)), plain, surface.width
+    )
+
+
+def extend_picture(picture: Image, shown: Matte, eyes_lips: Matte, skin: TargetSkin) -> Image:
+    """Continue a picture into what it does not show: the shading of the target's skin, in the tone of what is shown.
+
+    Only plain skin is continued. A pixel that differs far more from the target's shading than the skin around it (hair
+    at the edge of what is shown, a shadow) is not.
+
+    Args:
+        picture: Perceptual steps.
+        shown: Where it shows the face, 0..1.
+        eyes_lips: Eyes and lips, which do not fade towards what is not shown.
+        skin: Of the target.
+    """
+    difference = picture - skin.picture
+    known = np.where(shown > CONFIDENT_SHARE, shown, 0) * (skin.plain + MIN_TRUST)
+    known = known / known.max()
+    usual = blur_weighted(difference, known, max(1.0, TONE_SIGMA * skin.width))
+    odd = np.abs(difference - usual).max(-1) / ODD_TONE
+    tone = push_pull(difference, (known / (1 + odd**2) ** 2).astype(np.float32))
+    soft = cv2.GaussianBlur(shown, (0, 0), SEAM_SIGMA * skin.width, borderType=cv2.BORDER_REPLICATE)
+    share = np.minimum(shown, np.maximum(np.clip(2 * soft - 1, 0, 1), eyes_lips))
+    return np.asarray(skin.picture + tone + share[..., None] * (difference - tone), np.float32)

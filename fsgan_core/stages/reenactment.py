@@ -53,6 +53,7 @@ from fsgan_core.stages.warp import compute_cell_areas, sample_picture
 
 # Lengths are shares of the face's width.
 DETAIL_SIZE = 0.06  # coarser shading is light, finer is detail
+OUTLINE_EDGE = 0.015  # this near to its outline, a view's skin is mixed with what is behind
 OCCLUDER_EDGE = 0.035  # this near to hair or an occluder, a view's skin is not trusted
 VIEW_STRICTNESS = 8.0  # missed skin is filled from other views, but hair that passes for skin smears over the face
 VIEW_MARGIN = 0.6  # around a source face, that is kept
@@ -82,11 +83,16 @@ def prepare_view(plate: Plate, face: Face, codec: Codec, mask: MaskParams, margi
     mattes = measure_mattes(FaceFrame(plate, face, window, codec), params=mask, strictness=VIEW_STRICTNESS)
     # Strands and shadows at the edge of hair or of an occluder would pass for skin.
     occluders = np.maximum(mattes.get_matte(MATTE_HAIR), mattes.get_matte(MATTE_OCCLUSION))
-    size = 2 * round(OCCLUDER_EDGE * warp_points.measure_face_width(face.landmarks, plate.pixel_aspect)) + 1
-    near = cv2.dilate(occluders, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
+    outline_kernel, occluder_kernel = (
+        cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
+        for edge in (OUTLINE_EDGE, OCCLUDER_EDGE)
+        for size in (2 * round(edge * warp_points.measure_face_width(face.landmarks, plate.pixel_aspect)) + 1,)
+    )
+    near = cv2.dilate(occluders, occluder_kernel)
     # The end of a brow is not the edge of hair, but hair may touch it.
     occluders = np.maximum(occluders, near * (1 - draw_feature_hulls(face.get_mesh(plate.pixel_aspect), window)))
-    matte = mattes.get_matte(MATTE_FACE) * (1 - np.clip(2 * occluders, 0, 1)) * mark_plate_area(plate, window)
+    skin = cv2.erode(mattes.get_matte(MATTE_FACE), outline_kernel)
+    matte = skin * (1 - np.clip(2 * occluders, 0, 1)) * mark_plate_area(plate, window)
     return SourceView(
         to_display(plate, window, codec),
         matte,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fsgan_core.contract.landmarks import BROWS
-from fsgan_core.contract.layers import MATTES
+from fsgan_core.contract.layers import MATTES, RGB
 from fsgan_core.contract.params import BlendParams, InpaintParams, MaskParams
 from fsgan_core.faces.face import Face
 from fsgan_core.plates.colour import Codec
@@ -65,7 +65,7 @@ def fill_window(
 ) -> Plate:
     """Fills a picture in which any part may be dark."""
     window = reenacted.data_window
-    frame = FaceFrame(reenacted, make_close_face(window), window, codec, holdout)
+    frame = FaceFrame(replace(reenacted, pixels=SKIN, channels=RGB), make_close_face(window), window, codec, holdout)
     return inpaint(frame, reenacted=reenacted, mattes=mattes, further_views=further_views, params=params)
 
 
@@ -221,7 +221,7 @@ class TestOtherViews:
         assert cheek.sum() > 50 and eye.sum() > 20
         known, unknown = filled(collins.face), filled(make_close_face(region))
         assert np.median(known[cheek]) > 1.5 * np.median(unknown[cheek])
-        assert np.median(known[eye]) < 1.1 * np.median(unknown[eye])
+        assert np.median(known[eye]) < 1.25 * np.median(unknown[eye])
 
     def test_a_brow_is_filled_and_hair_at_it_is_not(self, collins: Still, codec: Codec) -> None:
         """Both are dark, and where a brow may be; hair reaches out of there."""

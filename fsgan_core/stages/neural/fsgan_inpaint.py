@@ -22,9 +22,11 @@ from fsgan_core.stages.inpainting import (
     CONFIDENT_SHARE,
     compute_fill_mattes,
     extend_picture,
+    fill_behind_arms,
     find_dark_parts,
     gather_views,
     make_completed_plate,
+    measure_target_skin,
 )
 from fsgan_core.stages.interface import AtlasProjector, FaceFrame, FurtherViews, Networks
 from fsgan_core.stages.neural.fsgan_crop import compute_face_crop, mark_crop_area, paste_crop
@@ -105,5 +107,6 @@ class FsganInpaint:
         picture = np.asarray(changed + (missing * (core > 0))[..., None] * (drawn - changed))
         filled = np.maximum(shown, core)
         if (filled > CONFIDENT_SHARE).any():
-            picture = extend_picture(picture, filled, needed)
-        return make_completed_plate(picture, alpha, face_matte, needed, codec, reenacted)
+            picture = extend_picture(picture, filled, dark.eyes_lips, measure_target_skin(frame, mattes))
+        behind = fill_behind_arms(frame, face_matte)
+        return make_completed_plate(picture, alpha, face_matte, needed, codec, reenacted, None, behind)

@@ -8,7 +8,7 @@ import numpy as np
 from fsgan_core.contract.landmarks import BROW_L, BROW_R, EYE_L, EYE_R
 from fsgan_core.plates.curve import LUMA_WEIGHTS
 from fsgan_core.plates.plate import Window
-from fsgan_core.runtime.arrays import Image, Matte, Plane, Points68
+from fsgan_core.runtime.arrays import Image, Image8, Matte, Plane, Points68, Vector
 from fsgan_core.stages.image_ops import HALF_COVERED, draw_convex_hull, draw_polygon, smoothstep
 from fsgan_core.stages.skin.skin_model import FaceRaster
 from fsgan_core.stages.warp_points import EYE_INNER_L, EYE_INNER_R, EYE_OUTER_L, EYE_OUTER_R, EYE_SIDES
@@ -21,12 +21,13 @@ BRIDGE_WIDTH, BRIDGE_COLUMNS = 0.07, 9  # of the eyes' distance to either side o
 BRIDGE_TOP, BRIDGE_BOTTOM, BRIDGE_ROWS = -0.12, 0.16, 30  # of the eyes' distance below the eyes; samples down
 
 # Hinges and arms beside the eyes.
-HINGE_REACH = 0.4  # of the way from eye to temple, beyond the temple
-HINGE_RADIUS = 0.07  # of the face
-HINGE_CONTRAST, HINGE_SOFTNESS = 0.08, 0.1  # display values darker than around
-
-STEM_GROWTH, STEM_SOFTNESS = 0.03, 0.01  # of the face: hinges are marked wider than they are dark
-STEM_REACH = 0.02  # of the face: how far beyond its outline they are marked
+ARM_BEGIN, ARM_END = 0.4, 1.8  # of the way from the outer corner of the eye to the temple
+ARM_ABOVE, ARM_BELOW = 0.08, 0.1  # of the face: from the line through both
+ARM_RADIUS, ARM_LENGTH = 0.04, 0.03  # of the face: half the thickest arm; the shortest piece
+ARM_CONTRAST, ARM_SOFTNESS = 0.02, 0.05  # display values darker than above and below
+ARM_GROWTH, ARM_EDGE = 0.02, 0.006  # of the face: arms are marked wider than they are dark, with a soft edge
+ARM_REACH = 0.05  # of the face: how far beyond its outline
+ARM_GAP = 0.025  # of the face: pieces this near to each other are one arm
 
 # The frame around the eyes.
 FRAME_RADIUS = 0.03  # of the face
@@ -61,21 +62,52 @@ def detect_glasses(raster: FaceRaster) -> float:
     return float(smoothstep(np.asarray((strength - BRIDGE_CONTRAST) / BRIDGE_CONTRAST)))
 
 
-def find_hinges(raster: FaceRaster) -> Matte:
-    """Mark dark, narrow things beside the eyes: hinges and arms of glasses."""
-    points = raster.landmarks
-    zone = np.zeros_like(raster.outline)
-    for brow, eye, temple in EYE_SIDES:
-        out = points[temple] + HINGE_REACH * (points[temple] - points[eye])
-        corner = np.vstack([points[eye], points[brow], points[temple], out, out + points[brow] - points[eye]])
-        zone = np.maximum(zone, draw_convex_hull(corner, raster.window))
-    lines = _find_dark_lines(raster.rgb @ LUMA_WEIGHTS, HINGE_RADIUS * raster.face_width)
-    hinges = smoothstep((lines - HINGE_CONTRAST) / HINGE_SOFTNESS).astype(np.float32)
-    return np.asarray(cv2.dilate(hinges * zone, np.ones((5, 5), np.uint8)))
+def draw_arm_zone(landmarks: Points68, up: Vector, width: float, window: Window) -> Matte:
+    """Draw where arms of glasses may be: from the eyes outwards, beyond the temples.
+
+    Args:
+        landmarks: In the coordinates of `window`.
+        up: (2,) unit vector from chin to forehead.
+        width: Of the face.
+        window: The part to draw on.
+    """
+    zones = []
+    for _, eye, temple in EYE_SIDES:
+        line = landmarks[eye] + np.outer([ARM_BEGIN, ARM_END], landmarks[temple] - landmarks[eye])
+        zones.append(
+            draw_convex_hull(np.vstack([line + ARM_ABOVE * width * up, line - ARM_BELOW * width * up]), window)
+        )
+    return np.maximum(*zones)
+
+
+def find_arms(raster: FaceRaster) -> Matte:
+    """Mark hinges and arms of glasses beside the eyes: thin dark lines across, also beyond the outline of the face.
+
+    Args:
+        raster: The face, which wears glasses.
+
+    Returns:
+        On the raster, a little wider than the arms.
+    """
+    width, up = raster.face_width, raster.up_direction
+    across = np.array([-up[1], up[0]])
+    zone = draw_arm_zone(raster.landmarks, up, width, raster.window)
+    luma = raster.rgb @ LUMA_WEIGHTS
+    dark = cv2.morphologyEx(luma, cv2.MORPH_CLOSE, _draw_line(up, ARM_RADIUS * width)) - luma
+    long = cv2.morphologyEx(dark, cv2.MORPH_OPEN, _draw_line(across, ARM_LENGTH * width / 2))
+    near = cv2.dilate(raster.outline, _make_disc(ARM_REACH * width))
+    found = zone * near * smoothstep((long - ARM_CONTRAST) / ARM_SOFTNESS).astype(np.float32)
+    # What does not hang together with an arm on the face is hair or what is behind the head.
+    joined = cv2.dilate((found > HALF_COVERED).astype(np.uint8), _make_disc(ARM_GAP * width / 2))
+    _, labels = cv2.connectedComponents(joined)
+    on_face = labels[(found > HALF_COVERED) & (raster.outline > HALF_COVERED)]
+    found = found * np.isin(labels, on_face)
+    grown = cv2.dilate(found, _make_disc(ARM_GROWTH * width))
+    return np.asarray(cv2.GaussianBlur(grown, (0, 0), max(0.5, ARM_EDGE * width)), np.float32)
 
 
 def find_stems(raster: FaceRaster, glasses: float, region: Window) -> Matte | None:
-    """Mark hinges and stems of glasses beside the eyes, also beyond the outline of the face.
+    """Mark hinges and arms of glasses on a region.
 
     Args:
         raster: The face.
@@ -83,19 +115,26 @@ def find_stems(raster: FaceRaster, glasses: float, region: Window) -> Matte | No
         region: The part of the plate that the raster covers.
 
     Returns:
-        On the region; None if there are none.
+        None if there are none.
     """
-    hinges = np.float32(glasses) * find_hinges(raster) if glasses > 0 else None
-    if hinges is None or not (hinges > HALF_COVERED).any():
+    found = np.float32(glasses) * find_arms(raster) if glasses > 0 else None
+    if found is None or not (found > HALF_COVERED).any():
         return None
-    grown, near = (
-        cv2.dilate(matte, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
-        for matte, reach in ((hinges, STEM_GROWTH), (raster.outline, STEM_REACH))
-        for side in (2 * max(1, round(reach * raster.face_width)) + 1,)
-    )
-    grown = grown * near
-    soft = cv2.GaussianBlur(grown, (0, 0), max(0.5, STEM_SOFTNESS * raster.face_width))
-    return np.asarray(cv2.resize(soft, (region.width, region.height), interpolation=cv2.INTER_LINEAR))
+    return np.asarray(cv2.resize(found, (region.width, region.height), interpolation=cv2.INTER_LINEAR))
+
+
+def _draw_line(direction: Vector, radius: float) -> Image8:
+    """A morphological kernel: a line through the middle, `radius` pixels to either side."""
+    half = max(1, round(radius))
+    kernel = np.zeros((2 * half + 1, 2 * half + 1), np.uint8)
+    tip = np.round(half * direction).astype(int)
+    cv2.line(kernel, (int(half - tip[0]), int(half - tip[1])), (int(half + tip[0]), int(half + tip[1])), 1)
+    return kernel
+
+
+def _make_disc(radius: float) -> Image8:
+    side = 2 * max(1, round(radius)) + 1
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
 
 
 def find_glasses_frames(display: Image, landmarks: Points68, region: Window, width: float, aspect: float) -> Matte:

@@ -14,7 +14,7 @@ from skimage.morphology import reconstruction
 from fsgan_core.contract.landmarks import BROW_L, BROW_R, MOUTH_OUTER
 from fsgan_core.runtime.arrays import AnyArray, Image, Mask, Matte, Points, Vector
 from fsgan_core.stages.image_ops import HALF_COVERED, draw_convex_hull, draw_polygon, smoothstep
-from fsgan_core.stages.occluders.glasses import find_hinges
+from fsgan_core.stages.occluders.glasses import find_arms
 from fsgan_core.stages.skin.skin_model import (
     MIN_PIXELS,
     MIN_SIGMA,
@@ -89,7 +89,7 @@ def find_occluders(raster: FaceRaster, glasses: float = 0.0, strictness: float =
     reach = 2 * max(1, round(OUTLINE_REACH * raster.face_width)) + 1
     unlike = _remove_brows(unlike, raster)
     if glasses > 0:
-        unlike = unlike * (1 - np.float32(glasses) * find_hinges(raster))
+        unlike = unlike * (1 - np.float32(glasses) * find_arms(raster))
     features = draw_own_features(raster) * cv2.erode(raster.outline, np.ones((reach, reach), np.uint8))
     occluders = _reconstruct_from_outside(unlike * (1 - features), raster.outline)
     occluders = _grow_over_features(occluders, unlike * features, raster, skin, above)
