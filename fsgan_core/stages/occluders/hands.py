@@ -73,6 +73,7 @@ NO_HAND, HAND = 0.35, 0.5  # presence, 0..1, averaged over neighbouring frames
 MATCH_REACH, MATCH_FRAMES = 1.5, 2  # of the palm per frame: how far a hand may move; frames that count at most
 MIN_WEIGHT = 0.02  # of frames: if all that show the hand weigh less, its shape is not known
 CHANGED_HAND = 0.15  # of the palm: a hand whose points miss by this has another shape
+BLUR_SHARE, MIN_BLUR = 1.0, 2.0  # of a hand's motion in a frame, that is the length of its blur; pixels
 EDGE_RANGE = (0.25, 0.75)  # averaged coverage that becomes 0, and 1
 
 # Channels of measured mattes; they are in no file.
@@ -316,8 +317,33 @@ def combine_hands(frame: FaceFrame, neighbours: Sequence[tuple[Face, Plate]], we
             sum_of_weights += share
         mean = total / np.float32(max(sum_of_weights, MIN_WEIGHT))
         edge = smoothstep((mean - EDGE_RANGE[0]) / (EDGE_RANGE[1] - EDGE_RANGE[0])).astype(np.float32)
+        edge = _widen_by_motion(edge, _measure_motion(frame.face.frame, points, found))
         result = np.maximum(result, np.float32(certainty) * edge)
     return result
+
+
+def _measure_motion(frame: int, points: Points, found: Mapping[int, HandMatte]) -> Vector:
+    """How far a hand moves in a frame (2,), in pixels, by the nearest frames before and after that show it."""
+    moves = []
+    for side in (-1, 1):
+        others = [number for number in found if (number - frame) * side > 0]
+        if others:
+            nearest = min(others, key=lambda number: abs(number - frame))
+            moves.append(np.median((found[nearest].points - points) / (nearest - frame), axis=0))
+    return np.asarray(np.mean(moves, axis=0)) if moves else np.zeros(2)
+
+
+def _widen_by_motion(matte: Matte, motion: Vector) -> Matte:
+    """A matte with the blur of a moving hand: a cut along edges ends where the hand is half transparent."""
+    length = float(np.linalg.norm(motion)) * BLUR_SHARE
+    if length < MIN_BLUR:
+        return matte
+    half = int(np.ceil(length / 2))
+    kernel = np.zeros((2 * half + 1, 2 * half + 1), np.uint8)
+    ends = [tuple(round((half + sign * x * BLUR_SHARE / 2) * SUBPIXEL_STEPS) for x in motion) for sign in (-1, 1)]
+    cv2.line(kernel, ends[0], ends[1], 255, 1, cv2.LINE_AA, SUBPIXEL_BITS)
+    smeared = cv2.filter2D(matte, -1, kernel.astype(np.float32) / kernel.sum(), borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(np.maximum(matte, np.minimum(2 * smeared, 1)), np.float32)
 
 
 def _compute_certainty(presence: float) -> float:

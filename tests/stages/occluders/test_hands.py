@@ -121,15 +121,19 @@ class TestTime:
         return UPRIGHT + np.array([4.0 * (frame - 3), 0.0])
 
     def test_moves_as_the_hand_does(self) -> None:
+        """It covers the hand, and the hand's blur, along the motion alone."""
         matte = self.combined({n: [(self.place(n), 0.95)] for n in range(1, 6)})
         assert matte is not None
-        assert np.abs(matte - draw_hand(self.place(3), (SIDE, SIDE))).mean() < 0.01
+        hand = draw_hand(self.place(3), (SIDE, SIDE))
+        assert matte[hand > 0.9].min() > 0.9
+        assert not matte[cv2.dilate(hand, np.ones((5, 9), np.uint8)) == 0].any()
+        assert matte.sum() > 1.05 * hand.sum()
 
     def test_a_gap_is_bridged(self) -> None:
         hands = {n: [(self.place(n), 0.95)] if n != 3 else [] for n in range(1, 6)}
         matte = self.combined(hands)
         assert matte is not None
-        assert np.abs(matte - draw_hand(self.place(3), (SIDE, SIDE))).mean() < 0.02
+        assert np.abs(matte - draw_hand(self.place(3), (SIDE, SIDE))).mean() < 0.04
 
     def test_a_fluke_of_one_frame_is_dropped(self) -> None:
         matte = self.combined({n: [(self.place(n), 0.95)] if n == 3 else [] for n in range(1, 6)})
