@@ -50,6 +50,7 @@ TEXTURE_LENGTH = BAND_COUNT + GRAIN_BAND_COUNT + 1
 SKIN_SIGMA, MIN_SKIN_SIGMA = 0.03, 4.0  # of the face; pixels: the surroundings in which texture is compared
 PRIOR_WEIGHT = 0.01  # of the mean of all skin, of that of a pixel of skin
 TEXTURE_SIZE = 0.7  # mm: sigma of a band that counts as texture; from twice that on it is wrinkles and shape
+GRAIN_SIZE = 1.0  # mm: likewise of the bands that hold grain; in a small face they hold features of the target
 FACE_WIDTH = 144.0  # mm
 ODD_CONTRAST = 2.5  # times the skin's usual contrast, from which on it is no plain skin
 MIN_KEPT = 0.5  # of the face's own texture
@@ -206,18 +207,21 @@ def match_skin(
     lumas = [band @ LUMA_WEIGHTS for band in bands]
     sigma = max(MIN_SKIN_SIGMA, SKIN_SIGMA * plate.width)
     usable = plate.plain * _find_plain_texture(lumas, plate.plain)
-    change = np.zeros_like(bands[0])
+    change, cover = np.zeros_like(bands[0]), np.zeros_like(usable)
     for k, coarse in enumerate(BAND_SIGMAS):
         plate_energy, own_energy = (
             _measure_energy(luma, weight, sigma) for luma, weight in ((lumas[k], usable), (own_lumas[k], smooth))
         )
         ratio = plate_energy / np.maximum(own_energy, MIN_VARIANCE)
         size = coarse * FACE_WIDTH / plate.width
-        share = 1.0 if k < GRAIN_BAND_COUNT else float(np.clip(2 - size / TEXTURE_SIZE, 0, 1))
-        less = smooth * (np.sqrt(np.clip(ratio, MIN_KEPT**2, 1)) - 1)
-        more = usable * np.sqrt(1 - 1 / np.maximum(ratio, 1))
-        change += np.float32(share * plate.amount) * (less[..., None] * own[k] + more[..., None] * bands[k])
-    return change, np.float32(plate.amount) * usable
+        is_grain = k < GRAIN_BAND_COUNT
+        share = float(np.clip(2 - size / (GRAIN_SIZE if is_grain else TEXTURE_SIZE), 0, 1))
+        less = (1.0 if is_grain else share) * smooth * (np.sqrt(np.clip(ratio, MIN_KEPT**2, 1)) - 1)
+        more = share * usable * np.sqrt(1 - 1 / np.maximum(ratio, 1))
+        change += np.float32(plate.amount) * (less[..., None] * own[k] + more[..., None] * bands[k])
+        if is_grain:
+            cover += np.float32(share / GRAIN_BAND_COUNT * plate.amount) * usable
+    return change, cover
 
 
 def _measure_energy(band: Plane, weight: Matte, sigma: float) -> Plane:

@@ -134,9 +134,9 @@ class TestTexture:
 
 
 class TestSkin:
-    def given(self, face: np.ndarray, plate: np.ndarray, amount: float = 1.0) -> np.ndarray:
+    def given(self, face: np.ndarray, plate: np.ndarray, amount: float = 1.0, width: float = 2 * WIDTH) -> np.ndarray:
         """A face with the plate's texture of the skin, everything else off."""
-        return match_texture(face, WEIGHT, texture(plate), PlateSkin(plate, PLAIN, WIDTH, amount), 0.0, 0.0, (1, 1))
+        return match_texture(face, WEIGHT, texture(plate), PlateSkin(plate, PLAIN, width, amount), 0.0, 0.0, (1, 1))
 
     def test_a_smooth_face_gets_the_plates_own_texture(self) -> None:
         smooth, plate = skin(detail=0.01, blur=3.0), skin(detail=0.0, grain=0.02, seed=1)
@@ -144,6 +144,11 @@ class TestSkin:
         assert energy(result, PLAIN) == pytest.approx(energy(plate, PLAIN), rel=0.15)
         inner = PLAIN > 0.5
         assert np.corrcoef((result - smooth)[inner].ravel(), (plate - SKIN)[inner].ravel())[0, 1] > 0.9
+
+    def test_a_small_face_takes_no_features_for_texture(self) -> None:
+        smooth, plate = skin(detail=0.01, blur=3.0), skin(detail=0.0, grain=0.02, seed=1)
+        result = self.given(smooth, plate, width=0.4 * WIDTH)
+        assert energy(result - smooth + SKIN, PLAIN) < 0.1 * energy(plate, PLAIN)
 
     def test_a_rough_face_gets_smoother(self) -> None:
         rough, plate = skin(detail=0.0, grain=0.03), skin(detail=0.0, grain=0.02, seed=1)
