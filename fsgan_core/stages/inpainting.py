@@ -26,6 +26,7 @@ from fsgan_core.contract.layers import (
 from fsgan_core.contract.params import InpaintParams
 from fsgan_core.faces.face import Face
 from fsgan_core.plates.colour import Codec
+from fsgan_core.plates.curve import LUMA_WEIGHTS
 from fsgan_core.plates.plate import Plate
 from fsgan_core.runtime.arrays import Image, Matte, Points
 from fsgan_core.stages import warp_points
@@ -104,7 +105,9 @@ def inpaint(
     elif (needed * (1 - shown) > 0).any():
         picture = extend_picture(picture, shown, dark.eyes_lips, measure_target_skin(frame, mattes))
     left = find_unseen_forehead(shown, face_matte, face, reenacted) if params.plate_forehead else None
-    return make_completed_plate(picture, alpha, face_matte, needed, codec, reenacted, left, fill_behind_arms(frame, face_matte))
+    return make_completed_plate(
+        picture, alpha, face_matte, needed, codec, reenacted, left, fill_behind_arms(frame, face_matte)
+    )
 
 
 def compute_fill_mattes(mattes: Plate, holdout: Matte | None) -> tuple[Matte, Matte]:
@@ -216,7 +219,9 @@ def make_completed_plate(
     if behind is not None:
         picture = picture + behind.matte[..., None] * (behind.picture - picture)
         kept = np.maximum(kept, behind.matte)
-    pixels = np.dstack([premultiply(to_scene_linear(picture, codec.exposure), cover), completed * (face_matte > 0), kept])
+    pixels = np.dstack(
+        [premultiply(to_scene_linear(picture, codec.exposure), cover), completed * (face_matte > 0), kept]
+    )
     metadata = {name: value for name, value in reenacted.metadata.items() if name == META_MOUTH}
     return Plate(
         pixels.astype(np.float32),
@@ -345,7 +350,8 @@ def measure_target_skin(frame: FaceFrame, mattes: Plate) -> TargetSkin:
     surface = measure_surface(frame.face.get_mesh(aspect), region, aspect)
     plain = draw_plain_skin(surface, (region.height, region.width))
     hidden = clip01(np.maximum(mattes.get_matte(MATTE_HAIR), mattes.get_matte(MATTE_OCCLUSION)))
-    skin = plain * clip01(mattes.get_matte(MATTE_FACE)) * (1 - hidden) ** 2 * mark_plate_area(frame.plate, region)
+    face = clip01(mattes.get_matte(MATTE_FACE)) * draw_hull(frame.face, region, aspect, 1.0)
+    skin = plain * face * (1 - hidden) ** 2 * mark_plate_area(frame.plate, region)
     own = to_perceptual(pad_plate(frame.plate, region), frame.codec.exposure)
     picture = push_pull(own, skin.astype(np.float32))
     sigma = SHADING_SIGMA * surface.width
@@ -354,7 +360,7 @@ def measure_target_skin(frame: FaceFrame, mattes: Plate) -> TargetSkin:
     )
 
 
-def extend_picture(picture: Image, shown: Matte, eyes_lips: Matte, skin: TargetSkin) -> Image:
+def extend_picture(picture: Image, shown: Matte, keep: Matte, skin: TargetSkin) -> Image:
     """Continue a picture into what it does not show: the shading of the target's skin, in the tone of what is shown.
 
     Only plain skin is continued. A pixel that differs far more from the target's shading than the skin around it (hair
@@ -363,7 +369,7 @@ def extend_picture(picture: Image, shown: Matte, eyes_lips: Matte, skin: TargetS
     Args:
         picture: Perceptual steps.
         shown: Where it shows the face, 0..1.
-        eyes_lips: Eyes and lips, which do not fade towards what is not shown.
+        keep: Where the picture does not fade towards what it does not show.
         skin: Of the target.
     """
     difference = picture - skin.picture
@@ -371,7 +377,11 @@ def extend_picture(picture: Image, shown: Matte, eyes_lips: Matte, skin: TargetS
     known = known / known.max()
     usual = blur_weighted(difference, known, max(1.0, TONE_SIGMA * skin.width))
     odd = np.abs(difference - usual).max(-1) / ODD_TONE
-    tone = push_pull(difference, (known / (1 + odd**2) ** 2).astype(np.float32))
+    known = (known / (1 + odd**2) ** 2).astype(np.float32)
+    # Brightness goes on as it is at the edge. Colour at an edge is often bounced light: it is that of the whole face.
+    mean = np.average(difference, axis=(0, 1), weights=np.broadcast_to(known[..., None], difference.shape))
+    brightness = ((difference - mean) @ LUMA_WEIGHTS).astype(np.float32)
+    tone = np.float32(mean) + push_pull(brightness[..., None], known)
     soft = cv2.GaussianBlur(shown, (0, 0), SEAM_SIGMA * skin.width, borderType=cv2.BORDER_REPLICATE)
-    share = np.minimum(shown, np.maximum(np.clip(2 * soft - 1, 0, 1), eyes_lips))
+    share = np.minimum(shown, np.maximum(np.clip(2 * soft - 1, 0, 1), keep))
     return np.asarray(skin.picture + tone + share[..., None] * (difference - tone), np.float32)

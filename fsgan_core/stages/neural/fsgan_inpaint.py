@@ -107,6 +107,6 @@ class FsganInpaint:
         picture = np.asarray(changed + (missing * (core > 0))[..., None] * (drawn - changed))
         filled = np.maximum(shown, core)
         if (filled > CONFIDENT_SHARE).any():
-            picture = extend_picture(picture, filled, dark.eyes_lips, measure_target_skin(frame, mattes))
+            picture = extend_picture(picture, filled, np.ones_like(filled), measure_target_skin(frame, mattes))
         behind = fill_behind_arms(frame, face_matte)
         return make_completed_plate(picture, alpha, face_matte, needed, codec, reenacted, None, behind)

@@ -317,19 +317,19 @@ def combine_hands(frame: FaceFrame, neighbours: Sequence[tuple[Face, Plate]], we
             sum_of_weights += share
         mean = total / np.float32(max(sum_of_weights, MIN_WEIGHT))
         edge = smoothstep((mean - EDGE_RANGE[0]) / (EDGE_RANGE[1] - EDGE_RANGE[0])).astype(np.float32)
-        edge = _widen_by_motion(edge, _measure_motion(frame.face.frame, points, found))
+        edge = _widen_by_motion(edge, _measure_motion(frame.face.frame, points, hands_by_frame))
         result = np.maximum(result, np.float32(certainty) * edge)
     return result
 
 
-def _measure_motion(frame: int, points: Points, found: Mapping[int, HandMatte]) -> Vector:
+def _measure_motion(frame: int, points: Points, hands_by_frame: Mapping[int, HandMatte]) -> Vector:
     """How far a hand moves in a frame (2,), in pixels, by the nearest frames before and after that show it."""
     moves = []
     for side in (-1, 1):
-        others = [number for number in found if (number - frame) * side > 0]
+        others = [number for number in hands_by_frame if (number - frame) * side > 0]
         if others:
             nearest = min(others, key=lambda number: abs(number - frame))
-            moves.append(np.median((found[nearest].points - points) / (nearest - frame), axis=0))
+            moves.append(np.median((hands_by_frame[nearest].points - points) / (nearest - frame), axis=0))
     return np.asarray(np.mean(moves, axis=0)) if moves else np.zeros(2)
 
 

@@ -175,7 +175,8 @@ class TestPlate:
         )
         assert (stand_in.given[0][0, :3] == -1).all()
         rgb, alpha = unpremultiply(result)
-        assert codec.without_shoulder().encode(rgb)[alpha == 1] == pytest.approx(0.5, abs=1e-3)
+        inside = cv2.erode(oval(collins), np.ones((9, 9))) == 1
+        assert codec.without_shoulder().encode(rgb)[inside] == pytest.approx(0.5, abs=1e-3)
         assert (alpha[oval(collins) > 0] == 1).all()
 
     def test_wanted_beyond_the_crop_goes_on_smoothly(self, collins: Still, codec: Codec) -> None:
@@ -183,7 +184,8 @@ class TestPlate:
         result, _ = completed(collins, oval(collins), codec, lambda batch: np.zeros_like(batch[:, :3]), matte=matte)
         rgb, alpha = unpremultiply(result)
         assert (alpha == 1).all()
-        assert codec.without_shoulder().encode(rgb)[:6] == pytest.approx(0.5, abs=0.05)
+        beyond = codec.without_shoulder().encode(rgb)[:6]
+        assert np.abs(np.diff(beyond, axis=1)).max() < 0.02 and np.abs(beyond - 0.5).max() < 0.3
 
     def test_further_views_come_first(self, collins: Still, codec: Codec) -> None:
         asked = []
