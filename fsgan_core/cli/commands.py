@@ -69,7 +69,10 @@ def _render_shot(shot: Shot, frames: str, options: Namespace, presenter: Present
     if options.report:
         _check_report_folder(Path(options.report))
     device = choose_device(options.device)
-    result = render_shot(shot, frames=frames, device=device, force=options.force, on_event=presenter.on_event)
+    quick = getattr(options, "quick", False)
+    result = render_shot(
+        shot, frames=frames, device=device, force=options.force, quick=quick, on_event=presenter.on_event
+    )
     code = presenter.show_result(result)
     if options.report:
         from fsgan_core.report.write import write_report

@@ -51,7 +51,7 @@ def make_parser() -> argparse.ArgumentParser:
     drive = add_command("drive", "transfer a driver's expression to the plate", help_texts.DRIVE, commands.run_swap)
     _add_input_flags(drive, source=True, driven=True)
     _add_output_flags(drive, final=True)
-    _add_work_flags(drive, whole_shot=True)
+    _add_work_flags(drive, whole_shot=True, quick=False)
 
     render = add_command("render", "render a shot file", help_texts.RENDER, commands.run_render)
     render.add_argument("shot", metavar="SHOT", help="the shot file (TOML)")
@@ -326,7 +326,12 @@ def _add_layers_flag(parser: Any) -> None:
 
 
 def _add_work_flags(
-    parser: argparse.ArgumentParser, *, whole_shot: bool = False, save: bool = True, preset: bool = True
+    parser: argparse.ArgumentParser,
+    *,
+    whole_shot: bool = False,
+    save: bool = True,
+    preset: bool = True,
+    quick: bool = True,
 ) -> None:
     group = parser.add_argument_group("work")
     if preset:
@@ -354,6 +359,13 @@ def _add_work_flags(
     )
     group.add_argument("--force", action="store_true", help="do the work again even if the result is up to date")
     if whole_shot:
+        if quick:
+            group.add_argument(
+                "--quick",
+                action="store_true",
+                help="for a look: analyse only the frames to render, not whole clips; the frames are flagged, and "
+                "rendered again without it",
+            )
         if save:
             group.add_argument("--save-shot", metavar="FILE", default="", help="write the shot file before rendering")
         group.add_argument(

@@ -44,7 +44,8 @@ class AnalysisCost:
             frames = "1 frame" if self._rendered == 1 else f"{self._rendered} frames"
             log.warning(
                 "%d frames of %s are analysed to render %s, so that a frame looks the same whichever others are "
-                "rendered. This takes about %s, once: the track is kept for the next render",
+                "rendered. This takes about %s, once: the track is kept for the next render. For a look without it, "
+                "render with --quick",
                 event.total,
                 event.subject,
                 frames,

@@ -31,6 +31,7 @@ def swap(
     holdout: ClipLike | None = None,
     device: str = "auto",
     force: bool = False,
+    quick: bool = False,
     on_event: EventListener = ignore_event,
     is_cancelled: CancelCheck = never_cancelled,
 ) -> RenderResult:
@@ -45,6 +46,8 @@ def swap(
         holdout: A matte; the plate stays as it is where the matte is 1.
         device: "auto" (the best available), "cpu", "cuda", "cuda:1" or "mps".
         force: Also renders frames whose file is already right.
+        quick: For a look: analyses only these frames, and a few of each source, instead of whole clips. The frames have
+            the flag "quick" and are stale for any other render.
         on_event: Called with each step. Several threads may call it, one at a time.
         is_cancelled: Called often, from several threads. Once it returns True, the render ends.
 
@@ -57,7 +60,7 @@ def swap(
         CancelledError: `is_cancelled` returned True.
     """
     shot = _make_shot("swap", source, target, output, frames, settings, holdout)
-    return render(shot, device=device, force=force, on_event=on_event, is_cancelled=is_cancelled)
+    return render(shot, device=device, force=force, quick=quick, on_event=on_event, is_cancelled=is_cancelled)
 
 
 def drive(
@@ -103,6 +106,7 @@ def render(
     frames: str = "",
     device: str = "auto",
     force: bool = False,
+    quick: bool = False,
     on_event: EventListener = ignore_event,
     is_cancelled: CancelCheck = never_cancelled,
 ) -> RenderResult:
@@ -110,9 +114,10 @@ def render(
 
     Args:
         shot: A Shot, or the path of a shot file.
-        frames: Frames to render; empty is those of the shot. It never changes how a frame looks.
+        frames: Frames to render; empty is those of the shot. Unless `quick`, it never changes how a frame looks.
         device: As in `swap`.
         force: As in `swap`.
+        quick: As in `swap`; a drive cannot be quick.
         on_event: As in `swap`.
         is_cancelled: As in `swap`.
 
@@ -132,6 +137,7 @@ def render(
         frames=check_frames(frames),
         device=choose_device(device),
         force=force,
+        quick=quick,
         on_event=on_event,
         is_cancelled=is_cancelled,
     )

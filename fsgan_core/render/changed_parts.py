@@ -24,6 +24,7 @@ LABELS: Mapping[str, str] = {
     "damaged": "the file is damaged",
     "input": "an input is missing",
     "analysis": "never analysed as it is now",
+    "quick": "a quick look, without the analysis of the whole clip",
     PART_UNKNOWN: "not known",
     PART_OTHER: "something else",
 }

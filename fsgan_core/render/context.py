@@ -17,10 +17,11 @@ from fsgan_core.render.scene import Scene
 from fsgan_core.stages.drive import compute_drive_margin
 from fsgan_core.stages.view_choice import ViewRef
 
-__all__ = ["BRIDGED", "NO_FACE", "RenderContext", "make_context"]
+__all__ = ["BRIDGED", "NO_FACE", "QUICK", "RenderContext", "make_context"]
 
 # Flags of a frame.
 NO_FACE = "no-face"
+QUICK = "quick"
 BRIDGED = "bridged"
 
 
@@ -33,12 +34,14 @@ class RenderContext:
         get_scene: Gives the scene of a frame.
         engines: The engine of every stage.
         upstream: Stage -> its files, which are read in place of rendering the stage.
+        is_quick: Whether only the frames that are rendered were analysed.
     """
 
     inputs: JobInputs
     get_scene: Callable[[int], Scene]
     engines: StageEngines
     upstream: Mapping[str, ClipInput]
+    is_quick: bool = False
 
     def has_face(self, frame: int) -> bool:
         """Tells whether a frame has a face. Raises TrackError for a frame that was not analysed."""
@@ -105,22 +108,27 @@ class RenderContext:
         return not draws_whole_face(self.engines.reenact, stages.reenact.prewarp)
 
     def list_flags(self, frame: int) -> tuple[str, ...]:
-        """Lists what is worth knowing about a frame: "no-face", "bridged", and what the choice of views found."""
+        """Lists what is worth knowing about a frame: "quick", "no-face", "bridged", what the choice of views found."""
         scene = self.get_scene(frame)
+        flags = [QUICK] if self.is_quick else []
         if frame not in scene.faces:
-            return (NO_FACE,)
-        flags = [BRIDGED] if scene.faces[frame].origin == BRIDGED else []
+            return (*flags, NO_FACE)
+        flags += [BRIDGED] if scene.faces[frame].origin == BRIDGED else []
         if frame in scene.frame_plans:
             flags += scene.frame_plans[frame].flags
         return tuple(flags)
 
 
 def make_context(
-    inputs: JobInputs, get_scene: Callable[[int], Scene], upstream: Mapping[str, ClipInput] | None = None
+    inputs: JobInputs,
+    get_scene: Callable[[int], Scene],
+    upstream: Mapping[str, ClipInput] | None = None,
+    *,
+    is_quick: bool = False,
 ) -> RenderContext:
     """Makes the context of a job; raises as `choose_engine`."""
     runtime = NetworkRuntime(inputs.device, inputs.stages.weights.precision)
-    return RenderContext(inputs, get_scene, choose_engines(inputs.stages, runtime), dict(upstream or {}))
+    return RenderContext(inputs, get_scene, choose_engines(inputs.stages, runtime), dict(upstream or {}), is_quick)
 
 
 def _contains_sorted(frames: Sequence[int], frame: int) -> bool:

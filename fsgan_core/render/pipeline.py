@@ -17,7 +17,7 @@ from fsgan_core.clips.finetuned import describe_foreign_sources
 from fsgan_core.clips.inputs import read_first_readable
 from fsgan_core.contract import layers
 from fsgan_core.contract.consent import check_consent
-from fsgan_core.contract.errors import CancelledError, FsganError, MachineError
+from fsgan_core.contract.errors import CancelledError, FsganError, InputError, MachineError
 from fsgan_core.contract.shot import Clip, Shot, Stages
 from fsgan_core.contract.stage_graph import FINAL
 from fsgan_core.plates.exr_writer import write_exr
@@ -26,11 +26,11 @@ from fsgan_core.plates.sequence import check_output, format_frames, format_outpu
 from fsgan_core.plates.stream import BackgroundWriter, read_ahead
 from fsgan_core.render.analysis_cost import AnalysisCost
 from fsgan_core.render.changed_parts import describe_parts, find_changed_parts, format_parts
-from fsgan_core.render.context import BRIDGED, NO_FACE, make_context
+from fsgan_core.render.context import BRIDGED, NO_FACE, QUICK, make_context
 from fsgan_core.render.final import make_empty_picture, make_passed_plate, render_final_plate
 from fsgan_core.render.frames import FrameRenderer
 from fsgan_core.render.plan import RenderPlan, plan_shot_job, plan_stage_job
-from fsgan_core.render.provenance import read_finished_metadata, read_flags, read_other_parts
+from fsgan_core.render.provenance import is_full_frame, read_finished_metadata, read_flags, read_other_parts
 from fsgan_core.render.scene import JobScenes
 from fsgan_core.render.shared_dependencies import Dependencies
 from fsgan_core.render.staleness import compute_key, compute_parts, list_dependencies
@@ -66,6 +66,7 @@ def render_shot(
     frames: str = "",
     device: str = "cpu",
     force: bool = False,
+    quick: bool = False,
     on_event: EventListener = ignore_event,
     is_cancelled: CancelCheck = never_cancelled,
 ) -> RenderResult:
@@ -76,6 +77,8 @@ def render_shot(
         frames: Which frames to write; empty: those of the shot. It never changes what a frame looks like.
         device: What networks run on: "cpu", "cuda:0", ...
         force: Render frames whose file is already right.
+        quick: For a look: analyse only these frames, and a few of each source, instead of whole clips. Such a frame
+            depends on the others that are rendered with it, has the flag "quick", and is stale for any other render.
         on_event: Called with each step. Several threads may call it, one at a time.
         is_cancelled: Called often, from several threads. Once it returns True, no further step of a frame begins.
 
@@ -86,7 +89,7 @@ def render_shot(
         CancelledError: The render was cancelled.
         FsganError: Something is wrong with the whole shot.
     """
-    plan = plan_shot_job(shot, frames=frames, device=device)
+    plan = plan_shot_job(shot, frames=frames, device=device, quick=quick)
     return RenderJob(plan, force=force, on_event=on_event, is_cancelled=is_cancelled).run()
 
 
@@ -153,10 +156,11 @@ class RenderJob:
         self.is_cancelled = is_cancelled
 
         def make_scenes() -> JobScenes:
-            return JobScenes(plan.inputs, plan.job, with_views=plan.needs_views)
+            quick_frames = [plan.resolve_held_frame(frame) for frame in plan.frames] if plan.is_quick else None
+            return JobScenes(plan.inputs, plan.job, with_views=plan.needs_views, quick_frames=quick_frames)
 
         def make_renderer(scenes: JobScenes, like: FrameRenderer | None) -> FrameRenderer:
-            context = make_context(plan.inputs, scenes, plan.upstream)
+            context = make_context(plan.inputs, scenes, plan.upstream, is_quick=plan.is_quick)
             return FrameRenderer(context, clock=StageClock(is_cancelled), like=like)
 
         if warm is None:
@@ -186,6 +190,8 @@ class RenderJob:
         if expired:
             log.warning("%s", expired)
         check_output(plan.output, [clip.sequence for clip in plan.read_clips], plan.frames)
+        if plan.is_quick and not self.force:
+            self._check_for_full_frames()
         workers = count_frame_workers(plan.count_written_bytes(read_first_readable(plan.inputs.target, plan.frames)))
         start = time.perf_counter()
         for stage in plan.running_stages:
@@ -207,6 +213,16 @@ class RenderJob:
                         self._report_failure(frame, error)
         self._add_seconds({"total": time.perf_counter() - start})
         return self._make_result()
+
+    def _check_for_full_frames(self) -> None:
+        """Raises InputError if a quick look would replace frames that were made with the whole analysis."""
+        paths = [format_output_path(self.plan.output, frame) for frame in self.plan.frames]
+        full = [path for path in paths if is_full_frame(path)]
+        if full:
+            raise InputError(
+                f"{full[0]} was rendered with the analysis of the whole clip, and a quick look would replace it; give "
+                "the quick look another output, or force it"
+            )
 
     def _render_frame(self, frame: int, writer: BackgroundWriter) -> Exception | None:
         """Renders one frame in a worker's thread, unless its file is already right. Returns what went wrong."""
@@ -416,5 +432,6 @@ FLAG_MEANINGS: Mapping[str, str] = {
     "driver-held": "outside the driver's clip; its first or last frame is held",
     "turn-limited": "the driver turns further than a single picture of a head can be turned",
     "pose-clamped": "the head turns further than any source view; the nearest pose was used",
+    QUICK: "only these frames were analysed, without smoothing; render without the quick look for the final picture",
     BRIDGED: "the face was not detected there and is interpolated from the frames around",
 }

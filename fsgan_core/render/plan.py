@@ -32,6 +32,7 @@ class RenderPlan:
         upstream: Stage -> its opened files, which are read in place of rendering the stage.
         output: Path of the frames, with #### for the frame number.
         frames: The frames to write.
+        is_quick: Whether only these frames of the target are analysed, and a few of each source.
     """
 
     command: str
@@ -40,6 +41,7 @@ class RenderPlan:
     upstream: Mapping[str, ClipInput]
     output: str
     frames: tuple[int, ...]
+    is_quick: bool = False
 
     @property
     def stage(self) -> str:
@@ -79,17 +81,20 @@ class RenderPlan:
         return result
 
 
-def plan_shot_job(shot: Shot, *, frames: str = "", device: str = "cpu") -> RenderPlan:
+def plan_shot_job(shot: Shot, *, frames: str = "", device: str = "cpu", quick: bool = False) -> RenderPlan:
     """Opens the inputs of a whole shot.
 
     Args:
         shot: Inputs, parameters and output.
         frames: Which frames to write; empty: those of the shot. It never changes what a frame looks like.
         device: What networks run on: "cpu", "cuda:0", ...
+        quick: As in `pipeline.render_shot`.
 
     Raises:
         FsganError: Something is wrong with the inputs or the parameters.
     """
+    if quick and shot.job != "swap":
+        raise InputError("a drive cannot be quick: it compares each frame's expression with those of the whole clip")
     inputs = open_inputs(
         shot.source,
         shot.target,
@@ -98,7 +103,8 @@ def plan_shot_job(shot: Shot, *, frames: str = "", device: str = "cpu") -> Rende
         output_colorspace=shot.output.colorspace,
         device=device,
     )
-    return _make_plan(shot.job, shot.job, inputs, {}, shot.output.path, frames or shot.frames)
+    plan = _make_plan(shot.job, shot.job, inputs, {}, shot.output.path, frames or shot.frames)
+    return replace(plan, is_quick=quick)
 
 
 def plan_stage_job(

@@ -14,12 +14,13 @@ from fsgan_core.contract.errors import FsganError
 from fsgan_core.contract.version import __version__
 from fsgan_core.plates.exr_checksum import find_damage
 from fsgan_core.plates.image_reader import read_header
-from fsgan_core.render.context import RenderContext
+from fsgan_core.render.context import QUICK, RenderContext
 from fsgan_core.render.engines import ResolvedEngine
 from fsgan_core.stages.drive import DRIVER_CLIP
 
 __all__ = [
     "collect_provenance",
+    "is_full_frame",
     "make_provenance",
     "read_finished_metadata",
     "read_flags",
@@ -162,6 +163,15 @@ def read_finished_metadata(path: Path, key: str) -> Mapping[str, Any] | None:
         log.warning("%s is rendered again: %s", path, damage)
         return None
     return metadata
+
+
+def is_full_frame(path: Path) -> bool:
+    """Tells whether a file is a rendered frame, and not one of a quick look."""
+    try:
+        metadata = read_header(path).metadata if path.is_file() else {}
+    except FsganError:
+        return False
+    return layers.META_KEY in metadata and QUICK not in read_flags(metadata)
 
 
 def read_other_parts(path: Path, key: str) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -43,6 +43,7 @@ __all__ = ["JobScenes", "Scene", "SourceClip", "select_likeness", "uses_iris_col
 
 log = logging.getLogger(__name__)
 
+QUICK_SOURCE_FRAMES = 24  # of a source that a quick look analyses
 IRIS_FRAMES = 5  # of each clip, in which the colour of the irises is measured
 LIKENESS_DIGITS = 4  # decimal places of a millimetre; few, so that every machine gets the same number
 
@@ -131,6 +132,8 @@ class JobScenes:
         job: "swap" or "drive".
         with_views: Whether views of the sources are needed (mask and blend need none).
         on_event: Called with the progress of the analysis.
+        quick_frames: For a quick look: the only frames of the target that are analysed. They are taken as stills, since
+            those between may be missing: not smoothed, no gaps bridged.
     """
 
     def __init__(
@@ -140,8 +143,10 @@ class JobScenes:
         *,
         with_views: bool = True,
         on_event: EventListener = ignore_event,
+        quick_frames: Sequence[int] | None = None,
     ) -> None:
         self._inputs = inputs
+        self._is_quick = quick_frames is not None
         self._job = job
         self._needs_views = with_views
         self.on_event = on_event
@@ -151,6 +156,11 @@ class JobScenes:
         self._source_clips: tuple[SourceClip, ...] | None = None
         self._atlas: SourceAtlas | None = None
         self._sections = split_into_sections(inputs.target.sequence.frames)
+        if quick_frames is not None:
+            analyse = inputs.stages.analyse.replace(smooth=0.0, gap=0)
+            self._inputs = replace(inputs, stages=replace(inputs.stages, analyse=analyse))
+            chosen = tuple(sorted(set(quick_frames)))
+            self._sections = (ClipSection(chosen, chosen),)
         self._section_numbers = {
             frame: number for number, section in enumerate(self._sections) for frame in section.core_frames
         }
@@ -324,6 +334,8 @@ class JobScenes:
         frames = (
             clip_input.sequence.frames if self._job == "drive" else select_source_frames(clip_input.sequence.frames)
         )
+        if self._is_quick:
+            frames = tuple(frames[index] for index in sample_evenly(len(frames), QUICK_SOURCE_FRAMES))
         track = self._get_track(clip_input, frames, of_target=False)
         person = choose_person(clip_input, track, self._inputs, of_target=False)
         if not person.faces:

@@ -15,7 +15,7 @@ from fsgan_core.contract.param_fields import iterate_param_fields
 from fsgan_core.contract.params import STAGE_PARAMS, ReenactParams
 from fsgan_core.contract.version import __version__
 from fsgan_core.faces.face import Face
-from fsgan_core.render.context import RenderContext
+from fsgan_core.render.context import QUICK, RenderContext
 from fsgan_core.render.scene import Scene, select_likeness, uses_iris_colour
 from fsgan_core.runtime.cache import compute_code_digest, compute_digest
 from fsgan_core.stages.drive import compute_drive_margin
@@ -55,6 +55,7 @@ def list_base_dependencies(context: RenderContext, frame: int) -> Dependencies:
         ),
         "target": inputs.target.sequence.compute_fingerprint(frame),
         **list_param_dependencies(context, frame, "colour", only=("as_published",)),
+        **({QUICK: True} if context.is_quick else {}),
     }
 
 
