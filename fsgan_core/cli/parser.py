@@ -17,7 +17,7 @@ __all__ = ["make_parser"]
 
 def make_parser() -> argparse.ArgumentParser:
     """Make the parser of the command line; the parsed `options.run(options, presenter)` runs the command."""
-    from fsgan_core.cli import commands, export, farm, inspect, nuke, train, verify, weights
+    from fsgan_core.cli import commands, export, farm, inspect, nuke, report, train, verify, weights
     from fsgan_core.cli import finetune as finetune_command
 
     parser = ArgumentParser(
@@ -175,6 +175,13 @@ def make_parser() -> argparse.ArgumentParser:
     verify.add_flags(verify_parser)
     _add_frames_flag(verify_parser)
     _add_message_flags(verify_parser)
+
+    report_parser = add_command(
+        "report", "write the report of a rendered shot, and check limits", report.DESCRIPTION, report.run_report
+    )
+    report.add_flags(report_parser)
+    _add_frames_flag(report_parser)
+    _add_message_flags(report_parser)
 
     doctor = add_command("doctor", "show what is installed and what works here", help_texts.DOCTOR, commands.run_doctor)
     _add_message_flags(doctor)

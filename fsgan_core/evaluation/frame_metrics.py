@@ -22,6 +22,7 @@ from fsgan_core.evaluation.metrics import (
     compute_ssim,
     compute_symmetric_ratio,
 )
+from fsgan_core.faces.identity import compare_descriptors
 from fsgan_core.faces.measure import MeasuredFace, to_square_pixels
 from fsgan_core.runtime.arrays import Descriptor, Image8, Mask, Matte
 
@@ -96,6 +97,7 @@ def _compute_frame_metrics(
     row["ssim"] = compute_ssim(now.result, now.target, target_face.landmarks, now.pixel_aspect)
     if result_face is not None:
         row |= _compare_faces(result_face, target_face, now.pixel_aspect)
+        row["identity_to_target"] = compare_descriptors(result_face.descriptor, target_face.descriptor)
     row["light"], row["tone"] = _compare_pair_light(now, target_face)
     if now.matte is not None:
         eyes = float(

@@ -110,6 +110,6 @@ METRICS = (
     Metric("seconds", "seconds", "time that the stages took for the frame, where the render's report says so", "s"),
 )
 METRIC_NAMES = tuple(metric.name for metric in METRICS)
-EXTRA_METRIC_NAMES = ("flicker_target", "flicker_result", "replaced", "target_yaw")
-"""Also measured: both terms of the flicker, the share of the face's pixels that differ from the target at all, and
-where the target's head turns (degrees)."""
+EXTRA_METRIC_NAMES = ("flicker_target", "flicker_result", "replaced", "target_yaw", "identity_to_target")
+"""Also measured: both terms of the flicker, the share of the face's pixels that differ from the target at all, where
+the target's head turns (degrees), and the distance of the result's face descriptor from the target's."""

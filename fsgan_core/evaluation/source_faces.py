@@ -24,9 +24,13 @@ SAME_PERSON_DISTANCE = 0.6
 
 
 def measure_source_descriptors(
-    sources: Sequence[ClipInput], config: ColourConfig, folder: Path | None, on_event: EventListener = ignore_event
+    sources: Sequence[ClipInput],
+    config: ColourConfig,
+    folder: Path | None,
+    on_event: EventListener = ignore_event,
+    most: int = MAX_SOURCE_FRAMES,
 ) -> list[Descriptor]:
-    """Measures the source's face in up to 40 frames, evenly spread over all clips in turn.
+    """Measures the source's face in up to `most` frames, evenly spread over all clips in turn.
 
     The largest face of each frame counts, if it is the same person as in most frames. Frames whose measurement is
     cached are not read again.
@@ -35,7 +39,7 @@ def measure_source_descriptors(
         dlib's descriptors, (128,) each.
     """
     frames = [(source, frame) for source in sources for frame in source.sequence.frames]
-    chosen = [frames[index] for index in sample_evenly(len(frames), MAX_SOURCE_FRAMES)]
+    chosen = [frames[index] for index in sample_evenly(len(frames), most)]
     descriptors: list[Descriptor] = []
     for done, (source, frame) in enumerate(chosen, start=1):
         on_event(Event("evaluate", source.name, done, len(chosen), frame))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy as np
 from fsgan_core.clips.inputs import check_rgb, open_inputs
 from fsgan_core.contract.errors import InputError, NoFaceError, ParameterError, PlateError
 from fsgan_core.contract.shot import Clip, Stages
-from fsgan_core.contract.view_grid import VIEW_SPARE, VIEW_USED, format_pose
+from fsgan_core.contract.view_grid import VIEW_SPARE, VIEW_USED, build_view_grid, format_pose
 from fsgan_core.faces.appearance import AppearanceMap
 from fsgan_core.faces.face import Face
 from fsgan_core.faces.landmarkers.landmarks import measure_mouth_opening
@@ -155,6 +155,8 @@ def make_view_map(
     *,
     frames: str = "",
     pictures: bool = True,
+    all_pictures: bool = True,
+    planned: bool = True,
     device: str = "cpu",
     on_event: EventListener = ignore_event,
     is_cancelled: CancelCheck = never_cancelled,
@@ -169,6 +171,8 @@ def make_view_map(
         target: The clip to change.
         frames: Frames of the target; empty takes all. The plan spans the clip in any case.
         pictures: Whether thumbnails are made.
+        all_pictures: False makes only those that a grid of squares shows, which takes less time.
+        planned: False leaves out which views lead the frames, which takes less time.
         device: Where networks run, such as "cpu" or "cuda".
         on_event: Called with progress.
         is_cancelled: Asked between frames.
@@ -194,17 +198,20 @@ def make_view_map(
         if target is not None:
             wanted = select_frames(frames, inputs.target.sequence.frames, "skip")
             try:
-                faces, plan = _plan_frames(scenes, clips, wanted, stages, names)
+                faces, plan = _plan_frames(scenes, clips, wanted, stages, names, planned)
             except (NoFaceError, ParameterError) as error:
                 problem = problem or str(error)
                 faces = {frame: scenes(frame).faces[frame] for frame in wanted if frame in scenes(frame).faces}
-    shown = _make_pictures(inputs.config, clips, chosen, relay_event) if pictures else {}
     parts = _sum_view_parts(plan)
     views = tuple(
-        _make_map_view(ref, one, clips[ref.clip].performer, names, parts.get(ref, (0, 0.0)), shown.get(ref, ""))
+        _make_map_view(ref, one, clips[ref.clip].performer, names, parts.get(ref, (0, 0.0)))
         for ref, one in chosen.items()
     )
     poses, lacking = _compare_poses(faces, [view for view in views if view.state == VIEW_USED], stages)
+    if pictures:
+        wanted_refs = list(chosen) if all_pictures else _list_grid_views(list(chosen), views, poses)
+        shown = _make_pictures(inputs.config, clips, {ref: chosen[ref] for ref in wanted_refs}, relay_event)
+        views = tuple(replace(view, picture=shown.get(ref, "")) for ref, view in zip(chosen, views, strict=True))
     return ViewMap(tuple(names), views, len(faces), poses, lacking, problem)
 
 
@@ -220,7 +227,12 @@ def _try_choose_views(
 
 
 def _plan_frames(
-    scenes: JobScenes, clips: Sequence[SourceClip], frames: Sequence[int], stages: Stages, names: Sequence[str]
+    scenes: JobScenes,
+    clips: Sequence[SourceClip],
+    frames: Sequence[int],
+    stages: Stages,
+    names: Sequence[str],
+    planned: bool,
 ) -> tuple[dict[int, Face], dict[int, FramePlan]]:
     """The target's faces and the plan of these frames; every section is planned once, whole, as a render does."""
     faces: dict[int, Face] = {}
@@ -232,11 +244,20 @@ def _plan_frames(
         scene = scenes(frame)
         if frame not in scene.faces:
             continue
+        faces[frame] = scene.faces[frame]
+        if not planned:
+            continue
         if scene.number not in by_section:
             who = measure_performer(scene.faces, scene.pixel_aspect)
             by_section[scene.number] = plan_views(actors, who, stages.reenact, names)
-        faces[frame], plan[frame] = scene.faces[frame], by_section[scene.number][frame]
+        plan[frame] = by_section[scene.number][frame]
     return faces, plan
+
+
+def _list_grid_views(refs: Sequence[ViewRef], views: Sequence[MapView], poses: Sequence[PoseCount]) -> list[ViewRef]:
+    """The views that a grid of squares shows: the first one of each square."""
+    grid = build_view_grid([asdict(view) for view in views], [asdict(pose) for pose in poses])
+    return [refs[square.views[0]] for square in grid.squares.values() if square.views]
 
 
 def _sum_view_parts(plan: Mapping[int, FramePlan]) -> dict[ViewRef, tuple[int, float]]:
@@ -250,7 +271,7 @@ def _sum_view_parts(plan: Mapping[int, FramePlan]) -> dict[ViewRef, tuple[int, f
 
 
 def _make_map_view(
-    ref: ViewRef, one: ViewChoice, performer: Performer, names: Sequence[str], part: tuple[int, float], picture: str
+    ref: ViewRef, one: ViewChoice, performer: Performer, names: Sequence[str], part: tuple[int, float]
 ) -> MapView:
     yaw, pitch, roll = (round(angle, 1) for angle in one.face.euler)
     mouth = float(measure_mouth_opening(one.face.landmarks * (performer.pixel_aspect, 1.0)))
@@ -267,7 +288,6 @@ def _make_map_view(
         one.weight,
         part[0],
         round(part[1], 2),
-        picture,
     )
 
 

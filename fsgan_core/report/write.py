@@ -1,18 +1,35 @@
-"""Writes the files of `--report`: contact sheet, preview movie, page, and the result as JSON."""
+"""Writes the files of `--report` and `fsgan report`: page, figures, contact sheet, preview movie, result as JSON."""
 
 from __future__ import annotations
 
 import json
 import logging
+import math
 import time
-from collections.abc import Iterable
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
-from fsgan_core.clips.inputs import open_input
+from fsgan_core.clips.inputs import JobInputs, open_input, open_inputs
+from fsgan_core.contract import layers
 from fsgan_core.contract.errors import InputError
 from fsgan_core.contract.plain_data import parse_json
 from fsgan_core.contract.shot import Clip, Shot
-from fsgan_core.plates.colour import open_config
+from fsgan_core.faces.track import Face
+from fsgan_core.plates.sequence import format_frames
+from fsgan_core.report import facts
+from fsgan_core.report.changes import (
+    DATA_FILE,
+    PICTURES_FILE,
+    LastReport,
+    PicturePair,
+    compare_reports,
+    read_last_report,
+    write_last_pictures,
+)
 from fsgan_core.report.contact_sheet import (
     BeforeAfter,
     pick_even_frames,
@@ -20,22 +37,75 @@ from fsgan_core.report.contact_sheet import (
     write_contact_sheet,
     write_preview_movie,
 )
+from fsgan_core.report.data import Fact, ReportData, ReportFrame, write_report_csv, write_report_json
+from fsgan_core.report.figures import NETWORK_FIGURES, PICTURE_FIGURES, judge_frame, make_figures
+from fsgan_core.report.looks import FrameLook, LookReader
+from fsgan_core.report.measure import (
+    BUDGET_SHARE,
+    FaceFigures,
+    find_tracked_faces,
+    measure_faces,
+    measure_looks,
+    order_frames,
+)
 from fsgan_core.report.page import make_render_page, write_page
+from fsgan_core.report.player_frames import MAX_PLAYER_FRAMES, PlayerFrame, PlayerFrames, pick_player_frames
+from fsgan_core.report.player_page import PlayerFacts, write_report_page
+from fsgan_core.report.remarks import make_remarks
+from fsgan_core.report.source_pictures import SourcePictures, make_source_pictures
 from fsgan_core.runtime.atomic import make_folder, write_atomically
 from fsgan_core.runtime.events import FAILED, Event, EventListener, RenderResult, ignore_event
 from fsgan_core.runtime.text_files import read_text_file
+from fsgan_core.runtime.threads import limit_algebra_threads
 
-__all__ = ["read_frame_seconds", "write_report"]
+__all__ = ["MEASURE_MODES", "Report", "make_report", "read_frame_seconds", "write_report"]
 
-RESULT_FILE = "result.json"
+PAGE_FILE, MARKDOWN_FILE = "summary.html", "summary.md"
+RESULT_FILE, TABLE_FILE = "result.json", "report.csv"
+SHEET_FILE, MOVIE_FILE = "contact_sheet.png", "preview.mp4"
 DEFAULT_FPS = 24.0
 """Frames per second of the preview of a target that is not a movie."""
+KEY_DIGITS = 16
+
+MEASURE_ALL, MEASURE_SOME, MEASURE_NONE = "all", "sampled", "none"
+MEASURE_MODES = (MEASURE_ALL, MEASURE_SOME, MEASURE_NONE)
+"""What networks measure: every frame; as many as a twentieth of the render's time allows; none."""
 
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Report:
+    """A written report.
+
+    Attributes:
+        data: What it says.
+        files: The files that were written, the page first.
+    """
+
+    data: ReportData
+    files: tuple[Path, ...]
+
+
+@dataclass
+class _Findings:
+    """What was read and measured of the frames."""
+
+    player: list[PlayerFrame] = field(default_factory=list)
+    player_facts: PlayerFacts | None = None
+    rows: dict[int, dict[str, float]] = field(default_factory=dict)
+    metadata: dict[int, Mapping[str, Any]] = field(default_factory=dict)
+    faces: FaceFigures = field(default_factory=FaceFigures)
+    source: SourcePictures = field(default_factory=SourcePictures)
+    inputs: JobInputs | None = None
+    pictures: dict[str, Path] = field(default_factory=dict)
+    movies: dict[str, Path] = field(default_factory=dict)
+
+
 def write_report(folder: Path, shot: Shot, result: RenderResult, on_event: EventListener = ignore_event) -> list[Path]:
     """Writes the report of a render into a folder; a render without a frame to show gets no pictures.
+
+    Networks measure as many frames as a twentieth of the render's time allows.
 
     Returns:
         The files that were written, the page first.
@@ -44,39 +114,214 @@ def write_report(folder: Path, shot: Shot, result: RenderResult, on_event: Event
         OutputError: A file cannot be written.
         PlateError: The result cannot be read back.
     """
+    return list(make_report(folder, shot, result, on_event=on_event).files)
+
+
+def make_report(
+    folder: Path,
+    shot: Shot,
+    result: RenderResult,
+    *,
+    measure: str = MEASURE_SOME,
+    on_event: EventListener = ignore_event,
+) -> Report:
+    """Makes the report of a render and writes it into a folder.
+
+    Args:
+        folder: Where the files go.
+        shot: The shot.
+        result: What its render returned.
+        measure: One of MEASURE_MODES.
+        on_event: Called with the progress.
+
+    Raises:
+        OutputError: A file cannot be written.
+        PlateError: The result cannot be read back.
+    """
     start = time.perf_counter()
     make_folder(folder)
+    last = read_last_report(folder, result.output)
     frames = [report.frame for report in result.frames if report.state != FAILED]
-    pictures: dict[str, Path] = {}
-    movies: dict[str, Path] = {}
+    findings = _Findings()
     if frames:
-        config = open_config(shot.stages.colour.config)
-        target = open_input(shot.target, config, shot.stages.output.missing, shot.stages.output.interlaced)
-        rendered = open_input(Clip(result.output, result.colorspace), config)
-
-        def report_progress(shown: Iterable[BeforeAfter]) -> Iterable[BeforeAfter]:
-            for done, look in enumerate(shown, start=1):
-                yield look
-                on_event(Event("report", "preview", done, len(frames)))
-
-        title = f"{Path(result.output).name}, {len(frames)} frames"
-        pictures["contact sheet"] = write_contact_sheet(
-            read_before_after(target, rendered, pick_even_frames(frames), config),
-            folder / "contact_sheet.png",
-            title=title,
-        )
-        movies["preview"] = write_preview_movie(
-            report_progress(read_before_after(target, rendered, frames, config)),
-            folder / "preview.mp4",
-            fps=target.sequence.fps or DEFAULT_FPS,
-        )
-    seconds = {"report": time.perf_counter() - start}
-    page = make_render_page(result, shot, pictures=pictures, movies=movies, seconds=seconds)
-    written = [write_page(page, folder / "summary.html"), write_page(page, folder / "summary.md")]
+        with limit_algebra_threads():
+            _examine_frames(findings, folder, shot, result, frames, last, measure, start, on_event)
+    data, pairs, stored = _assemble(shot, result, findings, last, measure, time.perf_counter() - start)
+    page = write_report_page(folder / PAGE_FILE, data, findings.player, findings.player_facts, findings.source, pairs)
+    written = [
+        page,
+        write_page(
+            make_render_page(result, shot, pictures=findings.pictures, movies=findings.movies), folder / MARKDOWN_FILE
+        ),
+        write_report_json(data, folder / DATA_FILE),
+        write_report_csv(data, folder / TABLE_FILE),
+        write_last_pictures(stored, folder / PICTURES_FILE),
+    ]
     with write_atomically(folder / RESULT_FILE) as temporary:
         temporary.write_text(json.dumps(result.to_dict(), indent=1) + "\n", encoding="utf-8")
-    log.info("report in %s, %.1f s", folder, seconds["report"])
-    return [*written, folder / RESULT_FILE, *pictures.values(), *movies.values()]
+    log.info("report in %s, %.1f s", folder, time.perf_counter() - start)
+    files = (*written, folder / RESULT_FILE, *findings.pictures.values(), *findings.movies.values())
+    return Report(data, files)
+
+
+def _examine_frames(
+    findings: _Findings,
+    folder: Path,
+    shot: Shot,
+    result: RenderResult,
+    frames: list[int],
+    last: LastReport,
+    measure: str,
+    start: float,
+    on_event: EventListener,
+) -> None:
+    """Reads every frame once, for the player, the preview movie and the figures; then measures faces."""
+    inputs = open_inputs(
+        shot.source,
+        shot.target,
+        shot.stages,
+        holdout=shot.holdout,
+        output_colorspace=shot.output.colorspace,
+        device=result.device,
+    )
+    findings.inputs = inputs
+    reader = LookReader(inputs.target, open_input(Clip(result.output, result.colorspace), inputs.config), inputs.config)
+    tracked = find_tracked_faces(inputs, frames)
+    collector = PlayerFrames(pick_player_frames(frames))
+    step = min((after - before for before, after in pairwise(frames)), default=1)
+    looks = measure_looks(collector.pass_looks(reader.iterate(frames)), tracked, findings.rows, step)
+    fps = inputs.target.sequence.fps or DEFAULT_FPS
+    findings.movies["preview"] = write_preview_movie(
+        _watch_looks(looks, findings.metadata, len(frames), on_event), folder / MOVIE_FILE, fps=fps
+    )
+    findings.player = collector.finish()
+    findings.player_facts = PlayerFacts(
+        collector.size, fps, collector.has_matte, _describe_player(findings.player, frames)
+    )
+    findings.pictures["contact sheet"] = write_contact_sheet(
+        read_before_after(reader.target, reader.result, pick_even_frames(frames), inputs.config),
+        folder / SHEET_FILE,
+        title=f"{Path(result.output).name}, {len(frames)} frames",
+    )
+    findings.source = make_source_pictures(inputs, shot, format_frames(frames, limit=0), planned=measure == MEASURE_ALL)
+    if measure == MEASURE_NONE:
+        return
+    known = last.find_known_figures(_list_frames(result, findings.metadata))
+    flagged = [report.frame for report in result.frames if report.flags and report.frame in tracked]
+    wanted = order_frames([frame for frame in frames if _has_face(frame, tracked, findings.metadata)], flagged[:4])
+    budget = None
+    if measure == MEASURE_SOME:
+        budget = BUDGET_SHARE * result.seconds.get("total", 0.0) - (time.perf_counter() - start)
+    findings.faces = measure_faces(inputs, reader, wanted, tracked, known=known, budget=budget, on_event=on_event)
+
+
+def _watch_looks(
+    looks: Iterator[FrameLook], metadata: dict[int, Mapping[str, Any]], count: int, on_event: EventListener
+) -> Iterator[BeforeAfter]:
+    """The frames for the preview movie; keeps their metadata and reports the progress."""
+    for done, look in enumerate(looks, start=1):
+        metadata[look.number] = look.metadata
+        on_event(Event("report", "preview", done, count))
+        yield BeforeAfter(look.number, look.before, look.after)
+
+
+def _has_face(frame: int, tracked: Mapping[int, Face], metadata: Mapping[int, Mapping[str, Any]]) -> bool:
+    return frame in tracked or bool(metadata.get(frame, {}).get(layers.META_FACE))
+
+
+def _describe_player(player: Sequence[PlayerFrame], frames: Sequence[int]) -> tuple[str, ...]:
+    if len(player) == len(frames):
+        return ()
+    reason = f"at most {MAX_PLAYER_FRAMES} frames" if len(frames) > MAX_PLAYER_FRAMES else "at most 60 MB"
+    return (f"The player shows {len(player)} of {len(frames)} frames, evenly spread, because a page has {reason}.",)
+
+
+def _list_frames(result: RenderResult, metadata: Mapping[int, Mapping[str, Any]]) -> list[ReportFrame]:
+    return [
+        ReportFrame(
+            report.frame,
+            report.state,
+            report.flags,
+            report.message,
+            key=str(metadata.get(report.frame, {}).get(layers.META_KEY, ""))[:KEY_DIGITS],
+        )
+        for report in result.frames
+    ]
+
+
+def _assemble(
+    shot: Shot, result: RenderResult, findings: _Findings, last: LastReport, measure: str, spent: float
+) -> tuple[ReportData, list[PicturePair], dict[str, Any]]:
+    """The report's data, the faces side by side with the last report's, and what the next report compares with."""
+    frames = _list_frames(result, findings.metadata)
+    nothing: dict[str, float] = {}
+    columns = {
+        name: [rows.get(frame.number, nothing).get(name, math.nan) for frame in frames]
+        for names, rows in (
+            (NETWORK_FIGURES, findings.faces.rows),
+            (PICTURE_FIGURES, findings.rows),
+        )
+        for name in names
+    }
+    seconds = [report.seconds for report in result.frames]
+    figures = make_figures(len(frames), columns, seconds, is_drive=shot.job == "drive")
+    judged = tuple(
+        ReportFrame(frame.number, frame.state, frame.flags, frame.message, judge_frame(figures, place), frame.key)
+        for place, frame in enumerate(frames)
+    )
+    settings = facts.list_settings(shot)
+    weights = facts.list_weights(findings.metadata.values())
+    surroundings = facts.list_surroundings(result, findings.inputs)
+    changes, pairs, stored = compare_reports(
+        last, judged, figures, (*settings, *weights, *surroundings), result.engines, findings.player
+    )
+    data = ReportData(
+        title=f"{result.command.capitalize()}: {Path(result.output).name}",
+        command=result.command,
+        made=datetime.now().astimezone().isoformat(" ", "seconds"),
+        output=result.output,
+        frames=judged,
+        figures=figures,
+        remarks=make_remarks(judged, figures),
+        summary=facts.list_summary(result, shot),
+        settings=settings,
+        weights=weights,
+        surroundings=surroundings,
+        times=(*facts.list_times(result, {"report": spent}), *_describe_share(result, spent)),
+        engines=dict(result.engines),
+        notes=tuple(note for note in result.notes if not _repeats_flag(note, result)),
+        measured=tuple(_describe_measuring(findings, len(frames), measure)),
+        changes=changes,
+    )
+    return data, pairs, stored
+
+
+def _describe_share(result: RenderResult, spent: float) -> tuple[Fact, ...]:
+    total = result.seconds.get("total", 0.0)
+    return (Fact("report, share of the render", f"{100 * spent / total:.1f} %"),) if total > 0 else ()
+
+
+def _repeats_flag(note: str, result: RenderResult) -> bool:
+    """Whether a note of the render says what the list of remarks says about a flag."""
+    return any(note.startswith(f"{flag} in ") for flag in result.flagged_frames)
+
+
+def _describe_measuring(findings: _Findings, count: int, measure: str) -> Iterator[str]:
+    faces = findings.faces
+    measured = len(faces.rows)
+    if faces.problem:
+        yield f"Identity, gaze, lids, lips, landmarks and pose were not measured: {faces.problem}"
+    elif measure == MEASURE_NONE:
+        yield "Identity, gaze, lids, lips, landmarks and pose were not measured, as asked."
+    elif measured < count:
+        yield (
+            f"Identity, gaze, lids, lips, landmarks and pose need networks and were measured on {measured} of {count} "
+            "frames, so that the report costs a twentieth of the render; `fsgan report` measures all."
+        )
+    if faces.source_frames:
+        yield f"Identity is the distance to the nearest of {faces.source_frames} source frames."
+    if not any(findings.rows.values()) and count:
+        yield "Light, flicker and edge need the target's track, which was not found."
 
 
 def read_frame_seconds(path: Path) -> dict[int, float]:

@@ -1,0 +1,170 @@
+"""Which figures a report shows, in which plots, and what to do about a bad one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from fsgan_core.evaluation.metric_table import METRICS, Metric
+from fsgan_core.evaluation.verdicts import find_worst_verdict, judge_value
+from fsgan_core.report.data import Figure
+
+__all__ = [
+    "MATTE_AREA",
+    "NETWORK_FIGURES",
+    "PANELS",
+    "PICTURE_FIGURES",
+    "SECONDS",
+    "Panel",
+    "get_advice",
+    "judge_frame",
+    "make_figures",
+]
+
+SECONDS = "seconds"
+MATTE_AREA = "matte_area"
+SECONDS_PREFIX = "seconds."
+
+PICTURE_FIGURES = ("light", "tone", "flicker", "edge", "sharpness_off", "ssim", MATTE_AREA)
+"""Measured on every frame that is read: they need the pictures and the track, and no network."""
+NETWORK_FIGURES = ("identity", "identity_to_target", "identity_target", "gaze", "lids", "lips", "landmarks", "euler")
+"""Measured where there is time: each frame costs several runs of the mesh network and one of the descriptor's."""
+
+_SWAP_FIGURES = ("identity", "gaze", "lids", "lips", "landmarks", "euler")
+_METRICS: Mapping[str, Metric] = {metric.name: metric for metric in METRICS}
+_OWN_METRICS = (
+    Metric(
+        "identity_to_target",
+        "to the target",
+        "the same distance, from the result to the target's own face in this frame; high means replaced",
+        digits=3,
+        better="",
+    ),
+    Metric(
+        MATTE_AREA,
+        "matte area",
+        "sum of the matte over the area of the face's box; where no matte was written, of the pixels that changed",
+        "%",
+        100.0,
+        digits=1,
+        better="",
+    ),
+    Metric(SECONDS, "seconds", "time of all stages for the frame; frames that were kept have none", "s"),
+)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A plot.
+
+    Attributes:
+        name: Its name.
+        title: Title for people.
+        figures: Names of the figures that it shows, the main one first.
+    """
+
+    name: str
+    title: str
+    figures: tuple[str, ...]
+
+
+PANELS = (
+    Panel("identity", "Identity: distance from the source", ("identity", "identity_to_target")),
+    Panel("gaze", "Gaze", ("gaze",)),
+    Panel("lids", "Lids", ("lids",)),
+    Panel("lips", "Lips", ("lips",)),
+    Panel("light", "Light", ("light",)),
+    Panel("tone", "Skin tone", ("tone",)),
+    Panel("landmarks", "Landmarks", ("landmarks",)),
+    Panel("pose", "Head pose", ("euler",)),
+    Panel("flicker", "Flicker", ("flicker",)),
+    Panel("sharpness", "Sharpness", ("sharpness_off",)),
+    Panel("edge", "Colour at the matte's edge", ("edge",)),
+    Panel("matte", "Matte area", (MATTE_AREA,)),
+    Panel("seconds", "Seconds per stage", (SECONDS,)),
+)
+
+_ADVICE: Mapping[str, str] = {
+    "identity": "Compare with a still of the source. Add source footage from this angle, or raise reenact.likeness.",
+    "gaze": "Look at the eyes at 100 %. If they stray, correct the eyes' landmarks in the target's track.",
+    "lids": "Step through the blink. If the lids are late or half open, correct their landmarks in the target's track.",
+    "lips": "Look at the mouth at 100 %. Try reenact.inner_mouth, or exclude views with a wrong mouth "
+    "(reenact.exclude).",
+    "light": "Compare the light in the wipe. Check blend.colour, or choose source views with similar light "
+    "(reenact.views).",
+    "tone": "Compare the skin in the wipe. Check blend.colour, the colour space of the source, or grade the layer.",
+    "euler": "Check the head's outline against the target. Correct the landmarks of these frames in the track.",
+    "landmarks": "Check eyes, nose and mouth against the target in the wipe. If they are off, correct the landmarks of "
+    "these frames; if only the proportions differ, lower reenact.likeness.",
+    "flicker": "Loop these frames at 100 %. Raise analyse.smooth if features jitter, reenact.hold if the look jumps, "
+    "mask.smooth if the edge boils.",
+    "sharpness_off": "Compare at 100 %. Change blend.sharpness, blend.detail or blend.grain.",
+    "ssim": "Compare in the wipe.",
+    "edge": "Look at the jaw and forehead. Raise mask.feather or blend.reach, or change mask.size.",
+    "outside": "Pixels outside the matte must not change. Please report this.",
+}
+
+
+def get_advice(name: str) -> str:
+    """Gives what to do about frames in which a figure is beyond its limit."""
+    return _ADVICE.get(name, "Look at these frames.")
+
+
+def make_figures(
+    count: int,
+    columns: Mapping[str, Sequence[float]],
+    stage_seconds: Sequence[Mapping[str, float]],
+    *,
+    is_drive: bool = False,
+) -> tuple[Figure, ...]:
+    """Makes the figures of a report.
+
+    Args:
+        count: Number of frames.
+        columns: Measured values by name, one for each frame; NaN where there is none. Absent names were not measured.
+        stage_seconds: Stage -> seconds, for each frame; empty where it is not known.
+        is_drive: The expression is meant to differ from the target's: figures that compare it have no limit.
+    """
+    panels = {figure: panel.name for panel in PANELS for figure in panel.figures}
+    own = {metric.name: metric for metric in _OWN_METRICS}
+    columns = dict(columns)
+    columns[SECONDS] = [sum(one.values()) if one else math.nan for one in stage_seconds]
+    figures = []
+    for name in (*NETWORK_FIGURES, *PICTURE_FIGURES, SECONDS):
+        metric = own.get(name) or _METRICS[name]
+        values = tuple(_to_value(value) for value in columns.get(name, [math.nan] * count))
+        limit = None if is_drive and name in _SWAP_FIGURES else metric.limit
+        figures.append(
+            Figure(
+                name,
+                metric.label,
+                metric.meaning,
+                panels.get(name, ""),
+                values,
+                metric.unit,
+                metric.scale,
+                metric.digits,
+                metric.better,
+                limit,
+                metric.ideal,
+            )
+        )
+    for stage in dict.fromkeys(stage for one in stage_seconds for stage in one):
+        values = tuple(one.get(stage) for one in stage_seconds)
+        figures.append(Figure(SECONDS_PREFIX + stage, stage, f"time of {stage}", "seconds", values, "s"))
+    return tuple(figures)
+
+
+def _to_value(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def judge_frame(figures: Sequence[Figure], place: int) -> str:
+    """Returns the worst verdict on the figures of a frame; "" if nothing was judged."""
+    found = []
+    for figure in figures:
+        metric, value = _METRICS.get(figure.name), figure.values[place]
+        if metric is not None and value is not None and figure.limit is not None:
+            found.append(judge_value(metric, value))
+    return find_worst_verdict(found)

@@ -1,0 +1,108 @@
+"""Limits that a pipeline sets: `--fail-on "identity>0.5"`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from fsgan_core.contract.errors import InputError
+from fsgan_core.plates.sequence import format_frames
+from fsgan_core.report.data import Figure, ReportData
+
+__all__ = ["FAIL_COUNTS", "Limit", "find_broken_limits", "parse_limit"]
+
+FAIL_COUNTS = ("failed", "flagged")
+"""Counts of frames that a limit may name beside the figures."""
+_LIMIT = re.compile(
+    r"^\s*(?P<mean>mean\s+)?(?P<name>[a-z_.]+)\s*(?P<sign>[<>])\s*(?P<value>-?\d+(\.\d+)?)\s*$", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A limit.
+
+    Attributes:
+        text: As it was written.
+        name: Name of a figure, or one of FAIL_COUNTS.
+        sign: ">" fails above the value, "<" below.
+        value: In the unit of report.json.
+        of_mean: Compares the mean; otherwise a single frame is enough.
+    """
+
+    text: str
+    name: str
+    sign: str
+    value: float
+    of_mean: bool = False
+
+    def is_broken_by(self, value: float) -> bool:
+        """Tells whether a value is beyond the limit."""
+        return value > self.value if self.sign == ">" else value < self.value
+
+
+def parse_limit(text: str) -> Limit:
+    """Reads a limit such as "identity>0.5" or "mean flicker>0.3".
+
+    Raises:
+        InputError: It is not a limit.
+
+    >>> parse_limit("mean identity > 0.5").value
+    0.5
+    """
+    found = _LIMIT.match(text)
+    if found is None:
+        raise InputError(
+            f"'{text}' is not a limit; write a figure, > or <, and a number, such as \"identity>0.5\", or "
+            '"mean identity>0.45" for the mean over all frames'
+        )
+    return Limit(text.strip(), found["name"].lower(), found["sign"], float(found["value"]), bool(found["mean"]))
+
+
+def find_broken_limits(data: ReportData, limits: Iterable[Limit]) -> list[str]:
+    """Finds which limits are broken, each as a line for people.
+
+    A figure that was measured on no frame breaks its limit: a pipeline must not pass what nobody measured.
+
+    Raises:
+        InputError: A limit names a figure that does not exist.
+    """
+    found = []
+    for limit in limits:
+        if limit.name in FAIL_COUNTS:
+            frames = _count_frames(data, limit.name)
+            if limit.is_broken_by(len(frames)):
+                found.append(f"{limit.text}: {len(frames)} {limit.name} frames: {format_frames(frames)}")
+            continue
+        figure = data.find_figure(limit.name)
+        if figure is None:
+            names = [*FAIL_COUNTS, *(one.name for one in data.figures)]
+            raise InputError(f"there is no figure '{limit.name}'; there are {', '.join(names)}")
+        message = _check_figure(figure, limit, data.numbers)
+        if message:
+            found.append(f"{limit.text}: {message}")
+    return found
+
+
+def _count_frames(data: ReportData, name: str) -> list[int]:
+    if name == "failed":
+        return [frame.number for frame in data.frames if frame.state == "failed"]
+    return [frame.number for frame in data.frames if frame.flags]
+
+
+def _check_figure(figure: Figure, limit: Limit, numbers: Sequence[int]) -> str:
+    if figure.mean is None:
+        return f"{figure.name} was measured on no frame"
+    if limit.of_mean:
+        return f"the mean is {figure.mean:.4g}" if limit.is_broken_by(figure.mean) else ""
+    bad = [
+        (value, number)
+        for value, number in zip(figure.values, numbers, strict=True)
+        if value is not None and limit.is_broken_by(value)
+    ]
+    if not bad:
+        return ""
+    worst = (max if limit.sign == ">" else min)(bad)
+    frames = format_frames(sorted(number for _, number in bad))
+    return f"{worst[0]:.4g} in frame {worst[1]}; beyond the limit: {frames}"

@@ -1,0 +1,230 @@
+"""Reads each frame of a result once, and gives all that a report shows and measures of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import cv2
+import numpy as np
+
+from fsgan_core.clips.inputs import ClipInput, check_rgb
+from fsgan_core.contract import layers
+from fsgan_core.contract.layers import META_COLORSPACE, META_FACE, RGB
+from fsgan_core.faces.geometry import Box
+from fsgan_core.plates.colour import ColourConfig
+from fsgan_core.plates.plate import Plate, Window
+from fsgan_core.plates.stream import read_ahead
+from fsgan_core.runtime.arrays import AnyArray, Image, Image8, Matte
+
+__all__ = ["FrameLook", "LookReader", "fit_size", "read_face_box"]
+
+WHOLE_WIDTH = 1280
+"""Width of a whole picture, at most."""
+FACE_MARGIN = 1.45
+"""Side of the full-size part over that of the face's box."""
+MIN_CHANGE = 2
+"""Steps of 255 above which a pixel of the whole picture counts as changed; below is rounding."""
+READ_THREADS = 2
+
+_CHANGE_MARGIN = 6  # pixels of the plate around what changed
+_LAYER_PICTURES = ((layers.LAYER_REENACTED, "reenacted"), (layers.LAYER_COMPLETED, "completed"))
+# Colours of the mattes in one picture: face blue, hair green, mouth red, what covers the face yellow.
+_MATTE_COLOURS = {
+    layers.MATTE_FACE: (0.25, 0.45, 1.0),
+    layers.MATTE_HAIR: (0.2, 0.8, 0.3),
+    layers.MATTE_MOUTH: (1.0, 0.25, 0.3),
+    layers.MATTE_OCCLUSION: (1.0, 0.8, 0.1),
+}
+
+
+@dataclass(frozen=True)
+class FrameLook:
+    """One frame of target and result, as sRGB.
+
+    Attributes:
+        number: Frame number.
+        before: The whole target, uint8 RGB, square pixels, at most WHOLE_WIDTH wide.
+        after: The whole result, of the same size.
+        window: The part that holds the face and every changed pixel, in plate coordinates; None if nothing changed and
+            no face is known.
+        display: The display window, in plate coordinates.
+        pixel_aspect: Width of a pixel over its height.
+        part_before: That part of the target at full size, in the plate's own pixels.
+        part_after: That part of the result.
+        matte: That part of the matte that was mixed with; None if the result does not carry it.
+        pictures: Pictures of the stages in that part by name: "reenacted", "completed", "mattes".
+        face_box: The face, in plate coordinates, or None.
+        metadata: Metadata of the result.
+    """
+
+    number: int
+    before: Image8
+    after: Image8
+    window: Window | None
+    display: Window
+    pixel_aspect: float
+    part_before: Image8
+    part_after: Image8
+    matte: Matte | None = None
+    pictures: Mapping[str, Image8] = field(default_factory=dict)
+    face_box: Box | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def relative_window(self) -> tuple[float, float, float, float] | None:
+        """The window as x, y, width and height in shares of the display window."""
+        if self.window is None:
+            return None
+        window, display = self.window, self.display
+        return (
+            (window.x - display.x) / display.width,
+            (window.y - display.y) / display.height,
+            window.width / display.width,
+            window.height / display.height,
+        )
+
+
+@dataclass(frozen=True)
+class LookReader:
+    """Reads frames of target and result.
+
+    Attributes:
+        target: The clip that was changed.
+        result: The clip with the new face.
+        config: OCIO config.
+    """
+
+    target: ClipInput
+    result: ClipInput
+    config: ColourConfig
+
+    def iterate(self, frames: Sequence[int]) -> Iterator[FrameLook]:
+        """Reads frames in order, some of them ahead.
+
+        Raises:
+            PlateError: A frame cannot be read.
+            ColourError: A colour space is unknown.
+        """
+        for _, look in read_ahead(self.read, frames, workers=READ_THREADS, ahead=READ_THREADS + 1):
+            yield look
+
+    def read(self, frame: int) -> FrameLook:
+        """Reads one frame. Raises as `iterate`."""
+        before, after = self.read_plates(frame)
+        display, aspect = before.display_window, before.pixel_aspect
+        spaces = (self.target.space, self.resolve_space(after))
+        size = fit_size(display.width * aspect, display.height, WHOLE_WIDTH)
+        whole_before = self._shrink_to_srgb(before, display, spaces[0], size)
+        whole_after = self._shrink_to_srgb(after, display, spaces[1], size)
+        box = read_face_box(after.metadata)
+        window = _choose_window(box, _find_changes(whole_before, whole_after, display), display)
+        nothing = np.zeros((0, 0, 3), np.uint8)
+        look = FrameLook(
+            frame,
+            whole_before,
+            whole_after,
+            window,
+            display,
+            aspect,
+            nothing,
+            nothing,
+            face_box=box,
+            metadata=after.metadata,
+        )
+        if window is None:
+            return look
+        cut = after.crop(window)
+        return replace(
+            look,
+            part_before=self.config.to_srgb8(_cut_rgb(before, window), spaces[0]),
+            part_after=self.config.to_srgb8(cut.get(*RGB), spaces[1]),
+            matte=cut.get_matte(layers.MATTE_SOFT).copy() if layers.MATTE_SOFT in cut.channels else None,
+            pictures=self._make_pictures(cut, spaces[1]),
+        )
+
+    def read_plates(self, frame: int) -> tuple[Plate, Plate]:
+        """Reads the plates of target and result. Raises PlateError."""
+        before, after = self.target.sequence.read(frame), self.result.sequence.read(frame)
+        check_rgb(before, str(self.target.sequence.get_frame_path(frame)))
+        check_rgb(after, str(self.result.sequence.get_frame_path(frame)))
+        return before, after
+
+    def resolve_space(self, result: Plate) -> str:
+        """Resolves the colour space of a frame of the result: as its metadata says, or by the usual rules."""
+        named = result.metadata.get(META_COLORSPACE)
+        return self.config.resolve_space(str(named)) if named and not self.result.clip.colorspace else self.result.space
+
+    def _shrink_to_srgb(self, plate: Plate, window: Window, space: str, size: tuple[int, int]) -> Image8:
+        """Shrinks in the file's own (mostly linear) values, so that only few pixels need the colour conversion."""
+        rgb = plate.crop(window).get(*RGB) if plate.data_window != window else plate.get(*RGB)
+        if size != (rgb.shape[1], rgb.shape[0]):
+            finite: AnyArray = np.nan_to_num(rgb, posinf=65504.0, neginf=0.0)
+            rgb = np.asarray(cv2.resize(finite, size, interpolation=cv2.INTER_AREA), np.float32)
+        return self.config.to_srgb8(rgb, space)
+
+    def _make_pictures(self, cut: Plate, space: str) -> dict[str, Image8]:
+        found: dict[str, Image8] = {}
+        for layer, name in _LAYER_PICTURES:
+            names = layers.list_layer_channels(layer, RGB)
+            if all(channel in cut.channels for channel in names):
+                found[name] = self.config.to_srgb8(cut.get(*names), space)
+        if all(name in cut.channels for name in _MATTE_COLOURS):
+            mixed = sum(
+                cut.get_matte(name)[..., None] * np.array(colour, np.float32) for name, colour in _MATTE_COLOURS.items()
+            )
+            found["mattes"] = np.rint(np.clip(mixed, 0, 1) * 255).astype(np.uint8)
+        return found
+
+
+def _cut_rgb(plate: Plate, window: Window) -> Image:
+    """The RGB of a part of the plate, without a copy of its other channels; black where it has no pixels."""
+    rgb = Plate(plate.get(*RGB), RGB, plate.data_window, plate.display_window, plate.pixel_aspect)
+    return rgb.crop(window).pixels
+
+
+def fit_size(width: float, height: float, most: int) -> tuple[int, int]:
+    """Computes the size of a picture that is at most `most` wide and not enlarged.
+
+    >>> fit_size(1920, 1080, 1280)
+    (1280, 720)
+    """
+    scale = min(1.0, most / width)
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def read_face_box(metadata: Mapping[str, Any]) -> Box | None:
+    """Reads where the face is, in plate coordinates; None if the metadata does not say."""
+    try:
+        x, y, width, height = (float(part) for part in str(metadata.get(META_FACE, "")).split())
+    except ValueError:
+        return None
+    return (x, y, width, height) if width > 0 and height > 0 else None
+
+
+def _find_changes(before: Image8, after: Image8, display: Window) -> Window | None:
+    """The rectangle of the pixels that changed, in plate coordinates; None if none did."""
+    difference: AnyArray = cv2.absdiff(before, after).max(axis=2) > MIN_CHANGE
+    rows, columns = np.flatnonzero(difference.any(axis=1)), np.flatnonzero(difference.any(axis=0))
+    if not len(rows):
+        return None
+    x_scale, y_scale = display.width / before.shape[1], display.height / before.shape[0]
+    left, top = int(columns[0] * x_scale) - _CHANGE_MARGIN, int(rows[0] * y_scale) - _CHANGE_MARGIN
+    right, bottom = int((columns[-1] + 1) * x_scale) + _CHANGE_MARGIN, int((rows[-1] + 1) * y_scale) + _CHANGE_MARGIN
+    return Window(display.x + left, display.y + top, right - left, bottom - top)
+
+
+def _choose_window(box: Box | None, changes: Window | None, display: Window) -> Window | None:
+    """The rectangle around the face and everything that changed, inside the display window."""
+    windows = [changes] if changes is not None else []
+    if box is not None:
+        x, y, width, height = box
+        wide, high = round(width * FACE_MARGIN), round(height * FACE_MARGIN)
+        windows.append(Window(round(x + width / 2 - wide / 2), round(y + height / 2 - high / 2), wide, high))
+    if not windows:
+        return None
+    left, top = min(one.x for one in windows), min(one.y for one in windows)
+    right, bottom = max(one.right for one in windows), max(one.bottom for one in windows)
+    window = Window(left, top, right - left, bottom - top).intersect(display)
+    return None if window.empty else window

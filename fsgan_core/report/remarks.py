@@ -1,0 +1,89 @@
+"""What a supervisor should look at: flags, failures and figures beyond their limits, in words, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from fsgan_core.evaluation.verdicts import LOOK_FACTOR
+from fsgan_core.plates.sequence import format_frames
+from fsgan_core.render.context import BRIDGED, NO_FACE
+from fsgan_core.render.pipeline import FLAG_MEANINGS
+from fsgan_core.report.data import Figure, Remark, ReportFrame
+from fsgan_core.report.figures import get_advice
+from fsgan_core.runtime.events import FAILED
+
+__all__ = ["make_remarks"]
+
+FAILED_NAME = "failed"
+_FLAG_ADVICE: Mapping[str, str] = {
+    NO_FACE: "If the plate shows the face there, lower analyse.minimum_confidence or try another analyse.detector. If "
+    "it does not, nothing is to be done.",
+    BRIDGED: "Step through these frames. If the face slides, place its landmarks by hand in the target's track.",
+    "pose-clamped": "Look at the far cheek and the nose. Add source footage that shows this angle; the view map says "
+    "which one is lacking.",
+    "driver-held": "The driver's clip is too short for the plate. Change drive.offset or drive.speed, or use a longer "
+    "clip.",
+    "turn-limited": "Lower drive.pose for these frames.",
+}
+_FIGURE_REASONS: Mapping[str, str] = {
+    "identity": "the face resembles the source too little",
+    "gaze": "the eyes look elsewhere than the target's",
+    "lids": "the lids are not as far open as the target's",
+    "lips": "the lips are not as far open as the target's",
+    "light": "light falls on the face differently than on the target's",
+    "tone": "the skin has another colour than the target's",
+    "euler": "the head is posed differently than the target's",
+    "landmarks": "eyes, nose or mouth are not where the target's are",
+    "flicker": "the face flickers more than the plate does",
+    "sharpness_off": "the face is softer or crisper than the target's",
+}
+_FLAG_REASONS = {**FLAG_MEANINGS, NO_FACE: "no face of this person was found; these frames are the plate, unchanged"}
+
+
+def make_remarks(frames: Sequence[ReportFrame], figures: Sequence[Figure]) -> tuple[Remark, ...]:
+    """Makes the list of what to look at, failures first.
+
+    Args:
+        frames: All frames.
+        figures: Their figures.
+    """
+    return (*_list_failures(frames), *_list_bad_figures(frames, figures), *_list_flags(frames))
+
+
+def _list_failures(frames: Sequence[ReportFrame]) -> Iterator[Remark]:
+    by_message: dict[str, list[int]] = {}
+    for frame in frames:
+        if frame.state == FAILED:
+            by_message.setdefault(frame.message, []).append(frame.number)
+    for message, numbers in by_message.items():
+        advice = "Mend the cause, then start the same render again: it renders only what is missing."
+        yield Remark(FAILED_NAME, tuple(numbers), f"not rendered: {message}", advice)
+
+
+def _list_bad_figures(frames: Sequence[ReportFrame], figures: Sequence[Figure]) -> Iterator[Remark]:
+    """Figures beyond their limits; those far beyond it first."""
+    found = []
+    for figure in figures:
+        if figure.limit is None:
+            continue
+        bad = [place for place, value in enumerate(figure.values) if value is not None and value > figure.limit]
+        if not bad:
+            continue
+        worst = max(figure.measured_values)
+        far = worst > figure.ideal + LOOK_FACTOR * (figure.limit - figure.ideal)
+        numbers = tuple(frames[place].number for place in bad)
+        phrase = _FIGURE_REASONS.get(figure.name, f"{figure.label} is above its limit")
+        reason = (
+            f"{phrase} in {len(bad)} of {len(figure.measured_values)} measured frames; {figure.label} at worst "
+            f"{figure.format(worst)} in frame {frames[figure.values.index(worst)].number}, limit "
+            f"{figure.format(figure.limit)}"
+        )
+        found.append((not far, Remark(figure.name, numbers, reason, get_advice(figure.name))))
+    yield from (remark for _, remark in sorted(found, key=lambda one: one[0]))
+
+
+def _list_flags(frames: Sequence[ReportFrame]) -> Iterator[Remark]:
+    for flag in dict.fromkeys(flag for frame in frames for flag in frame.flags):
+        numbers = [frame.number for frame in frames if flag in frame.flags]
+        reason = f"{_FLAG_REASONS.get(flag, flag)} ({format_frames(numbers)})"
+        yield Remark(flag, tuple(numbers), reason, _FLAG_ADVICE.get(flag, "Look at these frames."))
