@@ -33,6 +33,23 @@ NETWORK_FIGURES = ("identity", "identity_to_target", "identity_target", "gaze", 
 
 _SWAP_FIGURES = ("identity", "gaze", "lids", "lips", "landmarks", "euler")
 _METRICS: Mapping[str, Metric] = {metric.name: metric for metric in METRICS}
+# In the page's own words; `evaluation.metrics` has the exact ones.
+_MEANINGS: Mapping[str, str] = {
+    "identity": "how much the face looks like the source: 0 is the same picture, below 0.6 the same person",
+    "gaze": "how far the irises are from where the target's are, in shares of the eye's width",
+    "lids": "how far the lids are more or less open than the target's, in shares of the eye's width",
+    "lips": "how far the lips are more or less open than the target's, in shares of the distance between the eyes",
+    "light": "how differently light and shadow lie on forehead, cheeks and chin",
+    "tone": "how far the skin's mean colour is from the target's; 1 is about what an eye can just tell",
+    "landmarks": "how far eyes, brows, nose, mouth and jaw are from the target's, in shares of the distance between "
+    "the eyes",
+    "euler": "how far the head is turned, tilted or nodded from the target's",
+    "flicker": "how much more the face's brightness jumps from frame to frame than the plate's; below 0 is calmer",
+    "sharpness_off": "by which factor the face is softer or crisper than the target's; 1 is equal",
+    "edge": "how visible the edge of the matte is: its step of colour beyond the plate's own; 1 is about what an eye "
+    "can just tell",
+}
+_UNITS: Mapping[str, str] = {"dE": "ΔE", "deg": "°", "x": "times", "/255": "of 255"}
 _OWN_METRICS = (
     Metric(
         "identity_to_target",
@@ -139,10 +156,10 @@ def make_figures(
             Figure(
                 name,
                 metric.label,
-                metric.meaning,
+                _MEANINGS.get(name, metric.meaning),
                 panels.get(name, ""),
                 values,
-                metric.unit,
+                _UNITS.get(metric.unit, metric.unit),
                 metric.scale,
                 metric.digits,
                 metric.better,

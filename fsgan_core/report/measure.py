@@ -43,9 +43,8 @@ MIN_SOURCE_FRAMES = 4
 _CROP_SCALE = 3.8  # box sides; side of the part that a face is measured in, as in `fsgan evaluate`
 
 
-def find_tracked_faces(inputs: JobInputs, frames: Sequence[int]) -> dict[int, Face]:
+def find_tracked_faces(inputs: JobInputs, scenes: JobScenes, frames: Sequence[int]) -> dict[int, Face]:
     """Finds the target's faces in the shot's track. A clip whose track is neither named nor cached gives none."""
-    scenes = JobScenes(inputs, "swap", with_views=False)
     faces: dict[int, Face] = {}
     available = set(inputs.target.sequence.frames)
     with use_cache_only(), suppress(NotCachedError, FsganError):

@@ -1,8 +1,7 @@
-"""Makes the page of a report: engines, colour space and times of a render, and the frames that need a look."""
+"""The short page of a report as Markdown: engines, colour space and times of a render, and the frames to look at."""
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +20,7 @@ from fsgan_core.runtime.user_paths import resolve_links
 
 _MARKDOWN_SIGNS = re.compile(r"[\[\]|`]")
 
-__all__ = ["ReportPage", "format_html", "format_markdown", "make_render_page", "write_page"]
+__all__ = ["ReportPage", "format_markdown", "make_render_page", "write_page"]
 
 MAX_SAMPLES = 6  # of a parameter that changes over time, in the list of settings
 SYNTHETIC_NOTICE = "The result holds synthesised face pixels; every frame's metadata says so."
@@ -172,62 +171,16 @@ def format_markdown(page: ReportPage, folder: Path | None = None) -> str:
     return "\n".join(out)
 
 
-def format_html(page: ReportPage, folder: Path | None = None) -> str:
-    """Formats a page as one HTML file without scripts; pictures are named relative to `folder`."""
-    text = _escape_html
-    body = [f"<h1>{text(page.title)}</h1>"]
-    for section in page.sections:
-        body.append(f"<h2>{text(section.heading)}</h2>")
-        if section.lines:
-            body.append("<ul>" + "".join(f"<li>{text(line)}</li>" for line in section.lines) + "</ul>")
-        if section.rows:
-            head, *rows = section.rows
-            body.append(
-                "<table>"
-                + (_format_html_row(head, "th") if any(head) else "")
-                + "".join(_format_html_row(row, "td") for row in rows)
-                + "</table>"
-            )
-    for label, path in page.movies:
-        link = text(_make_relative(path, folder), quote=True)
-        body.append(f'<p><a href="{link}">{text(label)}</a></p>')
-    for label, path in page.pictures:
-        link = text(_make_relative(path, folder), quote=True)
-        body.append(f'<h2>{text(label)}</h2><a href="{link}"><img src="{link}" alt="{text(label, quote=True)}"></a>')
-    return _HTML_TEMPLATE.format(title=text(page.title), body="\n".join(body))
-
-
 def write_page(page: ReportPage, path: Path | str) -> Path:
-    """Writes a page, as HTML for .html, else as Markdown, and returns the path.
+    """Writes a page as Markdown and returns the path.
 
     Raises:
         OutputError: The file cannot be written.
     """
     path = Path(path)
-    make = format_html if path.suffix.lower() in (".html", ".htm") else format_markdown
     with write_atomically(path) as temporary:
-        temporary.write_text(make(page, path.parent), encoding="utf-8")
+        temporary.write_text(format_markdown(page, path.parent), encoding="utf-8")
     return path
-
-
-_HTML_TEMPLATE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
-body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #1c1917; }}
-h2 {{ font-size: 1.05rem; margin-top: 2rem; }}
-table {{ border-collapse: collapse; }} td, th {{ padding: .2rem .9rem .2rem 0; text-align: left; vertical-align: top; }}
-td {{ border-top: 1px solid #e7e5e4; }} img {{ max-width: 100%; }}
-</style></head><body>
-{body}
-</body></html>
-"""
-
-
-def _escape_html(text: str, quote: bool = True) -> str:
-    return html.escape(escape_line(text), quote)
-
-
-def _format_html_row(cells: Sequence[str], tag: str) -> str:
-    return "<tr>" + "".join(f"<{tag}>{_escape_html(cell)}</{tag}>" for cell in cells) + "</tr>"
 
 
 def _format_markdown_row(cells: Sequence[str]) -> str:

@@ -67,11 +67,14 @@ class SourcePictures:
     lines: tuple[str, ...] = ()
 
 
-def make_source_pictures(inputs: JobInputs, shot: Shot, frames: str, *, planned: bool) -> SourcePictures:
+def make_source_pictures(
+    inputs: JobInputs, scenes: JobScenes, shot: Shot, frames: str, *, planned: bool
+) -> SourcePictures:
     """Makes the atlas and the view map from what the render has left in the cache; nothing is analysed anew.
 
     Args:
         inputs: The shot, opened.
+        scenes: Its scenes.
         shot: The shot.
         frames: Frames of the target.
         planned: Whether the views that lead the frames are found, which takes as long as planning the render.
@@ -84,7 +87,7 @@ def make_source_pictures(inputs: JobInputs, shot: Shot, frames: str, *, planned:
     atlas, found = b"", None
     with use_cache_only(), limit_algebra_threads(), suppress(NotCachedError):
         try:
-            atlas = _draw_atlas(inputs)
+            atlas = _draw_atlas(inputs, scenes)
             found = make_view_map(
                 shot.source,
                 shot.stages,
@@ -104,9 +107,8 @@ def make_source_pictures(inputs: JobInputs, shot: Shot, frames: str, *, planned:
     return SourcePictures(atlas, tuple(f"{yaw:+g}°" for yaw in grid.columns), rows, tuple(describe_view_map(found)))
 
 
-def _draw_atlas(inputs: JobInputs) -> bytes:
-    clips = JobScenes(inputs, "swap", with_views=False).get_source_clips()
-    atlas = SourceAtlas(inputs, clips).get()
+def _draw_atlas(inputs: JobInputs, scenes: JobScenes) -> bytes:
+    atlas = SourceAtlas(inputs, scenes.get_source_clips()).get()
     picture: AnyArray = inputs.config.to_srgb8(np.ascontiguousarray(atlas.picture, np.float32), inputs.working_space)
     if picture.shape[0] > ATLAS_SIDE:
         picture = cv2.resize(picture, (ATLAS_SIDE, ATLAS_SIDE), interpolation=cv2.INTER_AREA)

@@ -7,6 +7,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
@@ -20,6 +21,8 @@ from fsgan_core.contract.plain_data import parse_json
 from fsgan_core.contract.shot import Clip, Shot
 from fsgan_core.faces.track import Face
 from fsgan_core.plates.sequence import format_frames
+from fsgan_core.render import source_checks
+from fsgan_core.render.scene import JobScenes
 from fsgan_core.report import facts
 from fsgan_core.report.changes import (
     DATA_FILE,
@@ -54,7 +57,7 @@ from fsgan_core.report.player_page import PlayerFacts, write_report_page
 from fsgan_core.report.remarks import make_remarks
 from fsgan_core.report.source_pictures import SourcePictures, make_source_pictures
 from fsgan_core.runtime.atomic import make_folder, write_atomically
-from fsgan_core.runtime.events import FAILED, Event, EventListener, RenderResult, ignore_event
+from fsgan_core.runtime.events import FAILED, RENDERED, Event, EventListener, RenderResult, ignore_event
 from fsgan_core.runtime.text_files import read_text_file
 from fsgan_core.runtime.threads import limit_algebra_threads
 
@@ -66,6 +69,8 @@ SHEET_FILE, MOVIE_FILE = "contact_sheet.png", "preview.mp4"
 DEFAULT_FPS = 24.0
 """Frames per second of the preview of a target that is not a movie."""
 KEY_DIGITS = 16
+SOURCE_SECONDS = 2.0
+"""Estimated time that atlas and view map take."""
 
 MEASURE_ALL, MEASURE_SOME, MEASURE_NONE = "all", "sampled", "none"
 MEASURE_MODES = (MEASURE_ALL, MEASURE_SOME, MEASURE_NONE)
@@ -97,6 +102,7 @@ class _Findings:
     metadata: dict[int, Mapping[str, Any]] = field(default_factory=dict)
     faces: FaceFigures = field(default_factory=FaceFigures)
     source: SourcePictures = field(default_factory=SourcePictures)
+    left_out: str = ""
     inputs: JobInputs | None = None
     pictures: dict[str, Path] = field(default_factory=dict)
     movies: dict[str, Path] = field(default_factory=dict)
@@ -144,7 +150,7 @@ def make_report(
     frames = [report.frame for report in result.frames if report.state != FAILED]
     findings = _Findings()
     if frames:
-        with limit_algebra_threads():
+        with limit_algebra_threads(), _mute_source_warnings():
             _examine_frames(findings, folder, shot, result, frames, last, measure, start, on_event)
     data, pairs, stored = _assemble(shot, result, findings, last, measure, time.perf_counter() - start)
     page = write_report_page(folder / PAGE_FILE, data, findings.player, findings.player_facts, findings.source, pairs)
@@ -162,6 +168,17 @@ def make_report(
     log.info("report in %s, %.1f s", folder, time.perf_counter() - start)
     files = (*written, folder / RESULT_FILE, *findings.pictures.values(), *findings.movies.values())
     return Report(data, files)
+
+
+@contextmanager
+def _mute_source_warnings() -> Iterator[None]:
+    """The render has said already what is wrong with the source."""
+    logger = logging.getLogger(source_checks.__name__)
+    was_disabled, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = was_disabled
 
 
 def _examine_frames(
@@ -186,7 +203,11 @@ def _examine_frames(
     )
     findings.inputs = inputs
     reader = LookReader(inputs.target, open_input(Clip(result.output, result.colorspace), inputs.config), inputs.config)
-    tracked = find_tracked_faces(inputs, frames)
+    scenes = JobScenes(inputs, "swap", with_views=False)
+    tracked = find_tracked_faces(inputs, scenes, frames)
+    budget = math.inf
+    if measure == MEASURE_SOME and result.list_frames(RENDERED):
+        budget = BUDGET_SHARE * result.seconds.get("total", 0.0)
     collector = PlayerFrames(pick_player_frames(frames))
     step = min((after - before for before, after in pairwise(frames)), default=1)
     looks = measure_looks(collector.pass_looks(reader.iterate(frames)), tracked, findings.rows, step)
@@ -203,16 +224,21 @@ def _examine_frames(
         folder / SHEET_FILE,
         title=f"{Path(result.output).name}, {len(frames)} frames",
     )
-    findings.source = make_source_pictures(inputs, shot, format_frames(frames, limit=0), planned=measure == MEASURE_ALL)
+    if time.perf_counter() - start + SOURCE_SECONDS < budget:
+        findings.source = make_source_pictures(
+            inputs, scenes, shot, format_frames(frames, limit=0), planned=measure == MEASURE_ALL
+        )
+    else:
+        findings.left_out = "Atlas and view map are left out to save time; `fsgan report` shows them."
     if measure == MEASURE_NONE:
         return
     known = last.find_known_figures(_list_frames(result, findings.metadata))
     flagged = [report.frame for report in result.frames if report.flags and report.frame in tracked]
     wanted = order_frames([frame for frame in frames if _has_face(frame, tracked, findings.metadata)], flagged[:4])
-    budget = None
+    remaining = None
     if measure == MEASURE_SOME:
-        budget = BUDGET_SHARE * result.seconds.get("total", 0.0) - (time.perf_counter() - start)
-    findings.faces = measure_faces(inputs, reader, wanted, tracked, known=known, budget=budget, on_event=on_event)
+        remaining = BUDGET_SHARE * result.seconds.get("total", 0.0) - (time.perf_counter() - start)
+    findings.faces = measure_faces(inputs, reader, wanted, tracked, known=known, budget=remaining, on_event=on_event)
 
 
 def _watch_looks(
@@ -289,7 +315,10 @@ def _assemble(
         surroundings=surroundings,
         times=(*facts.list_times(result, {"report": spent}), *_describe_share(result, spent)),
         engines=dict(result.engines),
-        notes=tuple(note for note in result.notes if not _repeats_flag(note, result)),
+        notes=(
+            *(note for note in result.notes if not _repeats_flag(note, result)),
+            *([findings.left_out] if findings.left_out else []),
+        ),
         measured=tuple(_describe_measuring(findings, len(frames), measure)),
         changes=changes,
     )

@@ -154,5 +154,8 @@ class TestSwapReportEvaluate:
             )
             == 1
         )
-        assert sorted(path.name for path in report.iterdir()) == ["result.json", "summary.html", "summary.md"]
+        assert sorted(path.name for path in report.iterdir()) == [
+            *("report.csv", "report.json", "report_pictures.json"),
+            *("result.json", "summary.html", "summary.md"),
+        ]
         assert "out of paint" in (report / "summary.md").read_text()

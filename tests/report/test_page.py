@@ -1,9 +1,8 @@
-"""The page on a render."""
+"""The short page on a render, as Markdown."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ from fsgan_core.contract.errors import OutputError
 from fsgan_core.contract.shot import Clip, Output, Shot, Stages
 from fsgan_core.evaluation.evaluation import Evaluation
 from fsgan_core.evaluation.metric_table import EXTRA_METRIC_NAMES, METRIC_NAMES
-from fsgan_core.report.page import format_html, format_markdown, make_render_page, write_page
+from fsgan_core.report.page import format_markdown, make_render_page, write_page
 from fsgan_core.runtime.events import FAILED, PASSED, RENDERED, FrameReport, RenderResult
 
 
@@ -44,25 +43,6 @@ def shot() -> Shot:
         Output("out/swap.####.exr"),
         stages=Stages().with_settings({"blend.engine": "multiband", "reenact.views": "1,2"}),
     )
-
-
-class Checker(HTMLParser):
-    """Counts tags and sees that each one that opens is closed."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.sources: list[str] = []
-        self.cells = 0
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.sources += [value or "" for name, value in attrs if name in ("src", "href")]
-        self.cells += tag == "td"
-        if tag not in ("meta", "img", "br"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
 
 
 class TestSummary:
@@ -109,20 +89,6 @@ class TestSummary:
 
 
 class TestPages:
-    def test_html_is_whole_and_escaped(self, result: RenderResult, shot: Shot, tmp_path: Path) -> None:
-        page = make_render_page(
-            result,
-            shot,
-            pictures={"contact sheet": tmp_path / "a b.png"},
-            movies={"preview": Path("/elsewhere/preview.mp4")},
-        )
-        text = format_html(page, tmp_path)
-        checker = Checker()
-        checker.feed(text)
-        assert checker.open == [] and checker.cells > 20
-        assert checker.sources == ["/elsewhere/preview.mp4", "a b.png", "a b.png"]
-        assert "truncated &lt;file&gt;" in text
-
     def test_markdown_links_and_bars(self, result: RenderResult, tmp_path: Path) -> None:
         page = make_render_page(
             result, pictures={"contact sheet": tmp_path / "sheet.png"}, movies={"preview": tmp_path / "p.mp4"}
@@ -132,9 +98,8 @@ class TestPages:
         rows = [line for line in text.splitlines() if line.startswith("| ")]
         assert all(row.endswith(" |") for row in rows)
 
-    @pytest.mark.parametrize(("name", "start"), [("s.html", "<!doctype html>"), ("s.md", "# Swap")])
-    def test_written_by_suffix(self, result: RenderResult, tmp_path: Path, name: str, start: str) -> None:
-        assert write_page(make_render_page(result), tmp_path / name).read_text().startswith(start)
+    def test_written(self, result: RenderResult, tmp_path: Path) -> None:
+        assert write_page(make_render_page(result), tmp_path / "s.md").read_text().startswith("# Swap")
 
     def test_folder_that_cannot_be_written(self, result: RenderResult, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")
@@ -147,7 +112,6 @@ def test_text_from_files_is_shown_as_it_is(result: RenderResult) -> None:
     evil = "<img src=x onerror=y> [a](javascript:z) `b` | c\n# d\x1b[2J & e"
     frames = (FrameReport(1004, FAILED, "x.exr", message=evil),)
     page = make_render_page(replace(result, frames=frames, notes=(evil,), output=f"out/{evil}.exr"))
-    for text in (format_markdown(page), format_html(page)):
-        assert "<img" not in text and "\x1b" not in text and "\n# d" not in text
     markdown = format_markdown(page)
+    assert "<img" not in markdown and "\x1b" not in markdown and "\n# d" not in markdown
     assert "&lt;img src=x" in markdown and "\\[a\\](javascript:z) \\`b\\` \\| c\\n# d" in markdown

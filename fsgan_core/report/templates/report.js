@@ -10,7 +10,7 @@
   const MAX_PICTURES = 160;
   const state = { place: 0, view: data.views[0], zoom: "fit", wipe: 0.5, factor: 8, playing: false };
   const pictures = new Map(); // key -> promise of a decoded picture, the latest used last
-  const scratch = document.createElement("canvas"), scratchPen = scratch.getContext("2d");
+  const scratch = document.createElement("canvas"), scratchPen = scratch.getContext("2d", { willReadFrequently: true });
 
   function load(key, text) {
     let picture = pictures.get(key);
@@ -110,14 +110,15 @@
     scratch.width = matte.width;
     scratch.height = matte.height;
     scratchPen.drawImage(matte, 0, 0);
-    scratchPen.globalCompositeOperation = "multiply";
-    scratchPen.fillStyle = "#e0183c";
-    scratchPen.fillRect(0, 0, scratch.width, scratch.height);
-    pen.globalCompositeOperation = "lighter";
-    pen.globalAlpha = 0.6;
+    const pixels = scratchPen.getImageData(0, 0, matte.width, matte.height), values = pixels.data;
+    for (let place = 0; place < values.length; place += 4) {
+      values[place + 3] = values[place] * 0.5;
+      values[place] = 235;
+      values[place + 1] = 20;
+      values[place + 2] = 50;
+    }
+    scratchPen.putImageData(pixels, 0, 0);
     drawPicture(scratch, window, view);
-    pen.globalAlpha = 1;
-    pen.globalCompositeOperation = "source-over";
   }
 
   function show(frame, view) {

@@ -1,0 +1,99 @@
+"""`fsgan report` on a shot that was rendered, from the files to the page."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from fsgan_core.cli import main
+from fsgan_core.clips.shot_file import save_shot
+from fsgan_core.render.pipeline import render_shot
+from fsgan_core.report.write import make_report
+from tests.report.chromium import Chromium, find_chromium
+from tests.small_shot import Small
+
+FRAMES = 3
+
+
+@pytest.fixture(scope="module")
+def rendered(small: Small, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shot file of three rendered frames with all layers, in a folder with a hostile name."""
+    folder = tmp_path_factory.mktemp("shot") / "<img src=x onerror=alert(1)>"
+    shot = small.shot(folder, f"1-{FRAMES}", layers="all")
+    result = render_shot(shot)
+    assert not result.failures
+    save_shot(folder / "shot.toml", shot)
+    make_report(folder / "report", shot, result, measure="none")
+    return folder / "shot.toml"
+
+
+def report(shot: Path, *words: str) -> int:
+    return main(["report", str(shot), "--device", "cpu", *words])
+
+
+def test_all_figures_and_limits(rendered: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert report(rendered, "--json", "--fail-on", "identity>0.01", "--fail-on", "mean identity>2") == 1
+    said = json.loads(capsys.readouterr().out)
+    assert len(said["broken_limits"]) == 1 and said["broken_limits"][0].startswith("identity>0.01: ")
+    folder = Path(said["report"]).parent
+    assert folder == rendered.parent / "report"
+    data = json.loads((folder / "report.json").read_text())
+    figures = {one["name"]: one for one in data["figures"]}
+    measured = {name for name, one in figures.items() if all(value is not None for value in one["values"])}
+    assert {"identity", "identity_to_target", "gaze", "lids", "lips", "landmarks", "euler"} <= measured
+    assert {"light", "tone", "edge", "matte_area", "seconds", "seconds.reenact"} <= measured
+    assert [value is None for value in figures["flicker"]["values"]] == [True, False, True]
+    rows = list(csv.DictReader((folder / "report.csv").read_text().splitlines()))
+    assert [row["frame"] for row in rows] == ["1", "2", "3"]
+    assert figures["identity"]["mean"] == pytest.approx(said["means"]["identity"], abs=1e-6)
+    assert data["settings"]["output.layers"] == "all"
+    assert report(rendered, "--quiet", "--fail-on", "identity<0.01") == 0
+
+
+def test_a_second_report_measures_nothing_again(rendered: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frames of the same key keep their figures."""
+    assert report(rendered, "--quiet") == 0
+    before = json.loads((rendered.parent / "report" / "report.json").read_text())
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr("fsgan_core.report.measure._measure_frame", refuse)
+    assert report(rendered, "--quiet") == 0
+    after = json.loads((rendered.parent / "report" / "report.json").read_text())
+    assert [one["values"] for one in before["figures"]] == [one["values"] for one in after["figures"]]
+
+
+def test_wrong_limits_are_refused_before_any_work(rendered: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert report(rendered, "--fail-on", "identity") == 2
+    assert "is not a limit" in capsys.readouterr().err
+
+
+def test_missing_frames_are_failures(rendered: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert report(rendered, "--frames", "3-4", "--measure", "none", "--output", str(tmp_path / "r")) == 1
+    assert "frame 4: there is no" in capsys.readouterr().err
+    assert "Not rendered" in (tmp_path / "r" / "summary.html").read_text()
+
+
+@pytest.mark.skipif(not find_chromium(), reason="Chromium is not installed (apt install chromium)")
+def test_the_page_of_a_real_render(rendered: Path, tmp_path: Path) -> None:
+    """Player, layers, atlas and view map; nothing in the console, nothing loaded."""
+    assert report(rendered, "--quiet", "--output", str(tmp_path / "r")) == 0
+    page = tmp_path / "r" / "summary.html"
+    with Chromium(tmp_path / "profile") as browser:
+        browser.open(page)
+        browser.wait_for("Number(document.getElementById('player').dataset.drawn)")
+        views = browser.evaluate("[...document.querySelectorAll('button[data-view]')].map((one) => one.dataset.view)")
+        assert views == ["after", "before", "wipe", "matte", "difference", "reenacted", "completed", "mattes"]
+        for key in "2345678":
+            browser.press(key)
+            browser.wait_for(
+                "document.getElementById('player').dataset.view", lambda value, k=key: value == views[int(k) - 1]
+            )
+        assert browser.evaluate("document.querySelectorAll('.atlas img').length") == 1
+        assert browser.evaluate("document.querySelectorAll('.map img').length") >= 1
+        assert browser.evaluate("document.body.textContent").count("<img src=x onerror=alert(1)>") >= 2
+        assert browser.messages == [] and browser.requests == [page.as_uri()]
