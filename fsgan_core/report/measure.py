@@ -17,8 +17,8 @@ from fsgan_core.contract.layers import RGB
 from fsgan_core.evaluation.frame_metrics import FramePair, compute_metrics
 from fsgan_core.evaluation.metrics import MAX_SOURCE_FRAMES
 from fsgan_core.evaluation.source_faces import measure_source_descriptors
+from fsgan_core.faces.face import Face
 from fsgan_core.faces.measure import FaceGauge, FacePlace, MeasuredFace
-from fsgan_core.faces.track import Face
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.render.scene import JobScenes
 from fsgan_core.report.figures import MATTE_AREA, NETWORK_FIGURES, PICTURE_FIGURES

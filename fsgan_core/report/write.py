@@ -19,7 +19,7 @@ from fsgan_core.contract import layers
 from fsgan_core.contract.errors import InputError
 from fsgan_core.contract.plain_data import parse_json
 from fsgan_core.contract.shot import Clip, Shot
-from fsgan_core.faces.track import Face
+from fsgan_core.faces.face import Face
 from fsgan_core.plates.sequence import format_frames
 from fsgan_core.render import source_checks
 from fsgan_core.render.scene import JobScenes
