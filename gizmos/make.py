@@ -121,6 +121,7 @@ def make_analyse() -> Gizmo:
             *head,
             *make_drawing_knobs(),
             *make_stage_knobs("analyse"),
+            *make_stage_knobs("output", only=("interlaced",)),
             make_reset_button("analyse"),
             make_tab("colour_tab", "Colour"),
             *make_stage_knobs("colour", only=("exposure",)),
@@ -148,7 +149,7 @@ def make_stage(
         *views,
         make_reset_button(stage_name),
         *make_network_knobs(stage_name),
-        *make_output_knobs(*make_stage_knobs("output", only=("compression",))),
+        *make_output_knobs(*make_stage_knobs("output", only=("compression", "interlaced"))),
         *make_info_knobs("stages.md"),
     )
     role = "matte" if stage_name == "mask" else "picture"
@@ -169,7 +170,10 @@ def make_blend() -> Gizmo:
         make_reset_button("blend"),
         *make_network_knobs("blend"),
         *make_output_knobs(
-            *make_stage_knobs("output", only=("compression", "depth", "layers")), LAYERS_BUTTON, *make_report_knobs()
+            *make_stage_knobs("output", only=("compression", "depth", "layers")),
+            LAYERS_BUTTON,
+            *make_stage_knobs("output", only=("interlaced",)),
+            *make_report_knobs(),
         ),
         *make_info_knobs("stages.md"),
     )
@@ -198,7 +202,10 @@ def make_drive() -> Gizmo:
         *make_stage_knobs("mask", "mask_", group=""),
         make_reset_button("mask", "mask_"),
         *make_output_knobs(
-            *make_stage_knobs("output", only=("compression", "depth", "layers")), LAYERS_BUTTON, *make_report_knobs()
+            *make_stage_knobs("output", only=("compression", "depth", "layers")),
+            LAYERS_BUTTON,
+            *make_stage_knobs("output", only=("interlaced",)),
+            *make_report_knobs(),
         ),
         *make_info_knobs("drive.md"),
     )
@@ -356,6 +363,7 @@ SWAP_OUTPUT_KNOBS = (
     "compression",
     "depth",
     "layers",
+    "interlaced",
     "report",
     *CONSENT_KNOBS,
 )

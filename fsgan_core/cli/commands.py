@@ -234,6 +234,7 @@ def run_evaluate(options: Namespace, presenter: Presenter) -> int:
         matte=Clip(options.matte) if options.matte else None,
         config=open_config(stages.colour.config),
         exposure=stages.colour.exposure or 0.0,
+        interlaced=stages.output.interlaced,
         seconds=read_frame_seconds(Path(options.report)) if options.report else None,
         on_event=presenter.on_event,
     )

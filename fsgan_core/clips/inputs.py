@@ -135,7 +135,7 @@ def open_inputs(
         config=config,
         sources=tuple(open_input(source, config, interlaced=fields) for source in sources),
         target=opened,
-        holdout=_open_holdout(holdout, config) if holdout is not None else None,
+        holdout=_open_holdout(holdout, config, fields) if holdout is not None else None,
         working_space=working,
         output_space=config.resolve_space(output_colorspace) if output_colorspace else working,
         device=device,
@@ -180,9 +180,9 @@ def read_first_readable(clip_input: ClipInput, frames: Iterable[int]) -> Plate:
     raise first_error or PlateError(f"{clip_input.clip.path} has no frames")
 
 
-def _open_holdout(clip: Clip, config: ColourConfig) -> ClipInput:
+def _open_holdout(clip: Clip, config: ColourConfig, interlaced: str) -> ClipInput:
     """Opens a hold-out; `clip.part` may name a part or view of the file, or one of its channels."""
-    item = open_input(clip, config)
+    item = open_input(clip, config, interlaced=interlaced)
     first_frame = item.sequence.frames[0]
     try:
         item.sequence.read_header(first_frame)
@@ -190,7 +190,7 @@ def _open_holdout(clip: Clip, config: ColourConfig) -> ClipInput:
     except PlateError:
         if not clip.part:
             raise
-    whole_file = open_input(replace(clip, part=""), config)
+    whole_file = open_input(replace(clip, part=""), config, interlaced=interlaced)
     channels = whole_file.sequence.read_header(first_frame).channels
     # Nuke calls a file's channel Z depth.Z.
     channel = clip.part if clip.part in channels else clip.part.rpartition(".")[2]

@@ -354,7 +354,7 @@ def _describe_reference_still(params: AnalyseParams, inputs: JobInputs) -> Descr
     """Descriptor of the reference still, if the choice of the person needs one."""
     if params.person != "reference" or not params.person_reference:
         return None
-    still = open_input(Clip(params.person_reference), inputs.config)
+    still = open_input(Clip(params.person_reference), inputs.config, interlaced=inputs.stages.output.interlaced)
     return np.round(
         compute_reference_descriptor(
             still.sequence, inputs.config, AnalyseParams(), inputs.device, inputs.stages.weights.allow

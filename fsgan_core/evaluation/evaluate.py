@@ -30,6 +30,7 @@ from fsgan_core.evaluation.metrics import (
 from fsgan_core.evaluation.source_faces import measure_source_descriptors
 from fsgan_core.faces.measure import FaceGauge
 from fsgan_core.plates.colour import ColourConfig, open_config
+from fsgan_core.plates.movie import DEINTERLACE
 from fsgan_core.plates.sequence import format_frames, select_frames
 from fsgan_core.runtime.cache import get_cache_folder
 from fsgan_core.runtime.events import EventListener, ignore_event
@@ -49,6 +50,7 @@ def evaluate(
     matte: ClipLike | None = None,
     config: ColourConfig | None = None,
     exposure: float = 0.0,
+    interlaced: str = DEINTERLACE,
     seconds: Mapping[int, float] | None = None,
     cache: Path | None = None,
     keep: bool = True,
@@ -66,6 +68,7 @@ def evaluate(
             the result, else the face's hull and a margin.
         config: OCIO config; None takes the usual one.
         exposure: Stops, on target and result alike, for plates too dark or bright to find a face in.
+        interlaced: What becomes of interlaced frames of a movie, as in the render: "deinterlace" or "keep".
         seconds: Render time of each frame of the result, by its number (`report.write.read_frame_seconds`).
         cache: Folder for measured faces; None takes the user's.
         keep: False keeps measured faces in memory only.
@@ -80,12 +83,12 @@ def evaluate(
     start = time.perf_counter()
     config = open_config() if config is None else config
     clips, target, result = to_clips(source), to_clip(target), to_clip(result)
-    opened = tuple(open_input(clip, config) for clip in clips)
+    opened = tuple(open_input(clip, config, interlaced=interlaced) for clip in clips)
     pair = ClipPair(
-        open_input(target, config),
-        open_input(result, config),
+        open_input(target, config, interlaced=interlaced),
+        open_input(result, config, interlaced=interlaced),
         offset,
-        open_input(to_clip(matte), config) if matte is not None else None,
+        open_input(to_clip(matte), config, interlaced=interlaced) if matte is not None else None,
         config,
         exposure,
     )

@@ -28,7 +28,7 @@ def make_analysis_job(node: Any, view: str) -> NodeJob:
     if clip is None:
         raise InputError(f"{node.name()}: nothing is connected")
     frames = list_sampled_frames(node, view=view)
-    settings = {stage: read_knobs(node, stage, view, frames=frames) for stage in ("analyse", "colour")}
+    settings = {stage: read_knobs(node, stage, view, frames=frames) for stage in ("analyse", "colour", "output")}
     if colour.config:
         settings["colour"]["config"] = colour.config
     return NodeJob(

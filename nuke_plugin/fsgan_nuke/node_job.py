@@ -227,6 +227,9 @@ def collect_settings(node: Any, colour: ProjectColour, view: str = "", frames: s
     stages["weights"] = read_stage(whole_job, "weights", "weights_")
     stages["consent"] = read_stage(whole_job, "consent", "consent_")
     stages["output"] = read_stage(node, "output")
+    if swap is not None:  # all its stages read the same frames
+        shared = read_stage(graph.get_render_node(swap), "output")
+        stages["output"].update({name: value for name, value in shared.items() if name == "interlaced"})
     stages["colour"] = {"config": colour.config} if colour.config else {}
     analyse_node = graph.find_analyse_node(graph.find_connected(node, "target", view), view)
     if analyse_node is not None:

@@ -148,6 +148,28 @@ def test_a_swap_has_one_choice_of_licences(session: Host) -> None:
     session.module.delete(swap)
 
 
+def test_interlaced_reaches_every_stage(session: Host) -> None:
+    from fsgan_nuke import graph, node_job
+    from fsgan_nuke.colour import read_project_colour
+    from fsgan_nuke.knob_values import read_knobs
+
+    for kind in ("FSGAN_Mask", "FSGAN_Blend", "FSGAN_Drive"):
+        node = session.module.createNode(kind)
+        session.set_knob(node, "interlaced", "keep")
+        assert node_job.collect_settings(node, read_project_colour())["output"]["interlaced"] == "keep"
+        session.module.delete(node)
+    swap = session.module.createNode("FSGAN_Swap")
+    session.set_knob(swap, "interlaced", "keep")
+    for name in ("Reenact", "Mask", "Inpaint", "Blend"):  # the stages of a swap have no knobs that can disagree
+        found = node_job.collect_settings(graph.find_inner_node(swap, name), read_project_colour())
+        assert found["output"]["interlaced"] == "keep"
+    session.module.delete(swap)
+    analyse = session.module.createNode("FSGAN_Analyse")
+    session.set_knob(analyse, "interlaced", "keep")
+    assert read_knobs(analyse, "output", "main") == {"interlaced": "keep"}
+    session.module.delete(analyse)
+
+
 @pytest.mark.parametrize(("kind", "prefix"), [("FSGAN_Mask", ""), ("FSGAN_Swap", "mask_")])
 def test_a_preset_sets_the_knobs(session: Host, answer: dict[str, Any], kind: str, prefix: str) -> None:
     from fsgan_nuke import presets_menu, weights_menu

@@ -1,7 +1,10 @@
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 
+from fsgan_core.clips.tracks import track_faces
 from fsgan_core.faces.detectors.detect_mesh import MeshDetector, choose_turn
 from fsgan_core.faces.detectors.detector_interface import Detection
 from fsgan_core.faces.geometry import compute_overlap
@@ -41,6 +44,24 @@ def test_rolled_by_quarters(mesh_detector: MeshDetector, astronaut: np.ndarray, 
     last = 511
     expected = {1: (y, last - x), 2: (last - x, last - y), 3: (last - y, x)}[quarters]
     assert np.linalg.norm(found.landmarks - np.column_stack(expected), axis=1).mean() < 3
+
+
+@pytest.mark.parametrize("degrees", [90, 165, 180, -120])
+def test_a_rolled_head_is_tracked(
+    mesh_detector: MeshDetector, astronaut: np.ndarray, degrees: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FSGAN_CACHE", str(tmp_path / "cache"))
+    upright = read_landmarks68(measure_mesh(astronaut, fit_square_to_box(FACE)).mesh)
+    for frame in range(3):  # a head that goes on turning
+        picture, matrix = roll_picture(astronaut, degrees + 4 * frame)
+        cv2.imwrite(str(tmp_path / f"plate.{frame + 1:04d}.png"), picture[..., ::-1])
+    (person,) = track_faces(str(tmp_path / "plate.####.png"), device="cpu").people
+    assert sorted(person.measured) == [1, 2, 3]
+    expected = upright @ matrix[:, :2].T + matrix[:, 2]
+    assert np.linalg.norm(person.measured[3].landmarks - expected, axis=1).mean() < 2
+    rolls = np.array([person.measured[frame].euler[2] for frame in (1, 3)])
+    off = (rolls + (degrees, degrees + 8) + 180) % 360 - 180  # roll is clockwise, OpenCV's angle is not
+    assert np.abs(off - 2.8).max() < 1.5  # she holds her head a little inclined
 
 
 @pytest.mark.parametrize("degrees", [75, 105, 120, 135, 150, 165, 180, -75, -120, -165])
