@@ -17,7 +17,8 @@ __all__ = ["DESCRIPTION", "add_flags", "run_verify"]
 
 DESCRIPTION = """\
 Checks finished frames, byte by byte, against the checksum that each of them carries. Of a shot's frames it also says
-whether they are what the shot asks for now. Nothing is rendered or changed.
+whether they are what the shot asks for now, and whether the pixels outside the face are the target's, bit for bit.
+Nothing is rendered or changed.
 
   fsgan verify shot.toml
   fsgan verify 'out/swap.####.exr' --frames 1001-1048

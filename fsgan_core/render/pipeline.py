@@ -20,7 +20,7 @@ from fsgan_core.contract.consent import check_consent
 from fsgan_core.contract.errors import CancelledError, FsganError, InputError, MachineError
 from fsgan_core.contract.shot import Clip, Shot, Stages
 from fsgan_core.contract.stage_graph import FINAL
-from fsgan_core.plates.exr_writer import write_exr
+from fsgan_core.plates.exr_writer import LOSSLESS_COMPRESSIONS, write_exr
 from fsgan_core.plates.plate import Plate
 from fsgan_core.plates.sequence import check_output, format_frames, format_output_path
 from fsgan_core.plates.stream import BackgroundWriter, read_ahead
@@ -57,7 +57,6 @@ __all__ = ["RenderJob", "render_shot", "render_stage"]
 log = logging.getLogger(__name__)
 
 MAX_WRITE_BEHIND_BYTES = 256 << 20  # a larger plate is written before its worker begins the next one
-LOSSLESS_COMPRESSIONS = ("none", "rle", "zips", "zip", "piz")  # for float32; pxr24 drops bits
 
 
 def render_shot(

@@ -1,29 +1,45 @@
-"""Checks finished frames: are they there, whole, marked as synthetic, and what the shot asks for now?
+"""Checks finished frames: are they there, whole, marked as synthetic, up to date, and the target outside the face?
 
-Every byte of every file is read. Nothing is rendered, analysed or changed.
+Every byte of every file is read. Nothing is rendered or changed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from fsgan_core.contract import layers
 from fsgan_core.contract.errors import FsganError, InputError
 from fsgan_core.contract.protocol import FRAME_DONE
 from fsgan_core.contract.shot import Clip, Shot
+from fsgan_core.contract.stage_graph import FINAL
 from fsgan_core.plates.exr_checksum import find_damage
-from fsgan_core.plates.image_reader import read_header
+from fsgan_core.plates.exr_writer import LOSSLESS_COMPRESSIONS, to_half
+from fsgan_core.plates.image_reader import read_header, read_image
+from fsgan_core.plates.plate import compute_slices
 from fsgan_core.plates.sequence import format_output_path, open_clip, select_frames
 from fsgan_core.render.changed_parts import describe_parts
+from fsgan_core.render.final import EXTRA_CHANNELS, to_output_space
 from fsgan_core.render.frame_status import compute_frame_states
 from fsgan_core.render.pipeline import RenderJob
 from fsgan_core.render.plan import plan_shot_job
 from fsgan_core.runtime.events import Event, EventListener, ignore_event
 
-__all__ = ["DAMAGED", "MISSING", "STALE", "UNMARKED", "WHOLE", "VerifiedFrame", "verify_files", "verify_shot"]
+__all__ = [
+    "CHANGED",
+    "DAMAGED",
+    "MISSING",
+    "STALE",
+    "UNMARKED",
+    "WHOLE",
+    "VerifiedFrame",
+    "verify_files",
+    "verify_shot",
+]
 
 # States of a frame.
 WHOLE = "whole"
@@ -31,6 +47,7 @@ MISSING = "missing"
 DAMAGED = "damaged"
 UNMARKED = "unmarked"
 STALE = "stale"
+CHANGED = "changed"
 _UNSYNTHETIC_STAGE = "mask"  # the only stage whose pictures hold no new pixels
 
 
@@ -41,8 +58,8 @@ class VerifiedFrame:
     Attributes:
         frame: Frame number.
         path: Its file.
-        state: "whole"; or "missing", "damaged", "unmarked" (it does not say that it is synthetic) or "stale" (the shot
-            asks for something else now).
+        state: "whole"; or "missing", "damaged", "unmarked" (it does not say that it is synthetic), "stale" (the shot
+            asks for something else now) or "changed" (pixels outside the face are not the target's).
         message: What is wrong; empty if nothing is.
     """
 
@@ -94,6 +111,7 @@ def verify_shot(
     job = RenderJob(plan_shot_job(shot, frames=frames, device=device))
     files = {frame: format_output_path(job.plan.output, frame) for frame in job.plan.frames}
     states = {state.frame: state for state in compute_frame_states(job)}
+    output = job.plan.inputs.stages.output
     verified = []
     for verified_frame in _iterate_files(files, on_event):
         state = states[verified_frame.frame]
@@ -101,8 +119,50 @@ def verify_shot(
             verified_frame = VerifiedFrame(
                 verified_frame.frame, verified_frame.path, STALE, f"changed since: {describe_parts(state.changed)}"
             )
+        if verified_frame.state == WHOLE and job.plan.stage == FINAL and output.compression in LOSSLESS_COMPRESSIONS:
+            message = _compare_with_target(job, verified_frame.frame, Path(verified_frame.path))
+            verified_frame = replace(verified_frame, state=CHANGED, message=message) if message else verified_frame
         verified.append(verified_frame)
     return tuple(verified)
+
+
+def _compare_with_target(job: RenderJob, frame: int, path: Path) -> str:
+    """Compares a frame with the target where nothing may change, bit for bit.
+
+    With `output.layers=all` that is where matte.soft is 0, else outside the region around the face.
+
+    Returns:
+        What is different; empty if nothing is.
+    """
+    source = job.plan.resolve_held_frame(frame)
+    original = job.renderer.get_target(source)
+    target, result = to_output_space(job.plan.inputs, original, original.plate), read_image(path)
+    ours = EXTRA_CHANNELS if job.plan.inputs.stages.output.layers == "all" else ()
+    if result.data_window != target.data_window or result.display_window != target.display_window:
+        return "its windows are not the target's"
+    may_change = np.zeros(result.pixels.shape[:2], bool)
+    if layers.MATTE_SOFT in result.channels:
+        may_change = result.get_matte(layers.MATTE_SOFT) > 0
+    elif job.context.has_face(source):
+        region = job.context.get_region(source).intersect(result.data_window)
+        may_change[compute_slices(region, result.data_window)] = True
+    formats = dict(zip(result.channels, result.formats, strict=True))
+    for name in target.channels:
+        if name in ours:
+            continue
+        if name not in result.channels:
+            return f"it lacks the target's channel {name}"
+        before, after = target.get_matte(name), result.get_matte(name)
+        before = to_half(before).astype(np.float32) if formats[name] == "half" else before
+        differs = np.ascontiguousarray(before).view(np.uint32) != np.ascontiguousarray(after).view(np.uint32)
+        changed = differs & ~may_change
+        if changed.any():
+            row, column = np.argwhere(changed)[0]
+            return (
+                f"{int(changed.sum())} pixels of {name} outside the face are not the target's, the first at "
+                f"x {column + result.data_window.x}, y {row + result.data_window.y}"
+            )
+    return ""
 
 
 def _iterate_files(files: Mapping[int, Path], on_event: EventListener) -> Iterable[VerifiedFrame]:

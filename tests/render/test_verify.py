@@ -182,3 +182,23 @@ class TestCommand:
         with pytest.raises(PlateError):
             verify_files(str(tmp_path / "nothing.####.exr"))
         assert main(["verify", str(tmp_path / "nothing.toml")]) == 2
+
+
+@pytest.mark.parametrize("layers", ["result", "all"])
+def test_a_pixel_outside_the_face_shows_even_with_a_right_checksum(small: Small, tmp_path: Path, layers: str) -> None:
+    """Somebody writes the frame again with our own writer: every byte is as written, yet it is not the target."""
+    shot = small.shot(tmp_path, "1-2", layers=layers)
+    render_shot(shot)
+    assert [found.state for found in verify_shot(shot)] == ["whole", "whole"]
+    path = tmp_path / "swap.0002.exr"
+    plate = read_image(path)
+    pixels = plate.pixels.copy()
+    pixels[3, 5, plate.channels.index("G")] += 0.25
+    write_exr(path, replace(plate, pixels=pixels))
+    assert find_damage(path) == ""
+    first, second = verify_shot(shot)
+    assert (first.state, second.state) == ("whole", "changed")
+    assert (
+        "1 pixels of G outside the face" in second.message
+        and f"x {5 + plate.data_window.x}, y {3 + plate.data_window.y}" in second.message
+    )
