@@ -18,7 +18,8 @@ def quote_text(text: str) -> str:
 def format_user_knob(knob: NukeKnob) -> str:
     """The `addUserKnob` line of a knob, its words in the order in which Nuke saves them: a button's +STARTLINE last."""
     words = [str(knob.code), knob.name or '""']
-    if knob.label or knob.code in (TEXT, ENUM):
+    is_divider = knob.code == TEXT and not (knob.name or knob.label or knob.text)
+    if knob.label or (knob.code in (TEXT, ENUM) and not is_divider):
         words += ["l", quote_text(knob.label)]
     if knob.tooltip:
         words += ["t", quote_text(knob.tooltip)]

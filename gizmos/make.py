@@ -27,26 +27,28 @@ from fsgan_nuke.knobs import (  # noqa: E402
 from gizmo import Gizmo  # noqa: E402
 from inner_nodes import format_node, make_analyse_body, make_final_body, make_mix_lines, make_stage_body  # noqa: E402
 from knob_lines import make_button, make_group, make_tab  # noqa: E402
-from panel_knobs import (  # noqa: E402
+from output_knobs import (  # noqa: E402
     FILES_NAME_KNOB,
-    HOLDOUT_KNOB,
     LAYERS_BUTTON,
-    MIXING_KNOBS,
     RELOAD_KNOB,
     STEREO_VIEWS_KNOB,
     VERSION_KNOB,
-    add_atlas_button,
     make_consent_knobs,
+    make_info_knobs,
+    make_output_knobs,
+    make_report_knobs,
+)
+from panel_knobs import (  # noqa: E402
+    HOLDOUT_KNOB,
+    MIXING_KNOBS,
+    add_atlas_button,
     make_drawing_knobs,
     make_engine_knobs,
-    make_info_knobs,
     make_likeness_knobs,
     make_network_knobs,
     make_offset_knobs,
-    make_output_knobs,
     make_preset_knobs,
     make_render_knobs,
-    make_report_knobs,
     make_reset_button,
     make_views_knobs,
 )

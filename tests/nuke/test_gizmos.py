@@ -78,6 +78,26 @@ def test_every_knob_that_is_shown_says_what_it_does(gizmo: object) -> None:
 
 
 @pytest.mark.parametrize("name", NODES)
+def test_words_of_a_knob_stand_in_the_order_of_genuine_gizmos(name: str) -> None:
+    """Label, tooltip, flags, then T, M, n, R; only +STARTLINE of a button is last (docs/gizmo-text.md)."""
+    text = (FOLDER / f"{name}.gizmo").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if line.startswith(" addUserKnob ")]
+    assert len(lines) > 20
+    for line in lines:
+        words = tcl.split(tcl.split(line)[1])
+        rest, order = words[2:], []
+        while rest:
+            is_flag = rest[0][0] in "+-"
+            order.append("flag" if is_flag else rest[0])
+            rest = rest[1 if is_flag else 3 if rest[0] == "R" else 2 :]
+        if words[0] == "22" and words[-1] == "+STARTLINE":
+            order.pop()
+        ranks = [["l", "t", "flag", "T", "M", "n", "R"].index(word) for word in order]
+        assert ranks == sorted(ranks), line
+    assert " n 2}" not in text
+
+
+@pytest.mark.parametrize("name", NODES)
 def test_classes_inside(name: str) -> None:
     text = (FOLDER / f"{name}.gizmo").read_text(encoding="utf-8")
     kinds = set(re.findall(r"^ (\w+) \{ ", text, re.MULTILINE))
