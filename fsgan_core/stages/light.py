@@ -59,7 +59,8 @@ MAD_TO_DEVIATION = 1.48  # standard deviation of normal noise over its median ab
 
 # The transfer. Logarithms of scene-linear values: 0.7 is one stop.
 LEVEL_LIMIT = 3.0  # of the change of the whole face, which spans the darkest and the lightest skin
-SHAPE_SIGMA = 8.0  # mm: finer relief of a light says little, and looks embossed
+SHAPE_SIGMA = 10.0  # mm: finer relief of a light says little, and looks embossed
+FEATURE_SHARE = 0.02  # weight of features in that: on the steep skin around the nostrils the model is a guess
 SHAPE_LIMIT = 1.0  # of the ratio of both lights, around that
 RESIDUAL_LIMIT = 0.35  # of what is left
 RESIDUAL_SIGMA = 9.0  # mm: what is finer belongs to the person
@@ -69,7 +70,7 @@ RESIDUAL_SPREAD = 0.5  # from the places around, at which a sample's weight is a
 RESIDUAL_ROUNDS = 3
 SHINE_SIGMA = 3.5  # mm
 SHINE_LIMIT = 0.35
-BEARD_SPREAD = 0.7  # from the model, at which the weight of a sample in the beard's zone is a quarter
+BEARD_SPREAD = 0.7  # darker than the model, at which the weight of a sample in the beard's zone is a quarter
 
 # The field over the picture.
 FIELD_STEP, FIELD_SIGMA, FIELD_REACH = 0.03, 0.035, 0.15  # of the face
@@ -294,16 +295,17 @@ def compute_transfer(target: ReadSkin, new: ReadSkin, surface: FaceSurface, shin
     if min((seen * PLAIN_SKIN).sum() for seen in (target.seen, new.seen)) < MIN_SAMPLES:
         return None
     fits = [fit_light(skin.colours, surface.normals, bare * skin.seen) for skin in (target, new)]
-    kernel = _make_kernel(SHAPE_SIGMA)
-    lights = [kernel @ fit.light for fit in fits]
+    kernel = _make_kernel(SHAPE_SIGMA) * np.where(FEATURES, FEATURE_SHARE, 1.0)
+    lights = [kernel @ fit.light / kernel.sum(1, keepdims=True) for fit in fits]
     ratio = lights[0] - lights[1]
     level = np.average(ratio, axis=0, weights=bare * target.seen)
     shape = limit_softly(ratio - level, SHAPE_LIMIT)
     residuals = [skin.colours - light for skin, light in zip((target, new), lights, strict=True)]
     seen = np.minimum(target.seen, new.seen) * ~FEATURES
     for residual in residuals:
-        # A beard is no shadow: neither side's may tint the other.
-        seen = seen * np.where(BEARD_ZONE, 1 / (1 + (residual**2).sum(1) / BEARD_SPREAD**2) ** 2, 1.0)
+        # A beard is no shadow: neither side's may tint the other. What is brighter than the model is no beard.
+        darker = np.where(residual @ LUMA_WEIGHTS < 0, (residual**2).sum(1), 0.0)
+        seen = seen * np.where(BEARD_ZONE, 1 / (1 + darker / BEARD_SPREAD**2) ** 2, 1.0)
     clipped = [limit_softly(residual, RESIDUAL_CLIP) for residual in residuals]
     rest = limit_softly(_smooth_residual(clipped[0] - clipped[1], seen), RESIDUAL_LIMIT)
     glow = shine * (_find_shine(clipped[0], seen) - _find_shine(clipped[1], seen))
