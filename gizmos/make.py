@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 GIZMO_FOLDER = Path(__file__).resolve().parent
@@ -30,7 +29,6 @@ from knob_lines import make_button, make_group, make_tab  # noqa: E402
 from output_knobs import (  # noqa: E402
     FILES_NAME_KNOB,
     LAYERS_BUTTON,
-    RELOAD_KNOB,
     STEREO_VIEWS_KNOB,
     VERSION_KNOB,
     make_consent_knobs,
@@ -255,12 +253,11 @@ def make_swap() -> Gizmo:
     knobs.append(HOLDOUT_KNOB)
     links.append(make_tab("output_tab", "Output"))
     for knob in made["FSGAN_Blend"].knobs:
-        if knob.name == LAYERS_BUTTON.name:
+        if knob.name in (LAYERS_BUTTON.name, "open_report", "reload", "files_size", "clear_files"):
             links.append(knob)
         if knob.name in SWAP_OUTPUT_KNOBS:
             link = NukeKnob(knob.name, LINK, knob.label, knob.tooltip, text=f"Blend.{knob.name}", flags=knob.flags)
             links.append(knob if knob.group else link)
-    links += [make_report_knobs()[1], replace(RELOAD_KNOB, flags=("-STARTLINE",))]
     # Nuke saves a value inside a gizmo only if a knob of the gizmo links to it.
     for inner in ("Reenact", "Mask", "Inpaint", "Blend"):
         links += [

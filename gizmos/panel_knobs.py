@@ -143,7 +143,10 @@ def make_drawing_knobs() -> list[NukeKnob]:
             "false",
             flags=("+STARTLINE", "+DO_NOT_WRITE"),
         ),
-        *(NukeKnob(name, BOOL, label, tip, value, flags=("-STARTLINE",)) for name, label, tip, value in shown),
+        *(
+            NukeKnob(name, BOOL, label, tip, value, flags=("-STARTLINE" if number else "+STARTLINE",))
+            for number, (name, label, tip, value) in enumerate(shown)
+        ),
         NukeKnob(
             "confidence",
             DOUBLE,

@@ -15,9 +15,10 @@ import nuke
 
 from fsgan_core.contract import protocol
 from fsgan_core.contract.errors import FsganError, InputError
-from fsgan_nuke import graph, input_writes, offsets, paths, results, status, stereo, tracks
+from fsgan_nuke import graph, input_writes, offsets, paths, results, status, stereo
 from fsgan_nuke.analysis import load_node_track
 from fsgan_nuke.client import get_shared_client
+from fsgan_nuke.doubtful import find_doubtful_frames
 from fsgan_nuke.host import call_later, keep_undo
 from fsgan_nuke.node_job import read_person
 from fsgan_nuke.request import PendingRequest
@@ -130,7 +131,7 @@ def _go_to_doubtful(node: Any, direction: int) -> None:
     reasons: dict[int, str] = {}
     for view in stereo.list_node_views(node):
         person = load_node_track(node, view).person
-        reasons.update(tracks.find_doubtful_frames(paths.get_track_path(node, view), person, limit))
+        reasons.update(find_doubtful_frames(paths.get_track_path(node, view), person, limit))
     ahead = [frame for frame in reasons if (frame - here) * direction > 0]
     if not ahead:
         where = "after" if direction > 0 else "before"

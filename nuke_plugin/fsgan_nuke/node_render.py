@@ -200,7 +200,7 @@ def refresh_status(node: Any) -> None:
     view_statuses: dict[str, status.Status] = {}
 
     def on_answer(view: str, request: Optional[PendingRequest]) -> None:
-        view_statuses[view] = _make_answer_status(request)
+        view_statuses[view] = status.make_answer_status(request)
         if len(view_statuses) == len(jobs):
             call_later(
                 _show_status, node, status.combine_view_statuses({job.view: view_statuses[job.view] for job in jobs})
@@ -214,13 +214,6 @@ def refresh_status(node: Any) -> None:
             shot=job.shot, stage=job.stage, upstream=job.upstream, frames=str(job.shot["frames"])
         )
         get_shared_client().request(message, on_end=functools.partial(on_answer, job.view))
-
-
-def _make_answer_status(request: Optional[PendingRequest]) -> status.Status:
-    """Makes a status from the worker's answer; None means that the inputs are not rendered either."""
-    if request is None:
-        return status.Status(status.NOT_RENDERED, "not rendered, and its inputs are not rendered either")
-    return status.make_error_status(request.error) if request.error else status.make_keys_status(request.result or {})
 
 
 def _get_analysis_status(node: Any) -> status.Status:

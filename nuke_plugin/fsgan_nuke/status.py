@@ -5,10 +5,11 @@ from __future__ import annotations
 import html
 import re
 from dataclasses import dataclass, replace
-from typing import Any, Mapping
+from typing import Any, Mapping, Optional
 
 from fsgan_core.contract.param_fields import iterate_param_fields
 from fsgan_core.contract.params import STAGE_PARAMS
+from fsgan_nuke.request import PendingRequest
 
 UP_TO_DATE, STALE, RENDERING, FAILED, NOT_RENDERED = "up to date", "stale", "rendering", "error", "nothing rendered"
 STATE_COLOURS = {
@@ -89,11 +90,18 @@ def make_error_status(error: BaseException) -> Status:
     return Status(FAILED, line if len(line) <= MAX_LINE_LENGTH else line[: MAX_LINE_LENGTH - 3] + "...", text)
 
 
+def make_answer_status(request: Optional[PendingRequest]) -> Status:
+    """Makes a status from the worker's answer; None means that the inputs are not rendered either."""
+    if request is None:
+        return Status(NOT_RENDERED, "not rendered, and its inputs are not rendered either")
+    return make_error_status(request.error) if request.error else make_keys_status(request.result or {})
+
+
 def use_knob_words(text: str) -> str:
     """Replaces parameters and flags in a message of the worker by the labels that the artist sees.
 
     >>> use_knob_words("set output.compression to zip, or --frames to 1-5")
-    "set the knob 'compression' to zip, or the knob 'frames' to 1-5"
+    "set the knob 'compression' to zip, or the knob 'range' to 1-5"
     """
 
     def name_knob(match: re.Match[str]) -> str:
@@ -109,7 +117,7 @@ def use_knob_words(text: str) -> str:
 
 # What the command line sets by a flag, an artist sets here.
 _FLAG_WORDS = {
-    "--frames": "the knob 'frames'",
+    "--frames": "the knob 'range'",
     "--output": "Output > file",
     "--source": "the input 'source'",
     "--target": "the input 'target'",

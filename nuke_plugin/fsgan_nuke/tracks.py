@@ -124,35 +124,6 @@ def load_face_track(path: str, person: int = 0, point: Optional[Sequence[float]]
     return FaceTrack(path, person, height, dict(sorted(faces.items())))
 
 
-def find_doubtful_frames(path: str, person: int, limit: float) -> dict[int, str]:
-    """Finds the analysed frames in which a person's face is doubtful, with the reason.
-
-    Args:
-        path: The track file.
-        person: Index of the person.
-        limit: A lower confidence is doubtful.
-
-    Raises:
-        TrackError: There is no file, or it is no track.
-    """
-    data = read_track_data(path)
-    try:
-        analysed = [frame for first, last in data["frames"] for frame in range(first, last + 1)]
-        faces = next(one["faces"] for one in data["people"] if int(one["index"]) == person)
-        reasons = {}
-        for frame in analysed:
-            face = faces.get(str(frame))
-            if face is None:
-                reasons[frame] = "no face"
-            elif face["origin"] == "bridged":
-                reasons[frame] = "the face is hidden, its place is interpolated"
-            elif float(face["confidence"]) < limit:
-                reasons[frame] = f"confidence {float(face['confidence']):.2f}"
-    except (KeyError, TypeError, ValueError, StopIteration) as error:
-        raise TrackError(f"{path} is no track file of this version; analyse the clip again") from error
-    return reasons
-
-
 def make_tracker_knobs(track: FaceTrack) -> dict[str, str]:
     """Makes the knobs of a Tracker4 with the steady landmarks; each is disabled in frames without the face."""
     rows = []

@@ -265,7 +265,7 @@ class TestWords:
         from fsgan_nuke.status import use_knob_words
 
         assert use_knob_words("set output.depth to half, or --frames 1-5") == (
-            "set the knob 'bit depth' to half, or the knob 'frames' 1-5"
+            "set the knob 'bit depth' to half, or the knob 'range' 1-5"
         )
         missing = "missing frames: 1 (there are 1001-1003); ask for other frames, or set output.missing to hold or skip"
         assert use_knob_words(missing) == "missing frames: 1 (there are 1001-1003); ask for other frames"

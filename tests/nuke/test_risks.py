@@ -139,6 +139,25 @@ class TestLinks:
             session.module.delete(node)
 
 
+def test_a_swap_counts_and_clears_its_files(session: Host, clips: Footage) -> None:
+    from fsgan_nuke import paths
+
+    plate, source = read(session, clips.plate, FIRST, LAST), read(session, clips.source, 1, 1)
+    swap = session.module.nodes.FSGAN_Swap(inputs=[plate, source])
+    for stage in ("Mask", "Blend"):
+        file = Path(paths.get_result_pattern(swap.node(stage), "main").replace("####", str(FIRST)))
+        file.parent.mkdir(parents=True)
+        file.write_bytes(b"x" * 1000)
+    session.press(swap, "reload")
+    assert swap["files_size"].value() == "2 files, 2 kB"
+    session.answers = [True]
+    session.press(swap, "clear_files")
+    assert swap["files_size"].value() == "0 files, 0 kB" and not file.exists()
+    settle(session)
+    for node in (swap, source, plate):
+        session.module.delete(node)
+
+
 def test_texts_are_never_empty(session: Host, clips: Footage) -> None:
     """What an empty Text_Knob shows is not documented; the stand-in refuses it."""
     plate = read(session, clips.plate, FIRST, LAST)
