@@ -45,8 +45,8 @@
     const [width, height] = data.face_view;
     const face = frame.face || lastFace || [0.5, 0.5, 0, 0];
     lastFace = face;
-    const x = Math.round((face[0] + face[2] / 2) * fullWidth - width / 2);
-    const y = Math.round((face[1] + face[3] / 2) * fullHeight - height / 2);
+    const inside = (middle, size, full) => Math.max(0, Math.min(full - size, Math.round(middle * full - size / 2)));
+    const x = inside(face[0] + face[2] / 2, width, fullWidth), y = inside(face[1] + face[3] / 2, height, fullHeight);
     return { x, y, scale: 1, width, height };
   }
   let lastFace = null;
