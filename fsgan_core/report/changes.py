@@ -177,7 +177,10 @@ def compare_reports(
         if number in shown and number in changed
     ]
     changes = ReportChanges(
-        last.data["made"], tuple(_compare_facts(last.data, facts, engines)), _compare_means(last.data, figures), changed
+        last.data["made"],
+        tuple(_compare_facts(last.data, facts, engines)),
+        _compare_means(last.data, [frame.number for frame in frames], figures),
+        changed,
     )
     return changes, pairs, _encode_pictures(now, last.pictures)
 
@@ -224,18 +227,33 @@ def _compare_facts(
     now = {fact.label: fact.value for fact in facts} | {f"{stage} engine": name for stage, name in engines.items()}
     for label in dict.fromkeys([*now, *earlier]):
         if earlier.get(label) != now.get(label):
-            yield SettingChange(label, earlier.get(label, "default"), now.get(label, "default"))
+            absent = "default" if "." in label else "-"
+            yield SettingChange(label, earlier.get(label, absent), now.get(label, absent))
 
 
-def _compare_means(data: Mapping[str, Any], figures: Sequence[Figure]) -> tuple[SettingChange, ...]:
-    means = {one["name"]: one["mean"] for one in data["figures"]}
+def _compare_means(
+    data: Mapping[str, Any], numbers: Sequence[int], figures: Sequence[Figure]
+) -> tuple[SettingChange, ...]:
+    """Compares the means over the frames that both reports measured."""
+    earlier_places = {frame["number"]: place for place, frame in enumerate(data["frames"])}
+    columns = {one["name"]: one["values"] for one in data["figures"]}
     shown = {figure for panel in PANELS for figure in panel.figures}
     limited = {metric.name for metric in METRICS if metric.better}
     found = []
     for figure in figures:
-        before, after = means.get(figure.name), figure.mean
-        if before is None or after is None or figure.name not in shown:
+        column = columns.get(figure.name)
+        if column is None or figure.name not in shown:
             continue
+        pairs = [
+            (earlier, value)
+            for number, value in zip(numbers, figure.values, strict=True)
+            if number in earlier_places
+            and (earlier := column[earlier_places[number]]) is not None
+            and value is not None
+        ]
+        if not pairs:
+            continue
+        before, after = (sum(side) / len(pairs) for side in zip(*pairs, strict=True))
         if figure.format(before) == figure.format(after) or abs(after - before) < SMALL_SHARE * abs(before):
             continue
         is_better = None

@@ -49,11 +49,17 @@ _MEANINGS: Mapping[str, str] = {
     "edge": "how visible the edge of the matte is: its step of colour beyond the plate's own; 1 is about what an eye "
     "can just tell",
 }
+_LABELS: Mapping[str, str] = {
+    "euler": "head pose",
+    "tone": "skin tone",
+    "edge": "colour at the matte's edge",
+    "sharpness_off": "sharpness",
+}
 _UNITS: Mapping[str, str] = {"dE": "ΔE", "deg": "°", "x": "times", "/255": "of 255"}
 _OWN_METRICS = (
     Metric(
         "identity_to_target",
-        "to the target",
+        "identity, to the target",
         "the same distance, from the result to the target's own face in this frame; high means replaced",
         digits=3,
         better="",
@@ -155,7 +161,7 @@ def make_figures(
         figures.append(
             Figure(
                 name,
-                metric.label,
+                _LABELS.get(name, metric.label),
                 _MEANINGS.get(name, metric.meaning),
                 panels.get(name, ""),
                 values,

@@ -19,6 +19,10 @@ SPARSE_SHARE = 0.6
 """Share of the frames below which a figure is drawn with dots, because lines alone would hide where it was measured."""
 MAX_STAGES = 6
 _TICKS = 3
+_LINE_TEXTS = {
+    "identity": "to the source (low is good)",
+    "identity_to_target": "to the target's own face (high is replaced)",
+}
 _DOT_COUNT = 60  # frames up to which every value has a dot
 
 
@@ -99,7 +103,7 @@ def _make_plot(panel: Panel, figures: Sequence[Figure], data: ReportData) -> Plo
 
 
 def _describe_line(figure: Figure) -> str:
-    return "to the source (low is good)" if figure.name == "identity" else figure.label
+    return _LINE_TEXTS.get(figure.name, figure.label)
 
 
 def _draw_lines(figures: Sequence[Figure], numbers: Sequence[int]) -> Markup:
@@ -144,8 +148,8 @@ def _draw_bars(total: Figure, data: ReportData) -> tuple[Markup, tuple[Legend, .
     stages = [one for one in data.figures if one.name.startswith(SECONDS_PREFIX)]
     stages.sort(key=lambda one: -(one.mean or 0.0) * len(one.measured_values))
     numbers = data.numbers
-    axes = _Axes(numbers, 0.0, max(total.measured_values))
-    width = max(1.0, 0.8 * (WIDTH - LEFT - RIGHT) / max(1, axes.span))
+    width = max(1.0, 0.8 * (WIDTH - LEFT - RIGHT) / max(2, numbers[-1] - numbers[0] + 1))
+    axes = _Axes(numbers, 0.0, max(total.measured_values), inset=width / 2 + 2)
     base = [0.0] * len(numbers)
     parts, legends = [axes.draw_grid()], []
     groups = [(one.label, [one]) for one in stages[:MAX_STAGES]]
@@ -169,16 +173,16 @@ def _draw_bars(total: Figure, data: ReportData) -> tuple[Markup, tuple[Legend, .
 class _Axes:
     """Maps frame numbers and values to the drawing."""
 
-    def __init__(self, numbers: Sequence[int], low: float, high: float) -> None:
+    def __init__(self, numbers: Sequence[int], low: float, high: float, inset: float = 0.0) -> None:
         self._first, self._last = numbers[0], numbers[-1]
-        self.span = max(1, self._last - self._first)
+        self._left, self._right = LEFT + inset, WIDTH - RIGHT - inset
         self._step = _choose_step(max(high - low, 1e-9) / _TICKS)
         self._low = math.floor(low / self._step + 1e-9) * self._step
         self._high = max(math.ceil(high / self._step - 1e-9) * self._step, self._low + self._step)
 
     def get_x(self, number: int) -> float:
-        share = 0.5 if self._first == self._last else (number - self._first) / self.span
-        return round(LEFT + share * (WIDTH - LEFT - RIGHT), 1)
+        share = 0.5 if self._first == self._last else (number - self._first) / (self._last - self._first)
+        return round(self._left + share * (self._right - self._left), 1)
 
     def get_y(self, value: float) -> float:
         share = (value - self._low) / (self._high - self._low)
@@ -200,8 +204,8 @@ class _Axes:
     def wrap(self, parts: Sequence[str], label: str) -> Markup:
         return Markup(
             f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(label)} over frames" '
-            f'data-first="{self._first}" data-last="{self._last}" data-left="{LEFT}" data-right="{WIDTH - RIGHT}" '
-            f'data-width="{WIDTH}">{"".join(parts)}'
+            f'data-first="{self._first}" data-last="{self._last}" data-width="{WIDTH}" '
+            f'data-left="{self._left:.1f}" data-right="{self._right:.1f}">{"".join(parts)}'
             f'<line class="cursor" x1="{LEFT}" x2="{LEFT}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/></svg>'
         )
 
