@@ -188,6 +188,7 @@ class ReportData:
         engines: Stage -> engine that ran.
         notes: Notes of the render, and what the report leaves out.
         measured: How the figures were measured, in words.
+        measured_fully: Every frame was measured, and identity against as many source frames as `fsgan evaluate` takes.
         changes: Since the last report; None if there was none.
     """
 
@@ -206,6 +207,7 @@ class ReportData:
     engines: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     measured: tuple[str, ...] = ()
+    measured_fully: bool = False
     changes: ReportChanges | None = None
 
     @property

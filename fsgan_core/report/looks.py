@@ -158,7 +158,7 @@ class LookReader:
 
     def _shrink_to_srgb(self, plate: Plate, window: Window, space: str, size: tuple[int, int]) -> Image8:
         """Shrinks in the file's own (mostly linear) values, so that only few pixels need the colour conversion."""
-        rgb = plate.crop(window).get(*RGB) if plate.data_window != window else plate.get(*RGB)
+        rgb = _cut_rgb(plate, window)
         if size != (rgb.shape[1], rgb.shape[0]):
             finite: AnyArray = np.nan_to_num(rgb, posinf=65504.0, neginf=0.0)
             rgb = np.asarray(cv2.resize(finite, size, interpolation=cv2.INTER_AREA), np.float32)

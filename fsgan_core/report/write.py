@@ -232,7 +232,9 @@ def _examine_frames(
         findings.left_out = "Atlas and view map are left out to save time; `fsgan report` shows them."
     if measure == MEASURE_NONE:
         return
-    known = last.find_known_figures(_list_frames(result, findings.metadata))
+    known: dict[int, dict[str, float]] = {}
+    if measure == MEASURE_SOME or last.data.get("measured_fully"):
+        known = last.find_known_figures(_list_frames(result, findings.metadata))
     flagged = [report.frame for report in result.frames if report.flags and report.frame in tracked]
     wanted = order_frames([frame for frame in frames if _has_face(frame, tracked, findings.metadata)], flagged[:4])
     remaining = None
@@ -320,6 +322,7 @@ def _assemble(
             *([findings.left_out] if findings.left_out else []),
         ),
         measured=tuple(_describe_measuring(findings, len(frames), measure)),
+        measured_fully=measure == MEASURE_ALL and not findings.faces.problem,
         changes=changes,
     )
     return data, pairs, stored

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -190,6 +191,28 @@ def test_plays_and_stops(page: Chromium) -> None:
     assert page.evaluate("document.getElementById('play').textContent") == "Play"
     stopped = page.evaluate("new Promise((done) => setTimeout(() => done(1), 150))") and get_frame(page)
     assert page.evaluate("new Promise((done) => setTimeout(() => done(1), 200))") and get_frame(page) == stopped
+
+
+def test_frames_without_a_face(browser: Chromium, tmp_path: Path) -> None:
+    """Nothing changed in them: the plate is shown, and there is no matte to choose."""
+    player = [replace(frame, window=None, face=None, parts={}) for frame in make_player()]
+    browser.messages.clear()
+    browser.open(write_report_page(tmp_path / "p.html", make_data(), player, make_facts()))
+    browser.wait_for("Number(document.getElementById('player').dataset.drawn)")
+    browser.press("3")
+    browser.press("z")
+    browser.wait_for("document.getElementById('player').dataset.zoom", lambda value: value == "face")
+    assert max(get_pixel(browser, 0.6, 0.5)[:3]) < 70
+    assert browser.evaluate("document.querySelectorAll('button[data-view]').length") == 3
+    assert "unchanged" in browser.evaluate("document.getElementById('caption').textContent")
+    assert browser.messages == []
+
+
+def test_a_report_without_pictures(browser: Chromium, tmp_path: Path) -> None:
+    browser.messages.clear()
+    browser.open(write_report_page(tmp_path / "p.html", make_data()))
+    assert browser.evaluate("document.getElementById('player')") is None
+    assert browser.evaluate("document.querySelectorAll('.plot').length") == 4 and browser.messages == []
 
 
 @pytest.mark.parametrize("width", [1280, 700])
