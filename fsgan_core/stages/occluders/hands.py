@@ -70,10 +70,10 @@ MIN_CUT_SIDE = 8  # pixels
 
 # Agreement over time.
 NO_HAND, HAND = 0.35, 0.5  # presence, 0..1, averaged over neighbouring frames
-MATCH_REACH, MATCH_FRAMES = 1.5, 2  # of the palm per frame: how far a hand may move; frames that count at most
+MATCH_REACH, MATCH_FRAMES = 2.5, 2  # of the palm per frame: how far a hand may move; frames that count at most
 MIN_WEIGHT = 0.02  # of frames: if all that show the hand weigh less, its shape is not known
 CHANGED_HAND = 0.15  # of the palm: a hand whose points miss by this has another shape
-BLUR_SHARE, MIN_BLUR = 1.0, 2.0  # of a hand's motion in a frame, that is the length of its blur; pixels
+BLUR_SHARE, MIN_BLUR = 1.3, 2.0  # of a hand's motion in a frame, that is the length of its blur; pixels
 EDGE_RANGE = (0.25, 0.75)  # averaged coverage that becomes 0, and 1
 
 # Channels of measured mattes; they are in no file.
