@@ -1,9 +1,10 @@
 """Inpainting: what the matte calls face and the reenacted picture does not show.
 
 Engine `fill`: no network. Other views give what they show, in the picture's light. The source's atlas gives what no
-view shows in this pose. The rest has the shading of the target's skin, in the tone of what is shown. `matte.completed`
-is 1 on all three: where the reenacted picture had nothing. A forehead is not made up: where a fringe or a hat hides it
-in every view, A falls to 0 and the plate's own forehead stays.
+view shows in this pose. Of the rest, the plate's own clear skin stays: the new face has its tone. Where features, hair
+or glasses are, the rest has the shading of the target's skin, in the tone of what is shown. `matte.completed` is 1 on
+what was filled. A forehead is not made up: where a fringe or a hat hides it in every view, A falls to 0 and the plate's
+own forehead stays.
 """
 
 from __future__ import annotations
@@ -78,7 +79,9 @@ HAIR_EDGE = 0.01  # of the region: how far around hair at a brow is left out too
 # The extension. Lengths are shares of the face's width.
 SHADING_SIGMA = 0.03  # finer shading of the target's skin is not taken
 TONE_SIGMA = 0.12  # the surroundings in which a tone is odd
-ODD_TONE = 0.06  # perceptual steps
+ODD_TONE, ODD_SKIN = 0.06, 0.12  # perceptual steps
+USUAL_PERCENTILE, DARK_RANGE = 60, (0.04, 0.14)  # of the skin's luma; perceptual steps below it
+CLEAR_SIGMA = 0.012  # softness of the edges of clear skin
 SEAM_SIGMA = 0.02  # softness of the edge of what is shown, inwards
 MIN_TRUST = 1e-4  # of features: they are continued only if nothing else is shown
 MIN_WEIGHT = 1e-6
@@ -100,13 +103,17 @@ def inpaint(
     face_matte, needed = compute_fill_mattes(mattes, frame.holdout)
     dark = find_dark_parts(face, reenacted)
     picture, shown = gather_views(picture, alpha, needed, further_views, codec, params, dark, atlas)
+    untouched = np.zeros_like(needed)
     if not (shown > CONFIDENT_SHARE).any():
         needed = np.zeros_like(needed)  # there is nothing to go by
     elif (needed * (1 - shown) > 0).any():
-        picture = extend_picture(picture, shown, dark.eyes_lips, measure_target_skin(frame, mattes))
-    left = find_unseen_forehead(shown, face_matte, face, reenacted) if params.plate_forehead else None
+        skin = measure_target_skin(frame, mattes)
+        picture = extend_picture(picture, shown, dark.eyes_lips, skin)
+        untouched = skin.clear * (1 - soften_seam(shown, dark.eyes_lips, skin))
+    if params.plate_forehead:
+        untouched = np.maximum(untouched, find_unseen_forehead(shown, face_matte, face, reenacted))
     return make_completed_plate(
-        picture, alpha, face_matte, needed, codec, reenacted, left, fill_behind_arms(frame, face_matte)
+        picture, alpha, face_matte, needed, codec, reenacted, untouched, fill_behind_arms(frame, face_matte, mattes)
     )
 
 
@@ -233,12 +240,13 @@ def make_completed_plate(
     )
 
 
-def fill_behind_arms(frame: FaceFrame, face_matte: Matte) -> OpeningPicture | None:
-    """Fill what the mask takes beyond the face, the arms of glasses, from the plate around them.
+def fill_behind_arms(frame: FaceFrame, face_matte: Matte, mattes: Plate) -> OpeningPicture | None:
+    """Fill what the mask takes beyond the face, the arms of glasses, from the plate around them and the target's skin.
 
     Args:
         frame: The target's frame.
         face_matte: The face that is wanted.
+        mattes: Of the mask stage.
 
     Returns:
         The plate without arms in perceptual steps, and where they are; None if there are none.
@@ -246,13 +254,17 @@ def fill_behind_arms(frame: FaceFrame, face_matte: Matte) -> OpeningPicture | No
     face, region, aspect = frame.face, frame.region, frame.pixel_aspect
     width, roll = warp_points.measure_face_width(face.landmarks, aspect), np.radians(face.euler[2])
     zone = draw_arm_zone(face.landmarks, np.array([np.sin(roll) / aspect, -np.cos(roll)]), width, region)
-    outside = -measure_signed_distance(draw_hull(face, region, aspect, 1.0))
+    hull = draw_hull(face, region, aspect, 1.0)
+    outside = -measure_signed_distance(hull)
     matte = np.asarray(zone * smoothstep(outside / (ARM_DISTANCE * width) - 1) * (face_matte > 0), np.float32)
     if not matte.any():
         return None
     around = cv2.dilate((face_matte > 0).astype(np.uint8), np.ones((ARM_MARGIN,) * 2, np.uint8)) == 0
     own = to_perceptual(pad_plate(frame.plate, region), frame.codec.exposure)
-    return OpeningPicture(push_pull(own, (around * mark_plate_area(frame.plate, region)).astype(np.float32)), matte)
+    inside = hull > HALF_COVERED
+    known = np.where(inside, 1, around * mark_plate_area(frame.plate, region)).astype(np.float32)
+    picture = np.where(inside[..., None], measure_target_skin(frame, mattes).picture, own)
+    return OpeningPicture(push_pull(np.asarray(picture, np.float32), known), matte)
 
 
 @dataclass(frozen=True)
@@ -331,11 +343,13 @@ class TargetSkin:
     Attributes:
         picture: The target's plain skin, blurred, and continued over features and what hides it; perceptual steps.
         plain: Where a face has plain skin, 0..1.
+        clear: Where nothing but plain skin is seen, as bright as the face usually is, 0..1.
         width: Of the face, in square pixels.
     """
 
     picture: Image
     plain: Matte
+    clear: Matte
     width: float
 
 
@@ -353,11 +367,30 @@ def measure_target_skin(frame: FaceFrame, mattes: Plate) -> TargetSkin:
     face = clip01(mattes.get_matte(MATTE_FACE)) * draw_hull(frame.face, region, aspect, 1.0)
     skin = plain * face * (1 - hidden) ** 2 * mark_plate_area(frame.plate, region)
     own = to_perceptual(pad_plate(frame.plate, region), frame.codec.exposure)
-    picture = push_pull(own, skin.astype(np.float32))
+    # Glasses, strands of hair: what differs from the skin around is no skin.
+    usual = blur_weighted(own, skin.astype(np.float32), max(1.0, TONE_SIGMA * surface.width), aspect)
+    skin = skin / (1 + (np.abs(own - usual).max(-1) / ODD_SKIN) ** 2) ** 2
     sigma = SHADING_SIGMA * surface.width
-    return TargetSkin(
-        np.asarray(cv2.GaussianBlur(picture, (0, 0), sigmaX=sigma / aspect, sigmaY=sigma)), plain, surface.width
-    )
+    picture = cv2.GaussianBlur(push_pull(own, skin.astype(np.float32)), (0, 0), sigmaX=sigma / aspect, sigmaY=sigma)
+    luma, sure = picture @ LUMA_WEIGHTS, skin > HALF_COVERED
+    brightness = float(np.percentile(luma[sure], USUAL_PERCENTILE)) if sure.any() else 0.0
+    dark = np.clip((brightness - luma - DARK_RANGE[0]) / (DARK_RANGE[1] - DARK_RANGE[0]), 0, 1)  # a beard, a shadow
+    odd = np.abs(own - picture).max(-1) / ODD_TONE
+    clear = (skin * (1 - dark) / (1 + odd**2) ** 2).astype(np.float32)
+    clear = cv2.GaussianBlur(clear, (0, 0), CLEAR_SIGMA * surface.width)
+    return TargetSkin(np.asarray(picture), plain, np.clip(1.1 * clear - 0.05, 0, 1), surface.width)
+
+
+def soften_seam(shown: Matte, keep: Matte, skin: TargetSkin) -> Matte:
+    """Soften the edge of what is shown, inwards.
+
+    Args:
+        shown: Where a picture shows the face, 0..1.
+        keep: Where it does not fade.
+        skin: Of the target.
+    """
+    soft = cv2.GaussianBlur(shown, (0, 0), SEAM_SIGMA * skin.width, borderType=cv2.BORDER_REPLICATE)
+    return np.minimum(shown, np.maximum(np.clip(2 * soft - 1, 0, 1), keep))
 
 
 def extend_picture(picture: Image, shown: Matte, keep: Matte, skin: TargetSkin) -> Image:
@@ -377,11 +410,6 @@ def extend_picture(picture: Image, shown: Matte, keep: Matte, skin: TargetSkin) 
     known = known / known.max()
     usual = blur_weighted(difference, known, max(1.0, TONE_SIGMA * skin.width))
     odd = np.abs(difference - usual).max(-1) / ODD_TONE
-    known = (known / (1 + odd**2) ** 2).astype(np.float32)
-    # Brightness goes on as it is at the edge. Colour at an edge is often bounced light: it is that of the whole face.
-    mean = np.average(difference, axis=(0, 1), weights=np.broadcast_to(known[..., None], difference.shape))
-    brightness = ((difference - mean) @ LUMA_WEIGHTS).astype(np.float32)
-    tone = np.float32(mean) + push_pull(brightness[..., None], known)
-    soft = cv2.GaussianBlur(shown, (0, 0), SEAM_SIGMA * skin.width, borderType=cv2.BORDER_REPLICATE)
-    share = np.minimum(shown, np.maximum(np.clip(2 * soft - 1, 0, 1), keep))
+    tone = push_pull(difference, (known / (1 + odd**2) ** 2).astype(np.float32))
+    share = soften_seam(shown, keep, skin)
     return np.asarray(skin.picture + tone + share[..., None] * (difference - tone), np.float32)

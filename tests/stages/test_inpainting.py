@@ -36,7 +36,8 @@ def reenacted(rgb: np.ndarray, alpha: np.ndarray) -> Plate:
 
 
 def wanted(matte: np.ndarray) -> Plate:
-    return Plate(np.dstack([matte, 0 * matte, 0 * matte, 0 * matte]).astype(np.float32), MATTES, WINDOW, WINDOW)
+    """Mattes of a face under hair, so that nothing of the plate's own skin is seen."""
+    return Plate(np.dstack([matte, 1 + 0 * matte, 0 * matte, 0 * matte]).astype(np.float32), MATTES, WINDOW, WINDOW)
 
 
 def nothing() -> Iterator[Plate]:
@@ -311,7 +312,7 @@ class TestForehead:
         completed = inpaint(target.frame(codec), reenacted=shown, mattes=mattes, further_views=list, params=PARAMS)
         alpha = completed.get_matte("A")
         assert (fringe & face).sum() > 50 < (hand & face).sum()
-        assert np.median(alpha[fringe & face]) < 0.01 and alpha[hand & face].min() == 1
+        assert np.median(alpha[fringe & face]) < 0.01 and alpha[hand & face].min() < 1, "the cheek is clear skin"
         assert np.abs(np.diff(alpha * face, axis=0))[face[1:] & face[:-1]].max() < 0.5  # no hard line
         assert not completed.get_matte("matte.completed")[fringe & face & (alpha == 0)].any()
         result = blend(target.frame(codec), completed=completed, mattes=mattes, params=BlendParams()).plate.crop(

@@ -108,5 +108,5 @@ class FsganInpaint:
         filled = np.maximum(shown, core)
         if (filled > CONFIDENT_SHARE).any():
             picture = extend_picture(picture, filled, np.ones_like(filled), measure_target_skin(frame, mattes))
-        behind = fill_behind_arms(frame, face_matte)
+        behind = fill_behind_arms(frame, face_matte, mattes)
         return make_completed_plate(picture, alpha, face_matte, needed, codec, reenacted, None, behind)
