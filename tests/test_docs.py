@@ -33,7 +33,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_python_files_that_are_named_exist(page: Path) -> None:
-    """Paths like `stages/views.py` in backticks: under the package, the plugin or the checkout."""
+    """Paths like `stages/leading_view.py` in backticks: under the package, the plugin or the checkout."""
     if page.name == "CHANGELOG.md":
         pytest.skip("a changelog tells of files as they were")
     bases = (ROOT, ROOT / "fsgan_core", ROOT / "nuke_plugin" / "fsgan_nuke", ROOT / "nuke_plugin")

@@ -29,12 +29,12 @@ from fsgan_core.runtime.cache import compute_code_digest, compute_digest, get_ca
 from fsgan_core.runtime.events import Event, EventListener, ignore_event
 from fsgan_core.runtime.threads import limit_algebra_threads
 from fsgan_core.runtime.user_paths import expand_home
+from fsgan_core.stages.allowed_views import ViewRef, list_used_views
 from fsgan_core.stages.mesh_warp import square_mesh
 from fsgan_core.stages.reenactment import prepare_view
 from fsgan_core.stages.skin.atlas import Atlas, AtlasView, choose_atlas_size, fuse_views
 from fsgan_core.stages.skin.atlas_frame import find_changes
 from fsgan_core.stages.skin.face_regions import draw_regions
-from fsgan_core.stages.view_choice import ViewRef, list_used_views
 
 __all__ = ["SourceAtlas", "compute_painted_digest"]
 

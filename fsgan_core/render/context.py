@@ -14,8 +14,8 @@ from fsgan_core.plates.plate import Window
 from fsgan_core.plates.region import compute_region
 from fsgan_core.render.engines import NetworkRuntime, StageEngines, choose_engines, draws_whole_face
 from fsgan_core.render.scene import Scene
+from fsgan_core.stages.allowed_views import ViewRef
 from fsgan_core.stages.drive import compute_drive_margin
-from fsgan_core.stages.view_choice import ViewRef
 
 __all__ = ["BRIDGED", "NO_FACE", "QUICK", "RenderContext", "make_context"]
 

@@ -26,16 +26,16 @@ from fsgan_core.runtime.arrays import Image, Matte, Mesh
 from fsgan_core.runtime.cache import ByteLRU, compute_digest
 from fsgan_core.runtime.events import StageClock
 from fsgan_core.runtime.threads import MAX_WORKERS
+from fsgan_core.stages.allowed_views import ViewRef
 from fsgan_core.stages.features.iris import IrisColour, IrisTint, compute_iris_tint, measure_iris
 from fsgan_core.stages.image_ops import to_display
 from fsgan_core.stages.interface import AtlasPicture, FaceFrame, SourceView
+from fsgan_core.stages.leading_view import FramePlan, WeightedView
 from fsgan_core.stages.masking import format_texture
 from fsgan_core.stages.neural.fsgan_crop import compute_view_margin
 from fsgan_core.stages.plate_match import TEXTURE_LENGTH
 from fsgan_core.stages.reenactment import VIEW_MARGIN, compute_goal_mesh, prepare_view
 from fsgan_core.stages.skin.atlas_frame import add_atlas_coordinates, paint_from_atlas, project_atlas
-from fsgan_core.stages.view_choice import ViewRef
-from fsgan_core.stages.views import FramePlan, WeightedView
 
 __all__ = ["BlendResult", "FrameRenderer", "TargetFrame", "convert_plate"]
 

@@ -30,13 +30,13 @@ from fsgan_core.runtime.arrays import Points3D
 from fsgan_core.runtime.cache import is_cache_only
 from fsgan_core.runtime.events import EventListener, ignore_event
 from fsgan_core.runtime.sampling import sample_evenly
+from fsgan_core.stages.allowed_views import ViewRef
 from fsgan_core.stages.drive import PLATE_CLIP, DrivenFrame, drive_faces
 from fsgan_core.stages.features.mouth import DEFAULT_FPS
 from fsgan_core.stages.features.openings import measure_lid_openings
+from fsgan_core.stages.leading_view import FramePlan, WeightedView, plan_views
 from fsgan_core.stages.motion.performance import correct_performer
 from fsgan_core.stages.proportions import compute_likeness, fit_rest_mesh
-from fsgan_core.stages.view_choice import ViewRef
-from fsgan_core.stages.views import FramePlan, WeightedView, plan_views
 from fsgan_core.stages.warp_points import measure_performer
 
 __all__ = ["JobScenes", "Scene", "SourceClip", "select_likeness", "uses_iris_colour"]

@@ -18,9 +18,9 @@ from fsgan_core.faces.face import Face
 from fsgan_core.render.context import QUICK, RenderContext
 from fsgan_core.render.scene import Scene, select_likeness, uses_iris_colour
 from fsgan_core.runtime.cache import compute_code_digest, compute_digest
+from fsgan_core.stages.allowed_views import ViewRef
 from fsgan_core.stages.drive import compute_drive_margin
 from fsgan_core.stages.masking import MEASURING_PARAMS
-from fsgan_core.stages.view_choice import ViewRef
 
 Dependencies: TypeAlias = dict[str, Any]
 """Name -> value; plain data that `compute_digest` takes."""

@@ -38,9 +38,9 @@ from fsgan_core.runtime.events import (
     raise_if_cancelled,
 )
 from fsgan_core.runtime.threads import limit_algebra_threads
-from fsgan_core.stages.view_choice import ViewChoice, ViewRef, choose_views, format_view_name, list_used_views
+from fsgan_core.stages.allowed_views import ViewChoice, ViewRef, choose_views, format_view_name, list_used_views
+from fsgan_core.stages.leading_view import MAX_OUTSIDE, FramePlan, plan_views
 from fsgan_core.stages.view_costs import POSE_UNIT
-from fsgan_core.stages.views import MAX_OUTSIDE, FramePlan, plan_views
 from fsgan_core.stages.warp_points import Performer, measure_performer
 
 __all__ = ["MapView", "MissingAngle", "PoseCount", "ViewMap", "make_view_map"]
@@ -68,7 +68,7 @@ class MapView:
         roll: Degrees.
         mouth: Opening of the mouth, as a share of the eye distance.
         confidence: Of the face, 0..1.
-        state: "used", "excluded" or "spare" (see `stages.views`).
+        state: "used", "excluded" or "spare" (see `stages.allowed_views`).
         weight: Weight that the artist gave.
         leads: Frames of the target whose detail comes from this view.
         light: How many frames' worth of low frequencies come from it.

@@ -17,11 +17,11 @@ from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.plates.region import compute_region
 from fsgan_core.runtime.arrays import Image, Matte, Points68
 from fsgan_core.stages import blending, inpainting, masking, reenactment
+from fsgan_core.stages.allowed_views import ViewRef
 from fsgan_core.stages.features.iris import compute_iris_tint, measure_iris
 from fsgan_core.stages.image_ops import to_display
 from fsgan_core.stages.interface import FaceFrame
-from fsgan_core.stages.view_choice import ViewRef
-from fsgan_core.stages.views import FramePlan, WeightedView
+from fsgan_core.stages.leading_view import FramePlan, WeightedView
 
 __all__ = ["blend", "inpaint", "mask", "reenact"]
 

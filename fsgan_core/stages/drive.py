@@ -26,6 +26,7 @@ from fsgan_core.faces.face import Face
 from fsgan_core.faces.pose import extract_angles, fit_head_pose, make_rotation
 from fsgan_core.runtime.arrays import Angles, AnyArray, Matrix, Points, Points3D, Vector
 from fsgan_core.runtime.sampling import sample_evenly
+from fsgan_core.stages.allowed_views import ViewRef
 from fsgan_core.stages.fading import smooth_weights
 from fsgan_core.stages.motion.performance import (
     LOWER_LIDS,
@@ -38,7 +39,6 @@ from fsgan_core.stages.motion.performance import (
     project_change,
     resample_performance,
 )
-from fsgan_core.stages.view_choice import ViewRef
 from fsgan_core.stages.warp_points import NOSE_BASE, Performer
 
 PLATE_CLIP, DRIVER_CLIP = 0, 1  # ViewRef.clip of a patch

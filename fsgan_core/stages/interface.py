@@ -19,10 +19,10 @@ from fsgan_core.runtime.arrays import Image, Matte, Points3D
 if TYPE_CHECKING:
     from fsgan_core.contract.params import BlendParams, InpaintParams, MaskParams, ReenactParams
     from fsgan_core.networks.network import Network
+    from fsgan_core.stages.allowed_views import ViewRef
     from fsgan_core.stages.drive import DrivenFrame
     from fsgan_core.stages.features.iris import IrisTint
-    from fsgan_core.stages.view_choice import ViewRef
-    from fsgan_core.stages.views import FramePlan
+    from fsgan_core.stages.leading_view import FramePlan
 
 __all__ = [
     "AtlasPicture",

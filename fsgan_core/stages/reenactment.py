@@ -37,6 +37,7 @@ from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.plates.region import compute_region
 from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Mesh, Plane, PointMap, Points, Points3D, Points68, Vector
 from fsgan_core.stages import warp_points
+from fsgan_core.stages.allowed_views import ViewRef
 from fsgan_core.stages.features.eyes import close_lids, keep_eyes, set_eyes
 from fsgan_core.stages.features.iris import IrisTint
 from fsgan_core.stages.features.lips import find_lip_edges
@@ -44,11 +45,10 @@ from fsgan_core.stages.features.mouth import cover_inner_mouth, keep_mouth, set_
 from fsgan_core.stages.features.openings import OpeningPicture, ViewPicture, measure_lid_openings
 from fsgan_core.stages.image_ops import HALF_COVERED, draw_polygon, mark_plate_area, premultiply, smoothstep, to_display
 from fsgan_core.stages.interface import FaceFrame, SourceView
+from fsgan_core.stages.leading_view import FramePlan
 from fsgan_core.stages.masking import measure_mattes
 from fsgan_core.stages.mesh_warp import fit_mesh_map
 from fsgan_core.stages.proportions import displace_mesh, weigh_regions
-from fsgan_core.stages.view_choice import ViewRef
-from fsgan_core.stages.views import FramePlan
 from fsgan_core.stages.warp import compute_cell_areas, sample_picture
 
 # Lengths are shares of the face's width.

@@ -15,10 +15,10 @@ from fsgan_core.faces.landmarkers.landmarks import measure_eye_opening, measure_
 from fsgan_core.faces.pose import FACE_MODEL, fit_head_pose
 from fsgan_core.runtime.arrays import Matrix, Vector
 from fsgan_core.stages import warp_points
+from fsgan_core.stages.allowed_views import ViewRef, list_used_views
 from fsgan_core.stages.features.openings import measure_lip_opening
 from fsgan_core.stages.motion.lids import OPEN_ENOUGH, measure_openness, open_eyes
 from fsgan_core.stages.motion.performance import measure_landmark_bias
-from fsgan_core.stages.view_choice import ViewRef, list_used_views
 from fsgan_core.stages.warp_points import BROWS_TO_MOUTH, Performer
 
 # A difference that costs one unit.

@@ -72,7 +72,7 @@ class TestKnobs:
 
     def test_the_core_reads_what_is_written(self) -> None:
         from fsgan_core.contract.params import ReenactParams
-        from fsgan_core.stages.view_choice import choose_views
+        from fsgan_core.stages.allowed_views import choose_views
         from tests.stages.test_views import AROUND, clip
 
         actor = clip(AROUND)

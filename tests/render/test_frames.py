@@ -14,9 +14,9 @@ from fsgan_core.networks.weights.installed import InstalledWeights
 from fsgan_core.render.context import make_context
 from fsgan_core.render.engines import ENGINES, ResolvedEngine
 from fsgan_core.render.frames import FrameRenderer
+from fsgan_core.stages.allowed_views import ViewRef
 from fsgan_core.stages.neural.fsgan_crop import compute_view_margin
 from fsgan_core.stages.reenactment import VIEW_MARGIN
-from fsgan_core.stages.view_choice import ViewRef
 
 
 def maker(

@@ -23,8 +23,8 @@ from fsgan_core.render.pipeline import RenderJob
 from fsgan_core.render.plan import plan_shot_job
 from fsgan_core.render.scene import Scene
 from fsgan_core.render.staleness import compute_key, compute_parts, list_dependencies
+from fsgan_core.stages.allowed_views import ViewRef
 from fsgan_core.stages.drive import DrivenFrame, Patch
-from fsgan_core.stages.view_choice import ViewRef
 from tests.small_shot import Small
 
 FRAME = 2

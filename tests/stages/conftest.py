@@ -19,13 +19,13 @@ from fsgan_core.plates.colour import Codec, ColourConfig, open_config
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.plates.region import compute_region
 from fsgan_core.stages import warp_points
+from fsgan_core.stages.allowed_views import ViewRef
 from fsgan_core.stages.blending import blend
 from fsgan_core.stages.inpainting import inpaint
 from fsgan_core.stages.interface import BlendedPlate, FaceFrame, SourceView
+from fsgan_core.stages.leading_view import FramePlan, WeightedView
 from fsgan_core.stages.masking import combine_mattes, measure_mattes
 from fsgan_core.stages.reenactment import prepare_view, reenact
-from fsgan_core.stages.view_choice import ViewRef
-from fsgan_core.stages.views import FramePlan, WeightedView
 
 ONE = FramePlan((WeightedView(ViewRef(0, 1), 1.0, 1.0),))
 

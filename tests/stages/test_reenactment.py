@@ -12,8 +12,10 @@ import pytest
 from fsgan_core.contract.params import MaskParams, ReenactParams
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
+from fsgan_core.stages.allowed_views import ViewRef
 from fsgan_core.stages.image_ops import unpremultiply
 from fsgan_core.stages.interface import FaceFrame
+from fsgan_core.stages.leading_view import FramePlan, WeightedView
 from fsgan_core.stages.masking import measure_mattes
 from fsgan_core.stages.proportions import compute_likeness, fit_rest_mesh
 from fsgan_core.stages.reenactment import (
@@ -22,8 +24,6 @@ from fsgan_core.stages.reenactment import (
     prepare_view,
     reenact,
 )
-from fsgan_core.stages.view_choice import ViewRef
-from fsgan_core.stages.views import FramePlan, WeightedView
 from tests.stages.conftest import ONE, Still, face_at, plate_at
 
 EXACT = ReenactParams(stiffness=0.0)

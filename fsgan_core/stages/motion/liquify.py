@@ -22,6 +22,7 @@ from fsgan_core.plates.curve import LUMA_WEIGHTS
 from fsgan_core.plates.plate import Plate, Window, compute_slices
 from fsgan_core.runtime.arrays import Image, IndexArray, Matte, Plane, PointMap, Vector
 from fsgan_core.stages import warp_points
+from fsgan_core.stages.allowed_views import ViewRef
 from fsgan_core.stages.drive import DrivenFrame, Patch
 from fsgan_core.stages.image_ops import (
     HALF_COVERED,
@@ -46,7 +47,6 @@ from fsgan_core.stages.motion.face_motion import (
     make_pixel_grid,
     render_motion,
 )
-from fsgan_core.stages.view_choice import ViewRef
 from fsgan_core.stages.warp import fit_spline_map
 
 STILL_PIXELS = 1 / 64  # pixels: what moves less is the plate itself

@@ -27,9 +27,11 @@ from fsgan_core.plates.curve import remove_shoulder
 from fsgan_core.plates.plate import Plate, Window, compute_slices
 from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Points, Points3D, Points68
 from fsgan_core.stages import warp_points
+from fsgan_core.stages.allowed_views import ViewRef
 from fsgan_core.stages.features.iris import IrisTint
 from fsgan_core.stages.image_ops import draw_polygon, to_display, to_perceptual, to_scene_linear
 from fsgan_core.stages.interface import FaceFrame, Networks, SourceView
+from fsgan_core.stages.leading_view import FramePlan, WeightedView
 from fsgan_core.stages.masking import draw_hull
 from fsgan_core.stages.neural.fsgan_crop import Crop, compute_face_crop, cut_crop, mark_crop_area, paste_crop
 from fsgan_core.stages.neural.fsgan_mask import CLASS_FACE, compute_scores, extract_class_matte, mark_class
@@ -52,8 +54,6 @@ from fsgan_core.stages.reenactment import (
     make_reenacted_plate,
     warp_views,
 )
-from fsgan_core.stages.view_choice import ViewRef
-from fsgan_core.stages.views import FramePlan, WeightedView
 
 if TYPE_CHECKING:
     from fsgan_core.networks.network import Network

@@ -14,13 +14,13 @@ from fsgan_core.contract.shot import Stages
 from fsgan_core.faces.pose import FACE_MODEL, fit_head_pose
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate
+from fsgan_core.stages.allowed_views import ViewRef
 from fsgan_core.stages.blending import blend
 from fsgan_core.stages.drive import DRIVER_CLIP, PLATE_CLIP, DrivenFrame, Patch, project_turn, resolve_drive_stages
 from fsgan_core.stages.inpainting import inpaint
 from fsgan_core.stages.masking import combine_mattes, measure_mattes
 from fsgan_core.stages.motion.face_motion import compute_face_motion
 from fsgan_core.stages.motion.liquify import drive_mattes, drive_picture
-from fsgan_core.stages.view_choice import ViewRef
 from tests.stages.conftest import Still, plate_at
 
 OPEN, SHUT, REST = "open", "shut", "rest"

@@ -29,13 +29,13 @@ from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.plates.region import compute_region
 from fsgan_core.stages.interface import FaceFrame
+from fsgan_core.stages.leading_view import plan_views
 from fsgan_core.stages.neural.fsgan_blend import FsganBlend
 from fsgan_core.stages.neural.fsgan_crop import compute_face_crop, compute_view_margin
 from fsgan_core.stages.neural.fsgan_inpaint import FsganInpaint
 from fsgan_core.stages.neural.fsgan_mask import FsganMask
 from fsgan_core.stages.neural.fsgan_reenact import FsganReenact
 from fsgan_core.stages.reenactment import prepare_view
-from fsgan_core.stages.views import plan_views
 from fsgan_core.stages.warp_points import measure_performer
 from tests.patterns import patterned
 from tests.stages.conftest import Still, plate_at

@@ -16,14 +16,14 @@ from fsgan_core.faces.landmarkers.heatmap import decode_heat_maps
 from fsgan_core.faces.landmarkers.landmarks_wflw import from_ibug
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
+from fsgan_core.stages.allowed_views import ViewRef
 from fsgan_core.stages.image_ops import unpremultiply
 from fsgan_core.stages.interface import FaceFrame, SourceView
+from fsgan_core.stages.leading_view import FramePlan, WeightedView
 from fsgan_core.stages.neural import fsgan_network
 from fsgan_core.stages.neural.fsgan_crop import compute_face_crop, cut_crop, paste_crop
 from fsgan_core.stages.neural.fsgan_reenact import FsganReenact, count_steps, draw_lips, measure_agreement
 from fsgan_core.stages.reenactment import prepare_view
-from fsgan_core.stages.view_choice import ViewRef
-from fsgan_core.stages.views import FramePlan, WeightedView
 from tests.stages.conftest import ONE, Still, face_at, plate_at, posed
 from tests.stages.stand_ins import Function, StandIn, module_network, network, same_picture
 

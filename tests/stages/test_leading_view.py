@@ -15,8 +15,8 @@ from fsgan_core.contract.view_grid import VIEW_SPARE, VIEW_USED
 from fsgan_core.faces.face import Face
 from fsgan_core.faces.pose import FACE_MODEL
 from fsgan_core.stages import warp_points
-from fsgan_core.stages.view_choice import MAX_VIEWS, ViewRef, choose_views
-from fsgan_core.stages.views import FADE_FRAMES, FramePlan, plan_views
+from fsgan_core.stages.allowed_views import MAX_VIEWS, ViewRef, choose_views
+from fsgan_core.stages.leading_view import FADE_FRAMES, FramePlan, plan_views
 from fsgan_core.stages.warp_points import Performer
 from tests.stages.conftest import face_at, posed
 

@@ -17,9 +17,9 @@ from fsgan_core.contract.params import ReenactParams
 from fsgan_core.faces.appearance import AppearanceMap
 from fsgan_core.faces.face import Face
 from fsgan_core.runtime.arrays import IndexArray, Mask, Matrix
+from fsgan_core.stages.allowed_views import ViewRef
 from fsgan_core.stages.fading import smooth_weights
 from fsgan_core.stages.features.mouth import DEFAULT_FPS, choose_inner_mouth
-from fsgan_core.stages.view_choice import ViewRef
 from fsgan_core.stages.view_costs import (
     ViewCandidate,
     compute_view_costs,
