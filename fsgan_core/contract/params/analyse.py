@@ -22,8 +22,8 @@ class AnalyseParams(Params):
         "largest",
         ("largest", "index", "point", "reference"),
         "person",
-        "Which person to work on if the clip shows several. largest: the largest face. index: by number. "
-        "point: the face nearest to a point. reference: the face most like a still.",
+        "Which person to work on if the clip shows several. largest: the largest face. index: by number. point: the "
+        "face nearest to a point. reference: the face most like a still.",
     )
     person_index: int = declare_integer(
         0,
@@ -34,8 +34,8 @@ class AnalyseParams(Params):
     )
     person_point: tuple[float, float] | None = declare_point(
         "point",
-        "A point near the face: from the upper left corner of the format, in Nuke from the lower left. Used if person "
-        "is point.",
+        "A point near the face, in pixels counted from the upper left corner of the format (in Nuke from the lower "
+        "left). Used if person is point.",
         unit="px",
         when=("person", "point"),
     )
@@ -62,8 +62,8 @@ class AnalyseParams(Params):
     minimum_size: float = declare_number(
         32.0,
         "smallest face",
-        "Faces smaller than this are ignored. Lower it for a person far from the camera; raise it to ignore people "
-        "in the background.",
+        "Faces smaller than this are ignored. Lower it for a person far from the camera; raise it to ignore people in "
+        "the background.",
         minimum=0.0,
         soft_maximum=256.0,
         unit="px",
@@ -71,8 +71,8 @@ class AnalyseParams(Params):
     minimum_confidence: float = declare_number(
         0.15,
         "minimum confidence",
-        "Detections with a lower confidence are ignored. Lower it if the face is not found; raise it if something "
-        "else is taken for a face.",
+        "Detections with a lower confidence are ignored. Lower it if the face is not found; raise it if something else "
+        "is taken for a face.",
         minimum=0.0,
         maximum=1.0,
     )
@@ -81,22 +81,22 @@ class AnalyseParams(Params):
         ("auto", "mesh", "dlib", "dlib-cnn", "sfd", "blazeface"),
         "detector",
         "Face detector. auto is mesh, the networks that come with the package. Try another one if the face is not "
-        "found: sfd and blazeface are face-alignment's, dlib and dlib-cnn need packages that are not installed by "
-        "default.",
+        "found: sfd and blazeface come with the package face-alignment, which downloads their weights at first use. "
+        "dlib and dlib-cnn need packages that are not installed by default.",
     )
     landmarks: str = declare_choice(
         "auto",
         ("auto", "mesh", "hrnet", "fan", "dlib"),
         "landmarks",
         "Landmark detector. mesh: taken from the dense mesh that is measured on every face. hrnet: the published "
-        "network, if its weights are installed (98 points, reduced to 68). fan: face-alignment's network. dlib: needs "
-        "packages that are not installed by default. auto is hrnet if it is installed, else mesh. With any choice but "
-        "mesh, the mesh is bent to fit these landmarks.",
+        "network, if its weights are installed (98 points; the track keeps them and the 68 made from them). fan: the "
+        "network of the package face-alignment. dlib: needs packages that are not installed by default. auto is hrnet "
+        "if it is installed, else mesh. With any choice but mesh, the mesh is bent to fit these landmarks.",
     )
     pose: str = declare_choice(
         "auto",
         ("auto", "pnp", "hopenet"),
         "pose",
-        "How the head pose is measured. pnp: from the mesh. hopenet: by the published network, if its weights "
-        "are installed. auto is pnp.",
+        "How the head pose is measured. pnp: from the mesh. hopenet: by the published network, if its weights are "
+        "installed. auto is pnp.",
     )

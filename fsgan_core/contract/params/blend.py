@@ -24,8 +24,8 @@ class BlendParams(Params):
     reach: float = declare_number(
         0.06,
         "poisson reach",
-        "How far into the face poisson spreads the difference at the edge. Raise it if a seam shows; lower it if the "
-        "face takes on a tint.",
+        "How far into the face poisson spreads the plate's colour from the edge. Raise it if a seam shows; lower it if "
+        "the face takes on a tint.",
         minimum=0.01,
         maximum=10.0,
         unit="of the face",
@@ -35,8 +35,8 @@ class BlendParams(Params):
     colour: float = declare_number(
         1.0,
         "colour match",
-        "How much the face is matched to the target's light and colour. Lower it if you grade the face yourself. "
-        "0 is off.",
+        "How much the face is matched to the target's light and colour. Lower it if you grade the face yourself. 0 is "
+        "off.",
         minimum=0.0,
         maximum=1.0,
         is_animatable=True,

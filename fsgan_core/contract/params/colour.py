@@ -19,8 +19,8 @@ class ColourParams(Params):
     exposure: float | None = declare_number(
         None,
         "exposure",
-        "Exposure change before face analysis and networks; the result is not made brighter. Raise it for dark "
-        "plates. Empty measures it on the face.",
+        "Exposure change before face analysis and networks; the result is not made brighter. Raise it for dark plates. "
+        "Empty measures it on the face.",
         minimum=-20.0,
         maximum=20.0,
         unit="stops",

@@ -15,7 +15,7 @@ class ConsentParams(Params):
         "",
         "release",
         "Number or name of the signed release that allows this use of the source's face. It is written into the "
-        "metadata of every frame. If the studio sets FSGAN_REQUIRE_CONSENT=1, nothing renders without it.",
+        "metadata of every changed frame. If the studio sets FSGAN_REQUIRE_CONSENT=1, nothing renders without it.",
     )
     scope: str = declare_text(
         "",

@@ -47,7 +47,7 @@ class DriveParams(Params):
         0.0,
         "head pose",
         "How much of the driver's head movement is used, measured from the driver's mean pose. 0 keeps the actor's "
-        "own. Raise it with care: large turns are limited.",
+        "own. Large turns are limited, so raise it only a little.",
         minimum=0.0,
         maximum=1.0,
         is_animatable=True,
@@ -55,8 +55,8 @@ class DriveParams(Params):
     offset: float = declare_number(
         0.0,
         "time offset",
-        "Frame of the driver that belongs to the plate's first frame, counted from the driver's first frame. Change "
-        "it to slip the performance in time.",
+        "Driver frame that is used for the plate's first frame. 0 is the driver's first frame. Change it to slip the "
+        "performance in time.",
         unit="frames",
     )
     speed: float = declare_number(

@@ -22,8 +22,8 @@ class InpaintParams(Params):
     other_views: bool = declare_switch(
         True,
         "other views",
-        "Take missing parts from other source views before the engine fills the rest. Switch it off if those parts "
-        "do not match.",
+        "Take missing parts from other source views before the engine fills the rest. Switch it off if those parts do "
+        "not match.",
     )
     from_atlas: bool = declare_switch(
         True,
@@ -34,8 +34,8 @@ class InpaintParams(Params):
     plate_forehead: bool = declare_switch(
         True,
         "plate's forehead",
-        "Keep the plate's own forehead where every source view hides it (under a fringe or a hat). Off lets the "
-        "engine fill it. Only the fill engine uses it.",
+        "Keep the plate's own forehead where every source view hides it (under a fringe or a hat). Off lets the engine "
+        "fill it. This switch works with the engine fill only.",
     )
     network: str = declare_network()
     resolution: int = declare_resolution()

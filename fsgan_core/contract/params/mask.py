@@ -16,8 +16,8 @@ class MaskParams(Params):
         "auto",
         ("auto", "fsgan", "geometric"),
         "engine",
-        "fsgan: the segmentation network. geometric: the outline of the mesh, refined by colour. "
-        "auto: fsgan if the published weights are installed or `network` names some, else geometric.",
+        "fsgan: the segmentation network. geometric: the outline of the mesh, refined by colour. auto: fsgan if the "
+        "published weights are installed or `network` names some, else geometric.",
     )
     forehead: float = declare_number(
         1.0,
@@ -59,8 +59,8 @@ class MaskParams(Params):
     hands: bool = declare_switch(
         True,
         "hands",
-        "Look for hands in front of the face and keep them. Off saves time where there are none; hands are then found "
-        "by their colour only.",
+        "Look for hands in front of the face and keep them. Off saves time where there are none; hands of the same "
+        "colour as the face are then not found.",
     )
     mouth: bool = declare_switch(
         True, "include mouth", "Replace the inner mouth too. Off keeps the target's own teeth and tongue."

@@ -41,15 +41,15 @@ class ReenactParams(Params):
         "auto",
         ("auto", "fsgan", "mesh"),
         "engine",
-        "fsgan: the reenactment network. mesh: the source's own pixels, warped by the dense mesh. "
-        "auto: fsgan if the published weights are installed or `network` names some, else mesh.",
+        "fsgan: the reenactment network. mesh: the source's own pixels, warped by the dense mesh. auto: fsgan if the "
+        "published weights are installed or `network` names some, else mesh.",
     )
     likeness: float = declare_number(
         0.3,
         "likeness (face shape)",
-        "How much of the source's own proportions the face takes over. 0 meets the target's features; 1 is the "
-        "source's face shape in the target's pose. The outline stays the target's. Raise it for a stronger likeness; "
-        "lower it if a feature looks out of place.",
+        "How much of the source's own proportions the face takes over. 0 puts the features where the target's are; 1 "
+        "is the source's face shape in the target's pose. The outline stays the target's. Raise it for a stronger "
+        "likeness; lower it if a feature looks out of place.",
         minimum=0.0,
         maximum=1.0,
         is_animatable=True,
@@ -108,9 +108,9 @@ class ReenactParams(Params):
         "detail",
         ("detail", "barycentric", "leading"),
         "combine views",
-        "How source views are combined. detail: light from all views, fine detail from the leading view. "
-        "barycentric: weighted average of all views, as published; softer. leading: one view only; use it if "
-        "other views leave patches of wrong light.",
+        "How source views are combined. detail: light from all views, fine detail from the leading view. barycentric: "
+        "weighted average of all views, as published; softer. leading: one view only; use it if other views leave "
+        "patches of wrong light.",
         group="views",
     )
     exclude: tuple[str, ...] = declare_text_list(
@@ -138,8 +138,8 @@ class ReenactParams(Params):
     hold: float = declare_number(
         1.0,
         "hold views",
-        "How strongly the leading view is kept from frame to frame. Raise it if the leading view flickers; lower it "
-        "if the face lags behind the expression.",
+        "How strongly the leading view is kept from frame to frame. Raise it if the leading view flickers; lower it if "
+        "the face lags behind the expression.",
         minimum=0.0,
         soft_maximum=10.0,
         group="views",
@@ -147,8 +147,8 @@ class ReenactParams(Params):
     minimum_radius: float = declare_number(
         2.0,
         "view spacing",
-        "If views have head poses that differ by less than this, only one of them is kept in the appearance map. "
-        "Raise it for a long source clip with little movement.",
+        "If views have head poses that differ by less than this, only one of them is kept. Raise it for a long source "
+        "clip with little movement.",
         minimum=0.1,
         soft_maximum=10.0,
         unit="degrees",
@@ -160,8 +160,8 @@ class ReenactParams(Params):
         1,
         "steps",
         "Number of steps in which the network turns a view to the target's pose. Raise it for large turns, with "
-        "weights that were trained for several steps; each step "
-        "takes as long as the first. 0 chooses by the distance between the poses.",
+        "weights that were trained for several steps; each step takes as long as the first. 0 chooses by the distance "
+        "between the poses.",
         minimum=0,
         maximum=8,
         group="network",

@@ -24,6 +24,6 @@ class WeightsParams(Params):
         "auto",
         ("auto", "fp32", "bf16", "fp16"),
         "precision",
-        "Number format in which networks compute. auto: 16 bits where this machine is faster with it. Choose fp32 "
-        "if results from different machines must match closely.",
+        "Number format in which networks compute. auto: 16 bits where this machine is faster with it. Choose fp32 if "
+        "results from different machines must match closely.",
     )
