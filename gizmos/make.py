@@ -227,6 +227,8 @@ def make_swap() -> Gizmo:
     knobs: list[NukeKnob] = [
         make_tab("swap_tab", "Swap"),
         *make_render_knobs(alone_help=SWAP_ALONE_HELP),
+        *(NukeKnob(**{**knob.__dict__, "name": knob.name and f"live_{knob.name}"}) for knob in MIXING_KNOBS),
+        HOLDOUT_KNOB,
         *make_preset_knobs(),
     ]
     links: list[NukeKnob] = []
@@ -249,8 +251,6 @@ def make_swap() -> Gizmo:
             for knob in make_stage_knobs("weights", "weights_")
         ),
     ]
-    knobs += [NukeKnob(**{**knob.__dict__, "name": f"live_{knob.name}"}) for knob in MIXING_KNOBS if knob.name]
-    knobs.append(HOLDOUT_KNOB)
     links.append(make_tab("output_tab", "Output"))
     for knob in made["FSGAN_Blend"].knobs:
         if knob.name in (LAYERS_BUTTON.name, "open_report", "reload", "files_size", "clear_files"):

@@ -85,7 +85,7 @@ def _tab(knob: textknobs.Tab_Knob, tabs: list[Tab], levels: list[tuple[str, bool
     elif knob._kind > 0:
         if not tabs:
             tabs.append(Tab("User", "User"))
-        levels.append((knob.label(), knob._kind == 1, []))
+        levels.append((knob.label(), knob.value(), []))
     else:
         if not levels:
             raise ValueError(f"{knob._name!r} ends a group that never began")

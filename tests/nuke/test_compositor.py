@@ -289,3 +289,22 @@ class TestTrees:
         assert completed.max() > 0.05
         fixed = clean.picture(fix, FIRST).over("rgba.red", box)
         assert abs(fixed[completed > 0.05] - completed[completed > 0.05] * 0.5).max() < 1e-3
+
+
+def test_a_swap_counts_and_clears_the_files_of_its_stages(clean: Host, clips: Footage) -> None:
+    plate, source = read(clean, clips.plate, FIRST, LAST), read(clean, clips.source, 1, 1)
+    swap = clean.module.nodes.FSGAN_Swap(inputs=[plate, source])
+    clean.press(swap, "reload")
+    settle(clean)
+    assert line(swap).startswith("not rendered") and swap["files_size"].value() == "0 files, 0 kB"
+    clean.module.frame(FIRST)
+    press_render(clean, swap, "render_frame")
+    assert finish(clean, swap).error is None
+    clean.press(swap, "reload")
+    settle(clean)
+    assert swap["files_size"].value().startswith("4 files, ")
+    clean.answers = [True]
+    clean.press(swap, "clear_files")
+    settle(clean)
+    assert swap["files_size"].value() == "0 files, 0 kB" and line(swap).startswith("not rendered")
+    clean.messages.clear()
