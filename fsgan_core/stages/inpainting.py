@@ -64,6 +64,7 @@ UNSEEN_SOFTNESS = 0.02  # of the face: softness of the edge of what is seen
 HIDDEN_SHARES = (0.35, 0.55)  # of the forehead, that no view shows: more of the rest is left alone, and all of it
 
 ARM_DISTANCE, ARM_MARGIN = 0.015, 5  # of the face, beyond its outline: from here on the mask takes arms; pixels
+ARM_SIGMA = 0.03  # of the face: of the blur, up and down, that fills them
 
 # Other views.
 MIN_COMMON_PIXELS = 16  # pixels that both views show: fewer say nothing about the light
@@ -264,7 +265,10 @@ def fill_behind_arms(frame: FaceFrame, face_matte: Matte, mattes: Plate) -> Open
     inside = hull > HALF_COVERED
     known = np.where(inside, 1, around * mark_plate_area(frame.plate, region)).astype(np.float32)
     picture = np.where(inside[..., None], measure_target_skin(frame, mattes).picture, own)
-    return OpeningPicture(push_pull(np.asarray(picture, np.float32), known), matte)
+    # Arms lie across, so what is above and below them goes on behind them.
+    sigma = max(1.0, ARM_SIGMA * width)
+    picture = blur_weighted(np.asarray(picture, np.float32), known, sigma, sigma)
+    return OpeningPicture(picture, matte)
 
 
 @dataclass(frozen=True)
