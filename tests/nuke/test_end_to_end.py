@@ -241,7 +241,8 @@ def test_a_grade_on_the_reenacted_face_keeps_its_layers(session: Host, tree: Tre
         plain, graded = read_image(files(tree.reenact)[frame]), read_image(path)
         kept = plain.get_matte("matte.kept")
         assert kept.max() > 0.5, "the plate's eyes"
-        np.testing.assert_array_equal(graded.get_matte("matte.kept"), kept)
+        # Inpaint adds the plate's own pixels behind arms of glasses to it.
+        assert (graded.get_matte("matte.kept") >= kept).all()
     session.module.delete(inpaint)
     session.module.delete(grade)
 
