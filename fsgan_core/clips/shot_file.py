@@ -20,6 +20,7 @@ from fsgan_core.runtime.text_files import read_text_file
 __all__ = ["format_shot", "load_shot", "parse_shot", "save_shot"]
 
 MAX_SHOT_BYTES = 1 << 20
+_NAMED_SHOTS = 3  # of a folder, in a message
 SHOT_HEADER = """\
 # An FSGAN shot. Parameters that are not written here have their defaults: `fsgan params` lists them all.
 # Render it with: fsgan render {name}
@@ -34,12 +35,16 @@ def load_shot(path: Path | str) -> Shot:
         ParameterError: A parameter is out of range.
     """
     path = Path(path)
+    if path.is_dir():
+        shots = sorted(path.glob("*.toml"))[:_NAMED_SHOTS]
+        hint = f"name a shot file in it: {', '.join(map(str, shots))}" if shots else "it holds no shot file (*.toml)"
+        raise ShotError(f"{path} is a folder; {hint}")
     try:
         text = read_text_file(path, MAX_SHOT_BYTES)
     except FileNotFoundError:
         raise ShotError(f"there is no shot file {path}") from None
     except (OSError, ValueError) as error:
-        raise ShotError(f"cannot read the shot file {path}: {error}") from error
+        raise ShotError(f"cannot read the shot file {path}: {getattr(error, 'strerror', '') or error}") from error
     folder = path.absolute().parent
     try:
         shot = parse_shot(text, folder)

@@ -97,7 +97,8 @@ def load_meshes(path: Path, digest: str) -> TrackMeshes:
                 arrays = {name: file[name] for name in file.files}
     except FileNotFoundError as error:
         raise TrackError(f"the meshes of the track are missing: {path}; {advice}") from error
-    except (OSError, ValueError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        # RuntimeError: an entry says that it is encrypted, or needs a later version of the format.
         raise TrackError(f"cannot read the meshes of the track, {path}: {error}; {advice}") from error
     if _compute_digest(arrays) != digest:
         raise TrackError(f"{path} does not hold the meshes of this track; {advice}")

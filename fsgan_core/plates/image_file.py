@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -167,7 +168,16 @@ def take_oiio_error(source: Any = oiio) -> str:
         message = source.geterror().encode("utf-8", "surrogateescape")
     except UnicodeDecodeError as error:
         message = bytes(error.object)
-    return shorten_message(message.decode("utf-8", "replace"))
+    return _drop_library_words(shorten_message(message.decode("utf-8", "replace")))
+
+
+def _drop_library_words(message: str) -> str:
+    """Drops what a library says of itself, and the path, which our message has already.
+
+    >>> _drop_library_words("EXR Error (/a (b).exr): EXR_ERR_BAD_CHUNK_LEADER Corrupt chunk")
+    'Corrupt chunk'
+    """
+    return re.sub(r"^(EXR Error( \(.*?\))?: *)?(\((EXR_ERR_\w+)\) *|EXR_ERR_\w+:? *)?", "", message) or message
 
 
 def _check_names(path: Path, specs: list[oiio.ImageSpec]) -> None:

@@ -168,6 +168,8 @@ def open_clip(clip: ClipLike, missing: str = "error", interlaced: str = DEINTERL
     if not files:
         raise PlateError(f"no file matches {path}{_suggest_patterns(path)}")
     first = next(iter(files.values()))
+    if first != path and not _FRAME_TOKEN.search(path.name):
+        _warn_of_own_numbers(path, list(files.values()))
     if first == path and path.suffix.lower() in MOVIE_SUFFIXES:
         return FrameSequence(clip, "movie", {}, missing, Movie(path, interlaced))
     if first == path and is_animated_webp(path):
@@ -217,8 +219,10 @@ def select_frames(text: str, available: SequenceOf[int], missing: str = "error")
 def parse_frames(text: str) -> tuple[int, ...]:
     """Parses a frame range in the syntax of fileseq; blanks separate as commas do. Raises FrameRangeError.
 
-    >>> parse_frames("1001-1005x2,1010 1012")
-    (1001, 1003, 1005, 1010, 1012)
+    A step may also be written as in farm jobs: 1-10:3 is 1-10x3 (in fileseq it means all frames, in another order).
+
+    >>> parse_frames("1001-1005x2,1010 1012,1020-1030:5")
+    (1001, 1003, 1005, 1010, 1012, 1020, 1025, 1030)
     """
     try:
         # fileseq silently ignores padding characters and empty text.
@@ -226,12 +230,27 @@ def parse_frames(text: str) -> tuple[int, ...]:
             raise ValueError(text)
         separated = re.sub(r"(?<=\d)\s+(?=-?\d)", ",", text)
         _check_range_size(separated)
-        frames = fileseq.FrameSet(re.sub(r"\s", "", separated))
+        compact = re.sub(r"\s", "", separated)
+        _check_range_order(text, compact)
+        frames = fileseq.FrameSet(compact.replace(":", "x"))
     except (fileseq.FileSeqException, ValueError) as error:
         raise FrameRangeError(f"'{text}' is not a frame range; write it like 1001-1048x2,1060") from error
     if any(int(frame) != frame for frame in frames):
         raise FrameRangeError(f"'{text}' has fractions of frames; write whole ones, like 1001-1048x2,1060")
     return tuple(sorted({int(frame) for frame in frames}))
+
+
+def _check_range_order(text: str, compact: str) -> None:
+    """Raises FrameRangeError, with a hint, if a range runs backwards or has a colon where a dash belongs."""
+    for part in compact.split(","):
+        if re.fullmatch(r"-?\d+:-?\d+", part):
+            raise FrameRangeError(f"'{text[:80]}' is not a frame range; write {part.replace(':', '-', 1)}")
+        ends = re.match(r"(-?\d+)-(-?\d+)(.*)", part)
+        if ends and int(ends[1]) > int(ends[2]):
+            raise FrameRangeError(
+                f"'{text[:80]}' runs backwards; frames are rendered in ascending order, so write "
+                f"{ends[2]}-{ends[1]}{ends[3]}"
+            )
 
 
 def _check_range_size(text: str) -> None:
@@ -296,12 +315,12 @@ def check_output(pattern: str, inputs: Iterable[FrameSequence | Path | str], fra
     """
     path = expand_home(pattern)
     check_encoding(path)
+    if path.is_dir():
+        raise InputError(f"the output {pattern} is a folder; name a file in it, like {path / 'swap.####.exr'}")
     if path.suffix.lower() != ".exr":
         stem = path.with_suffix("").name or "swap"
         name = stem if has_frame_token(stem) else f"{stem}.####"
         raise InputError(f"the output {pattern} is not an EXR; name it like {name}.exr")
-    if path.is_dir():
-        raise InputError(f"the output {pattern} is a folder; name a file in it, like {path / 'swap.####.exr'}")
     if len(frames) > 1 and not has_frame_token(pattern):
         raise InputError(f"{len(frames)} frames would all be written to {pattern}; add #### to the name")
     written = re.compile(_build_name_regex(path.name))
@@ -368,7 +387,7 @@ def _build_name_regex(name: str, any_padding: bool = False) -> str:
         digits = _count_digits(token)
         # A number may have more digits if it needs them; but "007" does not match "##".
         strict = rf"-?\d{{{digits}}}|-?[1-9]\d{{{digits},}}"
-        parts.append(r"\1" if seen else r"(-?\d+)" if any_padding and digits == 1 else f"({strict})")
+        parts.append(r"(?:\1)" if seen else r"(-?\d+)" if any_padding and digits == 1 else f"({strict})")
         seen, last = True, token.end()
     return "".join(parts) + re.escape(name[last:])
 
@@ -381,6 +400,20 @@ def _find_numbered_files(path: Path, pattern: str) -> dict[int, Path]:
         if match:
             files[int(match.group(1))] = entry
     return dict(sorted(files.items()))
+
+
+def _warn_of_own_numbers(path: Path, files: SequenceOf[Path]) -> None:
+    """Warns if the files of a wildcard are numbered from 1 although they are the frames of one sequence."""
+    numbers = [_FRAME_NUMBER.search(file.stem) for file in files]
+    names = {_FRAME_NUMBER.sub("", file.stem) + file.suffix for file in files}
+    if len(files) > 1 and all(numbers) and len(names) == 1:
+        name = Path(names.pop())
+        log.warning(
+            "%s: the %d files are taken as stills and numbered from 1; to keep their numbers, write %s",
+            path,
+            len(files),
+            path.with_name(f"{name.stem}.####{name.suffix}"),
+        )
 
 
 def _glob_files(path: Path) -> list[Path]:

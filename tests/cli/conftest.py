@@ -25,10 +25,10 @@ class FakeRender:
         self.options: dict[str, Any] = {}
 
     def __call__(
-        self, shot: Shot, *, frames: str, device: str, force: bool, on_event: Callable[[Event], None]
+        self, shot: Shot, *, frames: str, device: str, force: bool, quick: bool, on_event: Callable[[Event], None]
     ) -> RenderResult:
         self.shot = shot
-        self.options = {"frames": frames, "device": device, "force": force}
+        self.options = {"frames": frames, "device": device, "force": force, "quick": quick}
         if self.raises is not None:
             raise self.raises
         on_event(Event("analyse", "b", 3, 9))

@@ -220,6 +220,8 @@ class TestHostileInputs:
     @pytest.mark.parametrize(
         ("arguments", "says"),
         [
+            (["swap", *STILLS, "-o", "."], "the output . is a folder; name a file in it, like swap.####.exr"),
+            (["render", "."], ". is a folder; it holds no shot file"),
             (["swap", *STILLS, "-o", "b.png"], "b.png is not an EXR; name it like b.####.exr"),
             (["swap", *STILLS, "-o", "plain/b.exr"], "cannot write into plain: part of the path is a file"),
             (["swap", *STILLS, "-o", "b.png", "--finetune", "5"], "b.png is not an EXR"),

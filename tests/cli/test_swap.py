@@ -63,7 +63,7 @@ class TestShotFromFlags:
         assert shot.holdout == Clip("h.exr", part="matte.roto")
         stages = shot.stages
         assert (stages.blend.engine, stages.mask.feather, stages.output.layers) == ("multiband", 0.1, "all")
-        assert made.options == {"frames": "", "device": "cpu", "force": True}
+        assert made.options == {"frames": "", "device": "cpu", "force": True, "quick": False}
 
     def test_drive_has_its_own_names(self, fake: Callable[..., FakeRender]) -> None:
         made = fake()

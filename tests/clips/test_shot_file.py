@@ -86,7 +86,10 @@ class TestErrors:
             load_shot(tmp_path / "nothing.toml")
 
     def test_a_folder(self, tmp_path: Path) -> None:
-        with pytest.raises(ShotError, match="cannot read"):
+        with pytest.raises(ShotError, match="is a folder; it holds no shot file"):
+            load_shot(tmp_path)
+        (tmp_path / "a.toml").touch()
+        with pytest.raises(ShotError, match=r"is a folder; name a shot file in it: .*a\.toml$"):
             load_shot(tmp_path)
 
     @pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"\x89PNG\r\n\x1a\n"])

@@ -575,3 +575,12 @@ class TestBounds:
             archive.writestr("measured_0_meshes.npy", stream.getvalue() + bytes(4))
         with pytest.raises(TrackError, match="not an array of its size"):
             load_meshes(tmp_path / "m.npz", "0" * 16)
+
+    def test_an_entry_that_is_encrypted(self, tmp_path: Path) -> None:
+        np.savez(tmp_path / "m.npz", faces_0_frames=np.arange(3))
+        data = bytearray((tmp_path / "m.npz").read_bytes())
+        data[6] |= 1  # general purpose flags of the local header, and of the central one
+        data[data.index(b"PK\x01\x02") + 8] |= 1
+        (tmp_path / "m.npz").write_bytes(data)
+        with pytest.raises(TrackError, match="encrypted"):
+            load_meshes(tmp_path / "m.npz", "0" * 16)

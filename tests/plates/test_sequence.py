@@ -98,6 +98,24 @@ class TestOpen:
         clip = open_clip(Clip(str(sequence / "plate.1004.exr")))
         assert (clip.kind, clip.frames) == ("exr", (1004,))
 
+    def test_a_wildcard_over_a_sequence_is_warned_of(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        for name in ("pl.1001.exr", "pl.1003.exr"):
+            write_exr(tmp_path / name, random_plate())
+        assert open_clip(str(tmp_path / "pl.*.exr")).frames == (1, 2)
+        assert "taken as stills and numbered from 1" in caplog.text
+        assert f"write {tmp_path / 'pl.####.exr'}" in caplog.text
+        caplog.clear()
+        write_exr(tmp_path / "pl.other.exr", random_plate())
+        open_clip(str(tmp_path / "pl.*.exr"))
+        assert not caplog.text
+
+    def test_a_digit_after_the_second_number(self, tmp_path: Path) -> None:
+        write_exr(tmp_path / "a_1001_v1001.3.exr", random_plate())
+        write_exr(tmp_path / "a_1002_v1001.3.exr", random_plate())
+        assert open_clip(str(tmp_path / "a_####_v####.3.exr")).frames == (1001,)
+        write_exr(tmp_path / "b_1001_10013.exr", random_plate())
+        assert open_clip(str(tmp_path / "b_####_####3.exr")).frames == (1001,)
+
     def test_stills_by_wildcard(self, tmp_path: Path) -> None:
         for name in ("b.png", "a.png", "c.jpg"):
             cv2.imwrite(str(tmp_path / name), np.zeros((4, 5, 3), np.uint8))
@@ -233,10 +251,10 @@ class TestRanges:
         [
             ("1001-1010x3,1020", (1001, 1004, 1007, 1010, 1020)),
             ("5", (5,)),
-            ("3-1", (1, 2, 3)),
             ("1, 3", (1, 3)),
             ("1001 1003", (1001, 1003)),
             ("1-3  7 -2", (-2, 1, 2, 3, 7)),
+            ("1-10:3", (1, 4, 7, 10)),
             ("1 - 3 , 5", (1, 2, 3, 5)),
             ("1-5 x2", (1, 3, 5)),
             ("-3--1", (-3, -2, -1)),
@@ -252,6 +270,19 @@ class TestRanges:
     )
     def test_malformed(self, text: str) -> None:
         with pytest.raises(FrameRangeError, match=r"write (it like|whole ones, like) 1001-1048x2,1060"):
+            parse_frames(text)
+
+    @pytest.mark.parametrize(
+        ("text", "hint"),
+        [
+            ("10-1", r"'10-1' runs backwards; .* write 1-10$"),
+            ("1, 10 - 1 x2", r"runs backwards; .* write 1-10x2$"),
+            ("-1--5", r"runs backwards; .* write -5--1$"),
+            ("1:5", r"'1:5' is not a frame range; write 1-5$"),
+        ],
+    )
+    def test_hints(self, text: str, hint: str) -> None:
+        with pytest.raises(FrameRangeError, match=hint):
             parse_frames(text)
 
     @settings(max_examples=50, deadline=None)

@@ -282,11 +282,11 @@ def test_matrices_from_chromaticities(config: ColourConfig) -> None:
 
 
 def test_pq_of_diffuse_white_and_a_lamp(config: ColourConfig, make_pq: Callable[[float], float]) -> None:
-    """1000 nits are 9.98 in scene-linear by OCIO's ACES config, and nothing is clipped on the way to the networks."""
+    """1000 nits are 10 times 100 nits in scene-linear, and nothing is clipped on the way to the networks."""
     codes = np.array([[make_pq(203)] * 3, [make_pq(1000)] * 3], np.float32)
     white, lamp = config.convert(codes, "pq_rec2020_display", "lin_rec709_scene")
-    assert lamp == pytest.approx([9.98] * 3, abs=0.05)
-    assert 0.8 < white[0] < 3.0
+    assert lamp == pytest.approx([10.0] * 3, abs=0.002)
+    assert white == pytest.approx([2.03] * 3, abs=0.002)
     codec: Codec = config.make_codec("pq_rec2020_display")
     np.testing.assert_allclose(codec.decode(codec.encode(codes)), codes, atol=1e-4)
 

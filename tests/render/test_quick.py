@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fsgan_core.cli import main
 from fsgan_core.clips import tracks
 from fsgan_core.contract import layers
 from fsgan_core.contract.errors import InputError
 from fsgan_core.contract.shot import Clip, Shot
 from fsgan_core.plates.image_reader import read_header, read_image
+from fsgan_core.render import pipeline
 from fsgan_core.render.frame_status import compute_frame_states
 from fsgan_core.render.pipeline import RenderJob, render_shot
 from fsgan_core.render.plan import plan_shot_job
@@ -108,3 +110,19 @@ def test_a_drive_is_refused(small: Small, tmp_path: Path) -> None:
     shot = replace(untracked(small, tmp_path, "3"), job="drive")
     with pytest.raises(InputError, match="a drive cannot be quick"):
         render_shot(shot, quick=True)
+
+
+def test_the_flag(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+
+    def render(*_: object, quick: bool, **__: object) -> None:
+        asked.append(quick)
+        raise InputError("enough")
+
+    monkeypatch.setattr(pipeline, "render_shot", render)
+    swap = ["swap", "--source", "a.png", "--target", "b.png", "--output", "c.####.exr"]
+    for flags in ([], ["--quick"]):
+        assert main([*swap, *flags]) == 2
+    assert asked == [False, True]
+    assert main(["drive", "--driver", "a.png", "--plate", "b.png", "--output", "c.####.exr", "--quick"]) == 2
+    assert len(asked) == 2  # a drive has no such flag
