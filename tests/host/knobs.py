@@ -336,7 +336,7 @@ class Array_Knob(Knob):
 
     # Animation.
 
-    def setAnimated(self, index: int = -1, *places: int, **keywords: Any) -> bool:
+    def setAnimated(self, index: int = -1, /, *places: int, **keywords: Any) -> bool:
         view = _view_keyword("setAnimated", places, keywords)
         if self._flags & FLAGS["NO_ANIMATION"]:
             return False
@@ -350,7 +350,7 @@ class Array_Knob(Knob):
         parts = [self._parts(view)[place] for place in self._indices(index)]
         return any(part.curve is not None or part.expression is not None for part in parts)
 
-    def clearAnimated(self, index: int = -1, *places: int, **keywords: Any) -> bool:
+    def clearAnimated(self, index: int = -1, /, *places: int, **keywords: Any) -> bool:
         view = _view_keyword("clearAnimated", places, keywords)
         frame = self._frame()
         for place in self._indices(index):
