@@ -25,7 +25,7 @@ from fsgan_core.plates.sequence import open_clip
 SIZES = {"hd": (1920, 1080), "4k": (3840, 2160)}
 
 
-class _Enlarged:
+class EnlargedClip:
     """A clip in memory, fitted to a size."""
 
     kind = "movie"
@@ -49,7 +49,7 @@ def _enlarge(plate: Plate, size: tuple[int, int]) -> Plate:
     return Plate(pixels, ("R", "G", "B"), window, window, 1.0)
 
 
-def measure_seconds(source: _Enlarged, config: ColourConfig, rounds: int) -> tuple[float, float]:
+def measure_seconds(source: EnlargedClip, config: ColourConfig, rounds: int) -> tuple[float, float]:
     """Measures CPU and wall seconds for each frame, the best of a few rounds."""
     best = []
     for _ in range(rounds):
@@ -72,7 +72,7 @@ def main() -> None:
         plates = [clip.read(frame) for frame in clip.frames[: options.frames]]
     figures = {}
     for name, size in SIZES.items():
-        cpu, wall = measure_seconds(_Enlarged(plates, size), config, options.rounds)
+        cpu, wall = measure_seconds(EnlargedClip(plates, size), config, options.rounds)
         figures[name] = {"cpu_seconds": round(cpu, 4), "wall_seconds": round(wall, 4)}
     figures["ratio"] = {key: round(figures["4k"][key] / figures["hd"][key], 2) for key in figures["hd"]}
     print(json.dumps(figures, indent=1))

@@ -32,9 +32,11 @@ from fsgan_core.contract.landmarks import (
 )
 from fsgan_core.faces.geometry import Box, make_square_box
 from fsgan_core.runtime.arrays import IndexArray, Matrix, Points, Points3D, Points68, Vector
+from fsgan_core.runtime.memo import remember_results
 
 CAMERA_DISTANCE = 1000.0  # mm; a talking head fills the frame at about 0.7 m to 1.5 m
 _MIN_CAMERA_DISTANCE = 200.0  # mm
+REMEMBERED_POSES = 1024  # faces: every stage asks for the pose of the same few
 BOX_SIDE = 156.0  # mm; the box that dlib's frontal detector draws around a face, median over footage
 BOX_CENTRE = np.array([0.0, 33.0, 10.0])  # mm
 
@@ -185,6 +187,7 @@ def extract_angles(rotation: Matrix) -> tuple[float, float, float]:
     return float(np.degrees(yaw)), float(np.degrees(pitch)), float(np.degrees(roll))
 
 
+@remember_results(REMEMBERED_POSES)
 def fit_head_pose(landmarks: Points68, pixel_aspect: float = 1.0, focal: float | None = None) -> HeadPose:
     """Fits the generic face to landmarks.
 

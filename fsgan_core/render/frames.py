@@ -166,7 +166,8 @@ class FrameRenderer:
         plate = self._reenact_plan(frame, self.context.get_scene(frame).frame_plans[frame])
         return self._add_provenance(plate, "reenact", frame)
 
-    def _reenact_plan(self, frame: int, plan: FramePlan) -> Plate:
+    def _reenact_plan(self, frame: int, plan: FramePlan, *, with_coordinates: bool = True) -> Plate:
+        """Reenacts the views of a plan; atlas coordinates are added where something reads them."""
         scene = self.context.get_scene(frame)
         if frame in scene.driven_frames:
             return self._drive_frame(scene, frame)
@@ -183,10 +184,12 @@ class FrameRenderer:
                 likeness=likeness,
                 iris_tint=self._get_iris_tint(scene, params),
             )
-            plate = add_atlas_coordinates(
-                plate, compute_goal_mesh(face_frame.face, params, likeness, face_frame.pixel_aspect)
-            )
-            if params.atlas and scene.atlas is not None:
+            is_painted = bool(params.atlas) and scene.atlas is not None
+            if with_coordinates or is_painted:
+                plate = add_atlas_coordinates(
+                    plate, compute_goal_mesh(face_frame.face, params, likeness, face_frame.pixel_aspect)
+                )
+            if is_painted:
                 plate = paint_from_atlas(plate, self._project_atlas(frame, face_frame, plate), face_frame.codec)
             return plate
 
@@ -312,7 +315,7 @@ class FrameRenderer:
     def _render_further_views(self, frame: int) -> Iterator[Plate]:
         """Reenactments of further views, one by one as they are taken."""
         for ref in self.context.list_further_views(frame):
-            yield self._reenact_plan(frame, FramePlan((WeightedView(ref, 1.0, 1.0),)))
+            yield self._reenact_plan(frame, FramePlan((WeightedView(ref, 1.0, 1.0),)), with_coordinates=False)
 
     def render_blended(self, frame: int, completed: Plate | None = None, mattes: Plate | None = None) -> BlendResult:
         """Renders the whole plate with the new face; takes pictures that are already rendered."""

@@ -345,13 +345,17 @@ def spread_over_picture(values: Matrix, surface: FaceSurface, shape: tuple[int, 
     height, width = shape
     step = max(1.0, FIELD_STEP * surface.width)
     columns, rows = max(2, round(width * surface.aspect / step)), max(2, round(height / step))
-    x = ((np.arange(columns) + 0.5) * width / columns - 0.5)[None, :, None]
-    y = ((np.arange(rows) + 0.5) * height / rows - 0.5)[:, None, None]
-    gaps = ((x - surface.places[:, 0]) * surface.aspect) ** 2 + (y - surface.places[:, 1]) ** 2
+    x, y = (np.arange(columns) + 0.5) * width / columns - 0.5, (np.arange(rows) + 0.5) * height / rows - 0.5
+    across = ((x[:, None] - surface.places[:, 0]) * surface.aspect) ** 2
+    down = (y[:, None] - surface.places[:, 1]) ** 2
     near, far = FIELD_SIGMA * surface.width, FIELD_REACH * surface.width
-    kernel = np.exp(-0.5 * gaps / near**2) + FAR_SHARE / (1 + gaps / far**2) ** 2
-    kernel *= surface.areas * (BACK_SHARE + surface.facing)
-    field = kernel @ values / kernel.sum(-1, keepdims=True)
+    weight = surface.areas * (BACK_SHARE + surface.facing)
+    near_across, near_down = np.exp(-0.5 * across / near**2), np.exp(-0.5 * down / near**2)
+    field = np.empty((rows, columns, values.shape[1]))
+    for row in range(rows):
+        kernel = near_across * near_down[row] + FAR_SHARE / (1 + (across + down[row]) / far**2) ** 2
+        kernel *= weight
+        field[row] = kernel @ values / kernel.sum(-1, keepdims=True)
     return np.asarray(cv2.resize(field.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC))
 
 

@@ -26,6 +26,7 @@ from fsgan_core.faces.mesh import (
 from fsgan_core.faces.mesh_pose import compute_rigidity, fit_rigid
 from fsgan_core.plates.plate import Window
 from fsgan_core.runtime.arrays import AnyArray, Matte, Mesh, PointMap, Points, Vector
+from fsgan_core.runtime.memo import remember_results
 from fsgan_core.stages.image_ops import smoothstep
 from fsgan_core.stages.warp import fit_spline_map
 from fsgan_core.stages.warp_points import HAIRLINE
@@ -37,6 +38,8 @@ SHOWN_FACING = (0.15, 0.4)  # from here to here a view begins to show skin
 HIDDEN_DEPTH = 0.02  # of the face's width: skin that lies this far behind other skin is hidden
 SHOWN_SOFTNESS = 0.03  # of the face's width, of the edge of what is shown
 FACE_WIDTH = 140.0  # mm, of the generic mesh: the unit of lengths given "of the face's width"
+
+REMEMBERED_MESHES = 256  # the views of a job and the frames at work: each is asked for several times
 
 # Stiffness of the spline: 0 meets a vertex exactly.
 OPENING_STIFFNESS = 0.0005  # of lids and lips, which carry the expression
@@ -70,6 +73,7 @@ def square_mesh(mesh: Mesh, aspect: float) -> Mesh:
     return np.asarray(mesh, np.float64) * (aspect, 1.0, 1.0)
 
 
+@remember_results(REMEMBERED_MESHES)
 def measure_mesh_width(mesh: Mesh) -> float:
     """Measures the width of the face that a mesh would show from the front, in rows of square pixels."""
     return FACE_WIDTH * float(fit_rigid(CANONICAL, mesh, compute_rigidity())[0])
@@ -92,6 +96,7 @@ def _rate_visibility(facing: Vector, hidden: AnyArray) -> Vector:
     return np.where(hidden, 0.0, smoothstep((facing - low) / (high - low)))
 
 
+@remember_results(REMEMBERED_MESHES)
 def find_hidden_vertices(mesh: Mesh) -> AnyArray:
     """Finds the vertices (478,) that lie behind other skin of the mesh, in square pixels."""
     margin = HIDDEN_DEPTH * measure_mesh_width(mesh)
@@ -107,6 +112,7 @@ def find_hidden_vertices(mesh: Mesh) -> AnyArray:
     return np.asarray(covers.any(1))
 
 
+@remember_results(REMEMBERED_MESHES)
 def place_beyond(mesh: Mesh) -> Points:
     """Places the points of BEYOND (n, 2) around a mesh in square pixels: posed, then moved along with its edge."""
     scale, rotation, shift = fit_rigid(CANONICAL, mesh, compute_rigidity())

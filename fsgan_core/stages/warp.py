@@ -15,6 +15,7 @@ from fsgan_core.runtime.arrays import AnyArray, Image, Matrix, Plane, PointMap, 
 
 # The spline is evaluated on a grid and interpolated between: points across the region, and pixels from one to the next.
 GRID_POINTS, FINEST_STEP, COARSEST_STEP = 110, 2, 8
+KERNEL_ROWS = 128  # points at a time, so that their distances to the knots stay in the processor's cache
 SYSTEM_RIDGE = 1e-9  # added to the stiffness, so that the system can be solved for points that coincide
 
 # Removing folds.
@@ -59,10 +60,11 @@ def fit_spline_map(
     x = np.arange(-step, region.width + 2 * step, step)
     y = np.arange(-step, region.height + 2 * step, step)
     grid = (np.stack(np.meshgrid(x + region.x, y + region.y), -1).reshape(-1, 2) - centre) * square / scale
-    values = (
-        _evaluate_kernel(grid, knots) @ coefficients[:n]
-        + np.column_stack([np.ones(len(grid)), grid]) @ coefficients[n:]
-    )
+    bending = [
+        _evaluate_kernel(grid[first : first + KERNEL_ROWS], knots) @ coefficients[:n]
+        for first in range(0, len(grid), KERNEL_ROWS)
+    ]
+    values = np.concatenate(bending) + np.column_stack([np.ones(len(grid)), grid]) @ coefficients[n:]
     coarse = remove_folds(values.reshape(len(y), len(x), 2))
     rows, columns = np.arange(region.height), np.arange(region.width)
     fine = np.stack([RectBivariateSpline(y, x, coarse[..., k])(rows, columns) for k in (0, 1)], -1)
@@ -214,6 +216,11 @@ def _build_spline_system(knots: Points, stiffness: Vector) -> Matrix:
 
 def _evaluate_kernel(points: Points, knots: Points) -> Matrix:
     """r^2 log r between two sets of points (Bookstein 1989)."""
-    square = (points**2).sum(1)[:, None] + (knots**2).sum(1)[None] - 2.0 * points @ knots.T
-    square = np.maximum(square, 0.0)
-    return np.asarray(0.5 * square * np.log(square + 1e-30))
+    square = (points**2).sum(1)[:, None] + (knots**2).sum(1)[None]
+    square -= 2.0 * points @ knots.T
+    np.maximum(square, 0.0, out=square)
+    result = square + 1e-30
+    np.log(result, out=result)
+    square *= 0.5
+    result *= square
+    return np.asarray(result)
