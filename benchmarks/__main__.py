@@ -189,7 +189,7 @@ def measure_analysis(target: str, rounds: int) -> Iterator[Row]:
 
     config = open_config()
     with open_clip(target) as clip:
-        plates = [clip.read(frame) for frame in clip.frames[:12]]
+        plates = [clip.read(frame) for frame in clip.frames[:6]]
     detector = make_detector()
     clips = {name: EnlargedClip(plates, size) for name, size in SIZES.items()}
     pictures = {

@@ -21,6 +21,7 @@ from fsgan_core.faces.analyse import analyse
 from fsgan_core.plates.colour import ColourConfig, open_config
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.plates.sequence import open_clip
+from fsgan_core.plates.stated_colour import NOTHING_STATED, StatedColour
 
 SIZES = {"hd": (1920, 1080), "4k": (3840, 2160)}
 
@@ -37,6 +38,9 @@ class EnlargedClip:
 
     def read(self, frame: int) -> Plate:
         return self._plates[frame - 1]
+
+    def read_stated_colour(self) -> StatedColour:
+        return NOTHING_STATED
 
 
 def _enlarge(plate: Plate, size: tuple[int, int]) -> Plate:

@@ -146,8 +146,8 @@ def measure_ring_distance(outline: Points, places: AnyArray) -> Plane:
     for a, b in zip(start, end, strict=True):
         edge, to = b - a, flat - a
         along = np.clip((to @ edge) / max(float(edge @ edge), 1e-12), 0, 1)
-        gap = to - along[:, None] * edge
-        best = np.minimum(best, (gap**2).sum(1))
+        square = (to - along[:, None] * edge) ** 2
+        best = np.minimum(best, square[:, 0] + square[:, 1])  # summing rows of two would be slow
         crosses = (a[1] > flat[:, 1]) != (b[1] > flat[:, 1])
         if crosses.any():
             x = a[0] + (flat[:, 1] - a[1]) * (edge[0] / (edge[1] if edge[1] else 1.0))
