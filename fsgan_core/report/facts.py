@@ -20,6 +20,8 @@ from fsgan_core.runtime.events import FAILED, KEPT, PASSED, RENDERED, RenderResu
 
 __all__ = ["list_settings", "list_summary", "list_surroundings", "list_times", "list_weights"]
 
+NO_SOURCE = "none"
+"""Path of the source in the request of a node that does not name it (`render.requests`)."""
 _STATE_NAMES = {
     RENDERED: "rendered",
     KEPT: "kept from an earlier render",
@@ -29,11 +31,23 @@ _STATE_NAMES = {
 _PACKAGES = ("torch", "numpy", "opencv-python", "OpenImageIO", "opencolorio", "av")
 
 
-def list_summary(result: RenderResult, shot: Shot) -> tuple[Fact, ...]:
-    """Lists source, target, result and the counts of frames."""
+def list_summary(
+    result: RenderResult, shot: Shot, frame_metadata: Iterable[Mapping[str, Any]] = ()
+) -> tuple[Fact, ...]:
+    """Lists source, target, result and the counts of frames.
+
+    Args:
+        result: The render.
+        shot: Its shot; that of a single node may not name the source.
+        frame_metadata: Metadata of the frames, which name the source too.
+    """
     numbers = [report.frame for report in result.frames]
+    sources = [clip.path for clip in shot.source if clip.path != NO_SOURCE]
+    if not sources:
+        names = (str(one.get(layers.META_SOURCE, "")).split(", ") for one in frame_metadata)
+        sources = list(dict.fromkeys(name for some in names for name in some if name))
     facts = [
-        Fact("source" if shot.job == "swap" else "driver", ", ".join(clip.path for clip in shot.source)),
+        Fact("source" if shot.job == "swap" else "driver", ", ".join(sources) or "not known here"),
         Fact("target", shot.target.path),
         Fact("result", result.output),
         Fact("frames", f"{format_frames(numbers)} ({len(numbers)})"),

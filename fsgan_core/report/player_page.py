@@ -88,6 +88,7 @@ def format_report_page(
     facts: PlayerFacts | None = None,
     source: SourcePictures | None = None,
     pairs: Sequence[PicturePair] = (),
+    neighbours: Sequence[str] = (),
 ) -> str:
     """Formats the page of a report.
 
@@ -97,6 +98,7 @@ def format_report_page(
         facts: What the player must know; needed if it has pictures.
         source: Atlas and views of the source.
         pairs: Faces of the last report beside those of this one.
+        neighbours: Names of the files beside the page that it links to.
     """
     style, script = _read_template("report.css"), _read_template("report.js")
     has_names = {name for frame in player for name in frame.parts}
@@ -122,6 +124,7 @@ def format_report_page(
             plots=make_plots(data) if data.frames else [],
             source=source or SourcePictures(),
             pairs=pairs,
+            neighbours=neighbours,
             changed_frames=format_frames(data.changes.frames) if data.changes else "",
             engines=[Fact(stage, engine) for stage, engine in data.engines.items()],
             version=__version__,
@@ -142,13 +145,14 @@ def write_report_page(
     facts: PlayerFacts | None = None,
     source: SourcePictures | None = None,
     pairs: Sequence[PicturePair] = (),
+    neighbours: Sequence[str] = (),
 ) -> Path:
     """Writes the page of a report and returns its path; arguments as for `format_report_page`.
 
     Raises:
         OutputError: The file cannot be written.
     """
-    text = format_report_page(data, player, facts, source, pairs)
+    text = format_report_page(data, player, facts, source, pairs, neighbours)
     with write_atomically(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return path

@@ -80,9 +80,9 @@ def make_source_pictures(
         planned: Whether the views that lead the frames are found, which takes as long as planning the render.
 
     Returns:
-        What could be made; empty for a drive.
+        What could be made; empty for a drive, and without sources.
     """
-    if shot.job != "swap":
+    if shot.job != "swap" or not inputs.sources:
         return SourcePictures()
     atlas, found = b"", None
     with use_cache_only(), limit_algebra_threads(), suppress(NotCachedError):

@@ -16,7 +16,7 @@ from typing import Any
 
 from fsgan_core.clips.inputs import JobInputs, open_input, open_inputs
 from fsgan_core.contract import layers
-from fsgan_core.contract.errors import InputError
+from fsgan_core.contract.errors import InputError, PlateError
 from fsgan_core.contract.plain_data import parse_json
 from fsgan_core.contract.shot import Clip, Shot
 from fsgan_core.faces.face import Face
@@ -153,7 +153,10 @@ def make_report(
         with limit_algebra_threads(), _mute_source_warnings():
             _examine_frames(findings, folder, shot, result, frames, last, measure, start, on_event)
     data, pairs, stored = _assemble(shot, result, findings, last, measure, time.perf_counter() - start)
-    page = write_report_page(folder / PAGE_FILE, data, findings.player, findings.player_facts, findings.source, pairs)
+    neighbours = [DATA_FILE, TABLE_FILE, *(path.name for path in _list_pictures(findings))]
+    page = write_report_page(
+        folder / PAGE_FILE, data, findings.player, findings.player_facts, findings.source, pairs, neighbours
+    )
     written = [
         page,
         write_page(
@@ -166,8 +169,12 @@ def make_report(
     with write_atomically(folder / RESULT_FILE) as temporary:
         temporary.write_text(json.dumps(result.to_dict(), indent=1) + "\n", encoding="utf-8")
     log.info("report in %s, %.1f s", folder, time.perf_counter() - start)
-    files = (*written, folder / RESULT_FILE, *findings.pictures.values(), *findings.movies.values())
+    files = (*written, folder / RESULT_FILE, *_list_pictures(findings))
     return Report(data, files)
+
+
+def _list_pictures(findings: _Findings) -> list[Path]:
+    return [*findings.pictures.values(), *findings.movies.values()]
 
 
 @contextmanager
@@ -193,14 +200,7 @@ def _examine_frames(
     on_event: EventListener,
 ) -> None:
     """Reads every frame once, for the player, the preview movie and the figures; then measures faces."""
-    inputs = open_inputs(
-        shot.source,
-        shot.target,
-        shot.stages,
-        holdout=shot.holdout,
-        output_colorspace=shot.output.colorspace,
-        device=result.device,
-    )
+    inputs = _open_shot(shot, result.device)
     findings.inputs = inputs
     reader = LookReader(inputs.target, open_input(Clip(result.output, result.colorspace), inputs.config), inputs.config)
     scenes = JobScenes(inputs, "swap", with_views=False)
@@ -241,6 +241,21 @@ def _examine_frames(
     if measure == MEASURE_SOME:
         remaining = BUDGET_SHARE * result.seconds.get("total", 0.0) - (time.perf_counter() - start)
     findings.faces = measure_faces(inputs, reader, wanted, tracked, known=known, budget=remaining, on_event=on_event)
+
+
+def _open_shot(shot: Shot, device: str) -> JobInputs:
+    """Opens the clips of a shot; without its sources if they are not there, as for a node that does not name them."""
+    keywords: dict[str, Any] = {
+        "holdout": shot.holdout,
+        "output_colorspace": shot.output.colorspace,
+        "device": device,
+    }
+    try:
+        return open_inputs(shot.source, shot.target, shot.stages, **keywords)
+    except PlateError as error:
+        inputs = open_inputs((), shot.target, shot.stages, **keywords)
+        log.info("the report says nothing about the source: %s", error)
+        return inputs
 
 
 def _watch_looks(
@@ -311,7 +326,7 @@ def _assemble(
         frames=judged,
         figures=figures,
         remarks=make_remarks(judged, figures),
-        summary=facts.list_summary(result, shot),
+        summary=facts.list_summary(result, shot, findings.metadata.values()),
         settings=settings,
         weights=weights,
         surroundings=surroundings,
@@ -350,6 +365,8 @@ def _describe_measuring(findings: _Findings, count: int, measure: str) -> Iterat
             f"Identity, gaze, lids, lips, landmarks and pose need networks and were measured on {measured} of {count} "
             "frames, so that the report costs a twentieth of the render; `fsgan report` measures all."
         )
+    if findings.inputs is not None and not findings.inputs.sources:
+        yield "The distance to the source is not measured, because the source is not known here."
     if faces.source_frames:
         yield f"Identity is the distance to the nearest of {faces.source_frames} source frames."
     if not any(findings.rows.values()) and count:
