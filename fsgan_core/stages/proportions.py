@@ -40,7 +40,7 @@ OUTLINE_FADE = 25.0  # mm from the outline, over which proportions begin to chan
 OPENING_REACH = 8.0  # mm around an opening, that follows its edge
 REGION_REACH = 12.0  # mm around a feature, that move with it
 ABOVE_EYES, FOREHEAD_RIGIDITY = -8.0, 0.05  # mm on the generic head; skin above it moves with the brows
-REST_OF_FACE = 0.25  # how much the rest of the face counts against a feature
+REST_OF_FACE = 0.25  # how much the rest of the face counts against a feature, far from all features
 
 NOSE = (1, 2, 4, 5, 6, 19, 45, 48, 49, 51, 64, 94, 98, 102, 115, 129, 168, 195, 197, 219, 220, 275, 278, 279, 281, 294)
 """Vertices of the nose: bridge, tip and wings."""
@@ -133,10 +133,13 @@ def _measure_distances(vertices: Sequence[int]) -> Vector:
 
 
 def _make_region_shares() -> AnyArray:
-    """(478, 5): shares of eyes, nose, mouth, brows and the rest in each vertex; rows sum to 1."""
+    """(478, 5): shares of eyes, nose, mouth, brows and the rest in each vertex; rows sum to 1.
+
+    A feature's own vertices have no share of the rest, so that an amount of 0 leaves them where they are.
+    """
     regions = ((*LIDS_R, *LIDS_L), NOSE, OUTER_LIPS, (*BROW_R, *BROW_L))
     near = np.exp(-((np.stack([_measure_distances(region) for region in regions], 1) / REGION_REACH) ** 2))
-    shares = np.column_stack([near, np.full(VERTEX_COUNT, REST_OF_FACE)])
+    shares = np.column_stack([near, REST_OF_FACE * (1 - near.max(1))])
     for iris, lids in ((IRIS_R, LIDS_R), (IRIS_L, LIDS_L)):  # an eyeball moves as its lids do
         shares[iris] = shares[list(lids)].mean(0)
     return np.asarray(shares / shares.sum(1, keepdims=True))

@@ -21,9 +21,9 @@ from fsgan_core.contract.params.network import (
 )
 
 
-def _declare_likeness(feature: str) -> Any:
+def _declare_likeness(feature: str, default: float) -> Any:
     return declare_number(
-        1.0,
+        default,
         f"likeness of {feature}",
         f"Multiplies likeness for the {feature}. 0 keeps the position and size of the {feature} in the target.",
         minimum=0.0,
@@ -45,7 +45,7 @@ class ReenactParams(Params):
         "published weights are installed or `network` names some, else mesh.",
     )
     likeness: float = declare_number(
-        0.3,
+        0.6,
         "likeness (face shape)",
         "How much of the source's own proportions the face takes over. 0 puts the features where the target's are; 1 "
         "is the source's face shape in the target's pose. The outline stays the target's. Raise it for a stronger "
@@ -54,10 +54,10 @@ class ReenactParams(Params):
         maximum=1.0,
         is_animatable=True,
     )
-    likeness_eyes: float = _declare_likeness("eyes")
-    likeness_nose: float = _declare_likeness("nose")
-    likeness_mouth: float = _declare_likeness("mouth")
-    likeness_brows: float = _declare_likeness("brows")
+    likeness_eyes: float = _declare_likeness("eyes", 0.3)
+    likeness_nose: float = _declare_likeness("nose", 1.0)
+    likeness_mouth: float = _declare_likeness("mouth", 0.3)
+    likeness_brows: float = _declare_likeness("brows", 1.0)
     atlas: str = declare_file(
         "atlas",
         "Painted atlas of the source (EXR, written by `fsgan atlas` or Bake atlas). What you paint on it replaces the "
