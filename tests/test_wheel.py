@@ -39,9 +39,9 @@ def run_fsgan(installed: Path, home: Path, *arguments: str) -> subprocess.Comple
 
 class TestContent:
     def test_every_data_file_is_in_it(self, installed: Path) -> None:
-        """All that git tracks in the three folders, nothing else."""
+        """All that git tracks in the four folders, nothing else."""
         listed = subprocess.run(
-            ["git", "ls-files", "fsgan_core", "nuke_plugin", "gizmos"],
+            ["git", "ls-files", "fsgan_core", "nuke_plugin", "gizmos", "docs"],
             cwd=ROOT,
             check=True,
             capture_output=True,
