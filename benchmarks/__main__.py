@@ -1,10 +1,10 @@
 """Print a table of ratios: what a part of the work costs against a plain reference, in one run.
 
-    python -m benchmarks --source anna.mov --target plate.mov
+    python -m benchmarks --clip plate.mov
     python -m benchmarks --rows poisson colour exr
 
 Both sides of a ratio take turns, on one thread, and their processor seconds are compared, so that other programs on the
-machine matter little. Rows about a whole frame need two clips (`--source`, `--target`).
+machine matter little. The rows of the analysis need a clip with a face.
 """
 
 from __future__ import annotations
@@ -25,18 +25,13 @@ import numpy as np
 import OpenImageIO as oiio
 import torch
 
-from fsgan_core.clips.inputs import open_input
 from fsgan_core.contract.params import AnalyseParams
-from fsgan_core.contract.shot import Shot
 from fsgan_core.faces.analyse import analyse
 from fsgan_core.faces.detectors.choose_detector import make_detector
 from fsgan_core.plates.colour import open_config
 from fsgan_core.plates.exr_writer import write_exr
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.plates.sequence import open_clip
-from fsgan_core.render.final import render_final_plate
-from fsgan_core.render.pipeline import RenderJob
-from fsgan_core.render.plan import plan_shot_job
 from fsgan_core.runtime.threads import limit_algebra_threads
 from fsgan_core.stages.poisson import solve_membrane
 
@@ -184,11 +179,11 @@ def measure_exr(rounds: int) -> Iterator[Row]:
         )
 
 
-def measure_analysis(target: str, rounds: int) -> Iterator[Row]:
+def measure_analysis(path: str, rounds: int) -> Iterator[Row]:
     from benchmarks.analysis import SIZES, EnlargedClip
 
     config = open_config()
-    with open_clip(target) as clip:
+    with open_clip(path) as clip:
         plates = [clip.read(frame) for frame in clip.frames[:6]]
     detector = make_detector()
     clips = {name: EnlargedClip(plates, size) for name, size in SIZES.items()}
@@ -215,52 +210,13 @@ def measure_analysis(target: str, rounds: int) -> Iterator[Row]:
     )
 
 
-def measure_frames(source: str, target: str, rounds: int) -> Iterator[Row]:
-    """All pixel stages of a frame, the frame's file work left out."""
-    with tempfile.TemporaryDirectory() as folder:
-        shot = Shot.from_dict({"source": source, "target": target, "output": f"{folder}/f.####.exr"})
-        plan = plan_shot_job(shot, device="cpu")
-        frames = list(plan.frames)[: rounds + 1]
-        job = RenderJob(plan)
-        for frame in frames:
-            job.scenes(frame)
-        plates = [open_input(shot.target, open_config()).sequence.read(frame) for frame in frames]
-        region = job.context.get_region(frames[0])
-        face, other, support = make_patch(int(region.width / 1.7))
-        path = Path(folder) / "plain.exr"
-        taken, ratios = [], []
-        for number, (frame, plate) in enumerate(zip(frames, plates, strict=True)):
-            pixels = plate.get("R", "G", "B")
-
-            def work_plainly(pixels: np.ndarray = pixels) -> None:
-                clone(face, other, support)
-                write_plainly(path, pixels)
-                read_plainly(path)
-
-            job.renderer.get_target(frame)
-            first = count_seconds(lambda frame=frame: render_final_plate(job.renderer, frame))
-            second = count_seconds(work_plainly)
-            if number:  # the first frame also pays for the clip
-                taken.append(first)
-                ratios.append(first / second)
-        size = f"{plates[0].data_window.width} x {plates[0].data_window.height}"
-        yield Row(
-            f"pixel stages of a frame of {size}, region of {region.width}",
-            "cv2.seamlessClone + EXR written and read",
-            statistics.median(taken),
-            statistics.median(ratios),
-            3.0,
-        )
-
-
-ROWS = ("poisson", "colour", "exr", "analysis", "frames")
+ROWS = ("poisson", "colour", "exr", "analysis")
 
 
 def main() -> None:
     """Print the table as Markdown."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--source", default="")
-    parser.add_argument("--target", default="")
+    parser.add_argument("--clip", default="", help="for the rows of the analysis")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=ROWS)
     options = parser.parse_args()
@@ -272,10 +228,8 @@ def main() -> None:
         "colour": lambda: measure_colour(options.rounds),
         "exr": lambda: measure_exr(options.rounds),
     }
-    if options.target:
-        makers["analysis"] = lambda: measure_analysis(options.target, options.rounds)
-    if options.source and options.target:
-        makers["frames"] = lambda: measure_frames(options.source, options.target, options.rounds)
+    if options.clip:
+        makers["analysis"] = lambda: measure_analysis(options.clip, options.rounds)
     load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
     print(f"{platform.machine()}, {os.cpu_count()} cores (one used), load {load}, torch {torch.__version__}\n")
     print("| what | reference in the same run | seconds | ratio | aim |\n| --- | --- | --- | --- | --- |")
