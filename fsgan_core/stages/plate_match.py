@@ -54,6 +54,8 @@ GRAIN_SIZE = 1.0  # mm: likewise of the bands that hold grain; in a small face t
 FACE_WIDTH = 144.0  # mm
 ODD_CONTRAST = 2.5  # times the skin's usual contrast, from which on it is no plain skin
 MIN_KEPT = 0.5  # of the face's own texture
+LINE_SIGMA = 3.0  # pixels: around which lines show as such
+LINE_COHERENCE = (0.35, 0.6)  # of the structure tensor: texture of skin up to the first, a line from the second on
 
 
 def measure_texture(display: Image, weight: Matte, plain: Matte) -> tuple[float, ...]:
@@ -198,7 +200,8 @@ def match_skin(
     """Bring the fine texture of a face's skin to that of the plate's skin, band by band, place by place.
 
     Texture that the face lacks is taken from the plate; what it has too much of is reduced. Where the plate shows more
-    than skin (hair, frames of glasses, a scar, stubble), it gives nothing; where the face does, it keeps it.
+    than skin (hair, frames of glasses, a scar, stubble) or a line (a wrinkle, a pale rim), it gives nothing; where the
+    face does, it keeps it.
 
     Returns:
         The change of the face, and where it is as rough as the plate now, 0..1.
@@ -206,7 +209,7 @@ def match_skin(
     bands = _split_bands(plate.picture)
     lumas = [band @ LUMA_WEIGHTS for band in bands]
     sigma = max(MIN_SKIN_SIGMA, SKIN_SIGMA * plate.width)
-    usable = plate.plain * _find_plain_texture(lumas, plate.plain)
+    usable = plate.plain * _find_plain_texture(lumas, plate.plain) * (1 - _find_lines(plate.picture @ LUMA_WEIGHTS))
     change, cover = np.zeros_like(bands[0]), np.zeros_like(usable)
     for k, coarse in enumerate(BAND_SIGMAS):
         plate_energy, own_energy = (
@@ -243,6 +246,20 @@ def _find_plain_texture(bands: Sequence[Plane], skin: Matte) -> Matte:
         usual = max(float(np.median(energy[sure])), MIN_VARIANCE)
         odd = np.maximum(odd, energy / (usual * ODD_CONTRAST**2))
     return np.asarray(cv2.GaussianBlur(1 / (1 + odd**2), (0, 0), BAND_SIGMAS[-1]), np.float32)
+
+
+def _find_lines(luma: Plane) -> Matte:
+    """Where a picture has one direction: wrinkles, rims of glasses and hair, not pores, 0..1.
+
+    By the coherence of the structure tensor (Weickert 1999).
+    """
+    smooth = cv2.GaussianBlur(luma, (0, 0), BAND_SIGMAS[0]) - cv2.GaussianBlur(luma, (0, 0), BAND_SIGMAS[-1])
+    x, y = (cv2.Sobel(smooth, cv2.CV_32F, dx, 1 - dx) for dx in (1, 0))
+    xx, yy, xy = (cv2.GaussianBlur(product, (0, 0), LINE_SIGMA) for product in (x * x, y * y, x * y))
+    coherence = np.sqrt((xx - yy) ** 2 + 4 * xy**2) / np.maximum(xx + yy, MIN_VARIANCE)
+    low, high = LINE_COHERENCE
+    lines = np.clip((coherence - low) / (high - low), 0, 1)
+    return np.asarray(cv2.GaussianBlur(lines, (0, 0), BAND_SIGMAS[-1]), np.float32)
 
 
 def _split_bands(picture: Image) -> list[Image]:

@@ -163,6 +163,17 @@ class TestSkin:
         assert change[PLAIN == 0].max() == 0
         assert change[120:135, 45:115].max() > 0.01
 
+    def test_faint_lines_of_the_plate_stay_out(self) -> None:
+        """A pale rim of glasses has hardly more contrast than pores; that it is a line gives it away."""
+        smooth, plate = skin(detail=0.01, blur=3.0), skin(detail=0.0, grain=0.01, seed=1)
+        rim = np.zeros((SIDE, SIDE), np.float32)
+        cv2.ellipse(rim, (80, 100), (30, 22), 0, 0, 180, 1.0, 1, cv2.LINE_AA)
+        lent = self.given(smooth, plate - 0.03 * rim[..., None]) - smooth
+        on_rim = (rim > 0.7) & (PLAIN > 0)
+        pores = self.given(smooth, plate) - smooth
+        assert abs(lent[on_rim].mean()) < 0.012, "of 0.03"
+        assert pores[PLAIN > 0].std() > 0.007, "pores come along"
+
     def test_amount_is_how_much(self) -> None:
         smooth, plate = skin(detail=0.01, blur=3.0), skin(detail=0.0, grain=0.02, seed=1)
         half, full = (self.given(smooth, plate, amount) - smooth for amount in (0.5, 1.0))
