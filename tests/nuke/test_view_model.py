@@ -73,7 +73,7 @@ class TestKnobs:
     def test_the_core_reads_what_is_written(self) -> None:
         from fsgan_core.contract.params import ReenactParams
         from fsgan_core.stages.allowed_views import choose_views
-        from tests.stages.test_views import AROUND, clip
+        from tests.stages.test_leading_view import AROUND, clip
 
         actor = clip(AROUND)
         found = model(*(view(frame) for frame in range(1, 16)))
