@@ -31,8 +31,8 @@ class MaskParams(Params):
     refine: float = declare_number(
         1.0,
         "leave out hair",
-        "How much of the hair and hats over the face is removed from the matte. Lower it if a beard, make-up or "
-        "coloured light is removed too.",
+        "How much of the hair and hats over forehead and temples is removed from the matte. Lower it if make-up or "
+        "coloured light there is removed too.",
         minimum=0.0,
         maximum=1.0,
         is_animatable=True,
@@ -44,7 +44,7 @@ class MaskParams(Params):
         1.0,
         "leave out objects",
         "How much of what covers the face (hands, a microphone) is removed from the matte. Lower it if parts of the "
-        "face are removed too. Hands are found by networks, objects by their colour.",
+        "face (make-up, a beard) are removed too. Hands are found by networks, objects by their colour.",
         minimum=0.0,
         maximum=1.0,
         is_animatable=True,
