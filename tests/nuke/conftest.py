@@ -163,3 +163,16 @@ def settle(host: Host, seconds: float = 60.0) -> None:
 
 def line(node: Any) -> str:
     return str(node["status_line"].value())
+
+
+@pytest.fixture
+def mask(session: Host, clips: Footage) -> Iterator[Any]:
+    """A new FSGAN_Mask on the plate."""
+    plate = read(session, clips.plate, FIRST, LAST)
+    node = session.module.nodes.FSGAN_Mask(inputs=[plate])
+    session.messages.clear()
+    yield node
+    settle(session)
+    assert [text for kind, text in session.messages if kind in ("traceback", "message")] == []
+    session.module.delete(node)
+    session.module.delete(plate)

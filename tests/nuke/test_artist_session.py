@@ -22,19 +22,6 @@ def render(host: Host, node: Any, button: str = "render_here") -> None:
     assert finish(host, node).error is None
 
 
-@pytest.fixture
-def mask(session: Host, clips: Footage) -> Iterator[Any]:
-    """A new FSGAN_Mask on the plate."""
-    plate = read(session, clips.plate, FIRST, LAST)
-    node = session.module.nodes.FSGAN_Mask(inputs=[plate])
-    session.messages.clear()
-    yield node
-    settle(session)
-    assert [text for kind, text in session.messages if kind in ("traceback", "message")] == []
-    session.module.delete(node)
-    session.module.delete(plate)
-
-
 def shown_file(node: Any, frame: int) -> Path:
     return Path(node["result"].evaluate(frame))
 

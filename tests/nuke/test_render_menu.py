@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,22 +9,9 @@ import numpy as np
 import pytest
 
 from tests.host import Host
-from tests.nuke.conftest import FIRST, LAST, Footage, build, finish, line, read, settle
+from tests.nuke.conftest import FIRST, LAST, Footage, build, finish, line, read
 
 FRAMES = range(FIRST, LAST + 1)
-
-
-@pytest.fixture
-def mask(session: Host, clips: Footage) -> Iterator[Any]:
-    """A new FSGAN_Mask on the plate."""
-    plate = read(session, clips.plate, FIRST, LAST)
-    node = session.module.nodes.FSGAN_Mask(inputs=[plate])
-    session.messages.clear()
-    yield node
-    settle(session)
-    assert [text for kind, text in session.messages if kind in ("traceback", "message")] == []
-    session.module.delete(node)
-    session.module.delete(plate)
 
 
 def choose(host: Host, node: Any, choice: str) -> Any:
