@@ -200,6 +200,9 @@ def run_info(options: Namespace, presenter: Presenter) -> int:
 
 def _read_file_facts(path: Path) -> dict[str, Any]:
     """Read what a file holds, whatever program wrote it."""
+    from fsgan_core.networks.weights.file_check import check_weights_file
+
+    check_weights_file(path)  # before torch is imported
     from fsgan_core.networks.weights.checkpoint import read_checkpoint
     from fsgan_core.networks.weights.recognise import recognise_weights
 

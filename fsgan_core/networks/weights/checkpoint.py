@@ -7,7 +7,6 @@ zip archives and the older stream). The latter are first checked (`pickle_scan`)
 from __future__ import annotations
 
 import json
-import stat
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 
 from fsgan_core.contract.errors import WeightsError
 from fsgan_core.networks.architectures.build import format_published, identify_version
+from fsgan_core.networks.weights.file_check import is_safetensors
 from fsgan_core.networks.weights.pickle_scan import LEFTOVER_NAMES, Leftover, check_pickled
 from fsgan_core.networks.weights.safetensors_header import read_safetensors_header
 from fsgan_core.runtime.atomic import write_atomically
@@ -69,17 +69,7 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
         WeightsError: The file cannot be read, is damaged, or holds anything but weights.
     """
     path = Path(path)
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise WeightsError(f"{path}: {'a folder' if path.is_dir() else 'not a plain file'}, not a weights file")
-        with path.open("rb") as stream:
-            head = stream.read(9)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise WeightsError(f"{path}: cannot be read ({reason})") from error
-    if head[:2] != b"PK" and head[8:] == b"{":
-        return _read_safetensors(path)
-    return _read_pickled(path)
+    return _read_safetensors(path) if is_safetensors(path) else _read_pickled(path)
 
 
 def _read_safetensors(path: Path) -> Checkpoint:

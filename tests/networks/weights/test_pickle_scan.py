@@ -10,6 +10,8 @@ import random
 import re
 import shutil
 import struct
+import subprocess
+import sys
 import time
 import zipfile
 from collections.abc import Callable
@@ -488,3 +490,12 @@ class TestTime:
         path = tmp_path / "a.safetensors"
         self.refuse(path, struct.pack("<Q", len(head)) + head + bytes(64))
         assert "not a .safetensors file" in refusal(path, read_safetensors_header)
+
+
+def test_a_bad_file_is_refused_before_torch_is_imported(tmp_path: Path) -> None:
+    path = tmp_path / "bad.pth"
+    path.write_bytes(b"\x80\x02cos\nsystem\n.")
+    code = "import sys; from fsgan_core.cli import main; code = main(sys.argv[1:]); "
+    code += "sys.exit(99 if 'torch' in sys.modules else code)"
+    done = subprocess.run([sys.executable, "-c", code, "weights", "info", str(path)], capture_output=True, text=True)
+    assert done.returncode == 2 and str(path) in done.stderr
