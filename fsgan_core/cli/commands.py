@@ -64,8 +64,12 @@ def run_render(options: Namespace, presenter: Presenter) -> int:
 
 def _render_shot(shot: Shot, frames: str, options: Namespace, presenter: Presenter) -> int:
     from fsgan_core.render.pipeline import render_shot
+    from fsgan_core.report.limits import find_broken_limits, parse_limit
     from fsgan_core.runtime.device import choose_device
 
+    limits = [parse_limit(text) for text in options.fail_on]
+    if limits and not options.report:
+        raise InputError("--fail-on compares with the figures of the report; give --report, too")
     if options.report:
         _check_report_folder(Path(options.report))
     device = choose_device(options.device)
@@ -73,20 +77,20 @@ def _render_shot(shot: Shot, frames: str, options: Namespace, presenter: Present
     result = render_shot(
         shot, frames=frames, device=device, force=options.force, quick=quick, on_event=presenter.on_event
     )
-    code = presenter.show_result(result)
-    if options.report:
-        from fsgan_core.report.write import write_report
+    if not options.report:
+        return presenter.show_result(result)
+    from fsgan_core.report.write import make_report
 
-        report_files = write_report(Path(options.report), shot, result, presenter.on_event)
-        if not options.json:
-            presenter.print_line(f"report: {report_files[0]}")
-    return code
+    report = make_report(Path(options.report), shot, result, on_event=presenter.on_event)
+    return presenter.show_result(result, str(report.files[0]), find_broken_limits(report.data, limits))
 
 
 def _check_report_folder(folder: Path) -> None:
-    """Raise InputError if no report can be written into the folder."""
+    """Raise InputError if no report can be written into the folder, or it cannot be signed."""
+    from fsgan_core.plates.signing_identity import open_signing_identity
     from fsgan_core.runtime.atomic import check_output_folder
 
+    open_signing_identity()
     try:
         check_output_folder(folder)
     except (InputError, OutputError) as error:

@@ -4,23 +4,33 @@ from __future__ import annotations
 
 import argparse
 from argparse import Namespace
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fsgan_core.cli.present import Presenter
+    from fsgan_core.render.inspection import FileStatement
 
 __all__ = ["DESCRIPTION", "add_flags", "run_inspect"]
 
 DESCRIPTION = """\
 Prints what files say of themselves: whether they hold synthesised pixels, from which source, by which engines and
-weights, under which release. Reads EXR frames, and the mark in PNG, JPEG, MP4 and MOV files.
+weights, under which release. Reads EXR frames, and the mark in PNG, JPEG, MP4 and MOV files. Checks a signed manifest
+(C2PA) in the file, or beside it (FILE.c2pa), or that of the signed list of frames beside an EXR.
 
   fsgan inspect out/swap.1001.exr
   fsgan inspect report/contact_sheet.png report/preview.mp4
 
 A file that says nothing may still be synthetic: anybody can remove such a mark. `fsgan verify` checks whole frames.
+The exit code is 1 if a manifest is invalid: somebody changed the file after it was signed.
 """
+_STATES = {
+    "trusted": "valid, and the signer is trusted (FSGAN_C2PA_TRUST)",
+    "valid": "valid; nobody here vouches for the signer",
+    "invalid": "INVALID",
+    "unchecked": "there is one; not checked",
+}
 _ANSWERS = {True: "yes", False: "no", None: "the file does not say"}
 
 
@@ -31,14 +41,17 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run_inspect(options: Namespace, presenter: Presenter) -> int:
     """Runs `fsgan inspect`."""
+    from fsgan_core.contract.errors import FramesFailedError
     from fsgan_core.render.inspection import inspect_file
 
     statements = [inspect_file(path) for path in options.files]
+    has_invalid = any(one.manifest is not None and one.manifest.state == "invalid" for one in statements)
+    code = FramesFailedError.exit_code if has_invalid else 0
     if options.json:
         presenter.print_json(
-            {"ok": True, "exit_code": 0, "command": "inspect", "files": [asdict(s) for s in statements]}
+            {"ok": code == 0, "exit_code": code, "command": "inspect", "files": [asdict(s) for s in statements]}
         )
-        return 0
+        return code
     for statement in statements:
         presenter.print_line(f"{statement.path}")
         presenter.print_line(f"  synthesised pixels   {_ANSWERS[statement.is_synthetic]}")
@@ -46,4 +59,23 @@ def run_inspect(options: Namespace, presenter: Presenter) -> int:
             presenter.print_line(f"  {name:<20} {text}")
         if statement.damage:
             presenter.print_line(f"  {'damage':<20} {statement.damage}")
-    return 0
+        for name, text in _describe_manifest(statement):
+            presenter.print_line(f"  {name:<20} {text}")
+    return code
+
+
+def _describe_manifest(statement: FileStatement) -> Iterator[tuple[str, str]]:
+    """The lines about a signed manifest."""
+    manifest = statement.manifest
+    if manifest is None:
+        return
+    place = f", of {statement.listed_in}" if statement.listed_in else ""
+    yield "signed manifest", _STATES[manifest.state] + place
+    if manifest.problem:
+        yield "problem", manifest.problem
+    if manifest.signer:
+        yield "signed by", manifest.signer
+    if manifest.actions:
+        yield "actions", ", ".join(manifest.actions)
+    if manifest.ingredients:
+        yield "made from", ", ".join(manifest.ingredients)

@@ -9,6 +9,7 @@ from typing import Any
 
 from fsgan_core.cli import help_texts
 from fsgan_core.cli.argument_parser import ArgumentParser
+from fsgan_core.cli.report import add_limit_flag
 from fsgan_core.contract.params import STAGE_PARAMS
 from fsgan_core.contract.version import __version__
 
@@ -378,6 +379,7 @@ def _add_work_flags(
         group.add_argument(
             "--report", metavar="DIR", default="", help="write a report with pictures and times to this folder"
         )
+        add_limit_flag(group, "with --report: ")
     _add_message_flags(parser)
 
 

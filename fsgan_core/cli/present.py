@@ -7,7 +7,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -140,21 +140,32 @@ class Presenter:
         self._last_line_time = now
         print_error(escape_line(line))
 
-    def show_result(self, result: RenderResult) -> int:
-        """Print the result of a render, and return the exit code."""
+    def show_result(self, result: RenderResult, report: str = "", broken_limits: Sequence[str] = ()) -> int:
+        """Print the result of a render, and return the exit code.
+
+        Args:
+            result: What the render returned.
+            report: Page of its report, if it has one.
+            broken_limits: Limits of --fail-on that are broken, each as a line.
+        """
         self._end_progress()
         failures = result.failures
-        code = FramesFailedError.exit_code if failures else 0
+        code = FramesFailedError.exit_code if failures or broken_limits else 0
         if failures and self._farm_progress is not None:
             self._farm_progress.report_failure(FramesFailedError(failures))
         if self.json:
-            self.print_json({"ok": not failures, "exit_code": code, **result.to_dict()})
+            facts = {"report": report, "broken_limits": list(broken_limits)} if report else {}
+            self.print_json({"ok": code == 0, "exit_code": code, **result.to_dict(), **facts})
             return code
         if not self.quiet:
             for line in summarise_result(result):
                 self.print_line(line)
         if failures:
             self.print_problem(str(FramesFailedError([(frame, escape_line(text)) for frame, text in failures])))
+        for line in broken_limits:
+            self.print_problem(f"limit {line}")
+        if report:
+            self.print_line(f"report: {report}")
         return code
 
     def print_json(self, data: Mapping[str, Any] | list[Any]) -> None:

@@ -12,7 +12,7 @@ from fsgan_core.contract.errors import FramesFailedError
 if TYPE_CHECKING:
     from fsgan_core.cli.present import Presenter
 
-__all__ = ["DESCRIPTION", "add_flags", "run_report"]
+__all__ = ["DESCRIPTION", "add_flags", "add_limit_flag", "run_report"]
 
 DESCRIPTION = """\
 Writes the report of a shot whose frames are rendered: one HTML page with a player, plots of the measured figures,
@@ -43,18 +43,23 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="frames on which networks measure identity, gaze, lids, lips, landmarks and pose; sampled: as many as a "
         "twentieth of the render's time allows (default: all)",
     )
-    parser.add_argument(
-        "--fail-on",
-        metavar="LIMIT",
-        action="append",
-        default=[],
-        help='end with exit code 1 beyond this limit, such as "identity>0.5"; may be repeated',
-    )
+    add_limit_flag(parser)
     parser.add_argument(
         "--device",
         metavar="NAME",
         default="auto",
         help="where the shot's networks ran: auto, cpu, cuda, cuda:1, mps (default: auto)",
+    )
+
+
+def add_limit_flag(parser: argparse._ActionsContainer, condition: str = "") -> None:
+    """Adds --fail-on, which `fsgan report` and the commands that render have."""
+    parser.add_argument(
+        "--fail-on",
+        metavar="LIMIT",
+        action="append",
+        default=[],
+        help=f'{condition}end with exit code 1 beyond this limit, such as "identity>0.5"; may be repeated',
     )
 
 

@@ -12,6 +12,7 @@
     |  |- EngineError                  an engine that is not installed or has no weights
     |  |- WeightsError                 a weights file: missing, broken, unknown, or its licence is not allowed
     |  |- ConsentError                 no release of the performer, or an expired one, where the studio requires one
+    |  |- SigningError                 certificate or key for signed manifests: missing, broken, expired, not a pair
     |  `- ProtocolError                a message between worker and client: malformed, or of another version
     |- MachineError                3   this machine failed: retry elsewhere
     |  |- OutputError                  a file could not be written (full, read-only, gone)
@@ -83,6 +84,10 @@ class WeightsError(InputError):
 
 class ConsentError(InputError):
     """The studio requires a release of the performer, and there is none, or it has expired."""
+
+
+class SigningError(InputError):
+    """The certificate or the key for signed manifests is missing, broken or expired, or they are not a pair."""
 
 
 class ProtocolError(InputError):

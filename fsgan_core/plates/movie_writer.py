@@ -20,6 +20,7 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 from av.video.stream import VideoStream
 
 from fsgan_core.contract.errors import OutputError
+from fsgan_core.plates.c2pa_manifest import embed_manifest
 from fsgan_core.plates.synthetic_mark import SYNTHETIC_COMMENT, append_movie_mark
 from fsgan_core.runtime.arrays import Image8
 from fsgan_core.runtime.atomic import explain_os_error, make_folder
@@ -64,6 +65,7 @@ def write_movie(
     *,
     codecs: Sequence[MovieCodec] = PREVIEW_CODECS,
     is_synthetic: bool = False,
+    made_from: Sequence[str] = (),
 ) -> Path:
     """Writes pictures as a movie, whole or not at all; holds one picture at a time.
 
@@ -72,13 +74,15 @@ def write_movie(
         path: The file; its suffix becomes that of the codec.
         fps: Frames per second.
         codecs: Encoders, of which the first that works here is taken.
-        is_synthetic: Mark the file: it shows a synthesised face.
+        is_synthetic: Mark the file: it shows a synthesised face. If the studio signs, it gets a signed manifest, too.
+        made_from: Names of the clips that it shows, for the manifest.
 
     Returns:
         The path that was written.
 
     Raises:
         OutputError: There is no picture, no encoder works, the pictures differ in size, or the file cannot be written.
+        SigningError: The studio's certificate or key does not work.
     """
     path = Path(path)
     make_folder(path.parent)
@@ -98,6 +102,7 @@ def write_movie(
             _encode_movie(chain([first], stream), temporary, rate, codec, comment, final)
             if is_synthetic:
                 append_movie_mark(temporary)
+                embed_manifest(temporary, title=final.name, ingredients=made_from)
             temporary.replace(final)
             return final
         except (OSError, FFmpegError) as error:

@@ -1,7 +1,7 @@
-"""Reads what a file says of itself: an EXR's metadata, the XMP mark of a picture or a movie.
+"""Reads what a file says of itself: an EXR's metadata, the XMP mark of a picture or a movie, signed manifests.
 
-Nothing is analysed: this is the file's own statement, and anybody could have removed or changed it. `fsgan verify`
-checks frames against their checksums.
+Nothing is analysed: this is the file's own statement, and anybody could have removed it. Only a signed manifest shows
+who made the statement, and that it was not changed. `fsgan verify` checks frames against their checksums.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from pathlib import Path
 
 from fsgan_core.contract import layers
 from fsgan_core.contract.errors import PlateError
+from fsgan_core.plates.c2pa_manifest import ManifestStatement, read_manifest
 from fsgan_core.plates.exr_checksum import find_damage
 from fsgan_core.plates.image_reader import read_header
 from fsgan_core.plates.synthetic_mark import DIGITAL_SOURCE_TYPE, read_xmp, read_xmp_fields
+from fsgan_core.render.frame_list import check_listed_frame
 from fsgan_core.render.provenance import strip_foreign_prefixes
 
 __all__ = ["FileStatement", "inspect_file"]
@@ -33,12 +35,16 @@ class FileStatement:
             nothing about it.
         facts: What else it says, by name.
         damage: What is wrong with an EXR that carries a checksum; empty if nothing is.
+        manifest: What its signed manifest says, and whether it holds; None: there is none.
+        listed_in: For an EXR frame, the signed list beside it that the manifest belongs to.
     """
 
     path: str
     is_synthetic: bool | None
     facts: Mapping[str, str] = field(default_factory=dict)
     damage: str = ""
+    manifest: ManifestStatement | None = None
+    listed_in: str = ""
 
 
 def inspect_file(path: Path | str) -> FileStatement:
@@ -46,6 +52,7 @@ def inspect_file(path: Path | str) -> FileStatement:
 
     Raises:
         PlateError: There is no such file, or it cannot be read.
+        SigningError: The certificates to trust cannot be read.
     """
     path = Path(path)
     if not path.is_file():
@@ -62,10 +69,14 @@ def _inspect_exr(path: Path) -> FileStatement:
     }
     mark = metadata.get(layers.META_SYNTHETIC)
     damage = find_damage(path) if layers.META_KEY in metadata else ""
-    return FileStatement(str(path), None if mark is None else mark == 1, facts, damage)
+    listed_in, manifest = check_listed_frame(path) or ("", None)
+    return FileStatement(str(path), None if mark is None else mark == 1, facts, damage, manifest, listed_in)
 
 
 def _inspect_marked(path: Path) -> FileStatement:
     facts = read_xmp_fields(read_xmp(path))
     is_marked = facts.get("digital source type") == DIGITAL_SOURCE_TYPE
-    return FileStatement(str(path), True if is_marked else None, facts)
+    manifest = read_manifest(path)
+    if manifest is not None and manifest.source_type == DIGITAL_SOURCE_TYPE:
+        is_marked = True
+    return FileStatement(str(path), True if is_marked else None, facts, manifest=manifest)

@@ -16,6 +16,7 @@ from fsgan_core.clips.inputs import ClipInput, check_rgb
 from fsgan_core.contract.errors import OutputError
 from fsgan_core.contract.layers import META_COLORSPACE, META_FACE, META_FLAGS, RGB
 from fsgan_core.faces.geometry import Box
+from fsgan_core.plates.c2pa_manifest import embed_manifest
 from fsgan_core.plates.colour import ColourConfig
 from fsgan_core.plates.movie_writer import PREVIEW_CODECS, MovieCodec, write_movie
 from fsgan_core.plates.plate import Plate
@@ -132,11 +133,20 @@ def _read_face_box(plate: Plate) -> Box | None:
 # Contact sheet.
 
 
-def write_contact_sheet(frames: Iterable[BeforeAfter], path: Path | str, *, title: str = "") -> Path:
+def write_contact_sheet(
+    frames: Iterable[BeforeAfter], path: Path | str, *, title: str = "", made_from: Sequence[str] = ()
+) -> Path:
     """Writes a PNG with a row per frame and returns its path.
 
     A row shows the whole picture before and after, and the face before and after at full resolution (a small face
-    enlarged, one larger than the crop reduced; the label says by how much).
+    enlarged, one larger than the crop reduced; the label says by how much). The file is
+    marked, and signed if the studio signs.
+
+    Args:
+        frames: Frames to show.
+        path: The file.
+        title: A line above the pictures.
+        made_from: Names of the clips, for a signed manifest.
 
     Raises:
         OutputError: There is no frame, or the file cannot be written.
@@ -150,7 +160,7 @@ def write_contact_sheet(frames: Iterable[BeforeAfter], path: Path | str, *, titl
         draw_text(band, title, (_GAP, 28), 0.8)
         rows.insert(0, band)
     sheet = np.concatenate([_pad_row(row, width) for row in rows], axis=0)
-    return write_png(path, sheet, is_synthetic=True)
+    return write_png(path, sheet, is_synthetic=True, made_from=made_from)
 
 
 def _make_sheet_row(look: BeforeAfter) -> Image8:
@@ -220,11 +230,15 @@ def draw_text(
     cv2.putText(picture, ascii_only, place, cv2.FONT_HERSHEY_SIMPLEX, size, colour, 1, cv2.LINE_AA)
 
 
-def write_png(path: Path | str, picture: Image8, *, is_synthetic: bool = False) -> Path:
-    """Writes a picture as PNG, whole or not at all, and returns the path; marks it if it shows a synthesised face.
+def write_png(path: Path | str, picture: Image8, *, is_synthetic: bool = False, made_from: Sequence[str] = ()) -> Path:
+    """Writes a picture as PNG, whole or not at all, and returns the path.
+
+    A picture that shows a synthesised face is marked, and signed if the studio signs; `made_from` are the names of its
+    clips.
 
     Raises:
         OutputError: The file cannot be written.
+        SigningError: The studio's certificate or key does not work.
     """
     path = Path(path)
     done, encoded = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
@@ -234,6 +248,8 @@ def write_png(path: Path | str, picture: Image8, *, is_synthetic: bool = False) 
         )
     with write_atomically(path) as temporary:
         temporary.write_bytes(add_mark(encoded.tobytes()) if is_synthetic else encoded.tobytes())
+        if is_synthetic:
+            embed_manifest(temporary, title=path.name, ingredients=made_from)
     return path
 
 
@@ -246,10 +262,12 @@ def write_preview_movie(
     *,
     fps: float = 24.0,
     codecs: Sequence[MovieCodec] = PREVIEW_CODECS,
+    made_from: Sequence[str] = (),
 ) -> Path:
     """Writes before and after, side by side, as a movie; holds one frame at a time.
 
-    Its metadata say that it shows synthesised faces.
+    Its metadata say that it shows synthesised faces. It is signed if the studio signs; `made_from` are the names of its
+    clips.
 
     Returns:
         The path that was written.
@@ -258,7 +276,7 @@ def write_preview_movie(
         OutputError: There is no frame, no encoder works, or the file cannot be written.
     """
     pictures = (_join_side_by_side(look) for look in frames)
-    return write_movie(pictures, path, fps, codecs=codecs, is_synthetic=True)
+    return write_movie(pictures, path, fps, codecs=codecs, is_synthetic=True, made_from=made_from)
 
 
 def _join_side_by_side(look: BeforeAfter) -> Image8:

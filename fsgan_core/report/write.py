@@ -21,7 +21,9 @@ from fsgan_core.contract.plain_data import parse_json
 from fsgan_core.contract.shot import Clip, Shot
 from fsgan_core.faces.face import Face
 from fsgan_core.plates.sequence import format_frames
+from fsgan_core.plates.signing_identity import SigningIdentity, open_signing_identity
 from fsgan_core.render import source_checks
+from fsgan_core.render.frame_list import write_frame_list
 from fsgan_core.render.scene import JobScenes
 from fsgan_core.report import facts
 from fsgan_core.report.changes import (
@@ -143,8 +145,10 @@ def make_report(
     Raises:
         OutputError: A file cannot be written.
         PlateError: The result cannot be read back.
+        SigningError: The studio signs, but its certificate or key does not work.
     """
     start = time.perf_counter()
+    identity = open_signing_identity()
     make_folder(folder)
     last = read_last_report(folder, result.output)
     frames = [report.frame for report in result.frames if report.state != FAILED]
@@ -169,8 +173,18 @@ def make_report(
     with write_atomically(folder / RESULT_FILE) as temporary:
         temporary.write_text(json.dumps(result.to_dict(), indent=1) + "\n", encoding="utf-8")
     log.info("report in %s, %.1f s", folder, time.perf_counter() - start)
-    files = (*written, folder / RESULT_FILE, *_list_pictures(findings))
+    signed = () if identity is None else _sign_frames(shot, result, identity)
+    files = (*written, folder / RESULT_FILE, *_list_pictures(findings), *signed)
     return Report(data, files)
+
+
+def _sign_frames(shot: Shot, result: RenderResult, identity: SigningIdentity) -> tuple[Path, ...]:
+    frames = [Path(report.path) for report in result.frames if report.state != FAILED]
+    return write_frame_list(result.output, frames, identity, _list_clip_names(shot)) if frames else ()
+
+
+def _list_clip_names(shot: Shot) -> tuple[str, ...]:
+    return tuple(Path(clip.path).name for clip in (shot.target, *shot.source))
 
 
 def _list_pictures(findings: _Findings) -> list[Path]:
@@ -213,7 +227,10 @@ def _examine_frames(
     looks = measure_looks(collector.pass_looks(reader.iterate(frames)), tracked, findings.rows, step)
     fps = inputs.target.sequence.fps or DEFAULT_FPS
     findings.movies["preview"] = write_preview_movie(
-        _watch_looks(looks, findings.metadata, len(frames), on_event), folder / MOVIE_FILE, fps=fps
+        _watch_looks(looks, findings.metadata, len(frames), on_event),
+        folder / MOVIE_FILE,
+        fps=fps,
+        made_from=_list_clip_names(shot),
     )
     findings.player = collector.finish()
     findings.player_facts = PlayerFacts(
@@ -223,6 +240,7 @@ def _examine_frames(
         read_before_after(reader.target, reader.result, pick_even_frames(frames), inputs.config),
         folder / SHEET_FILE,
         title=f"{Path(result.output).name}, {len(frames)} frames",
+        made_from=_list_clip_names(shot),
     )
     if time.perf_counter() - start + SOURCE_SECONDS < budget:
         findings.source = make_source_pictures(

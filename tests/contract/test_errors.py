@@ -19,6 +19,7 @@ from fsgan_core.contract import errors
         ("TrackError", 2),
         ("NoFaceError", 2),
         ("EngineError", 2),
+        ("SigningError", 2),
         ("MachineError", 3),
         ("OutputError", 3),
         ("FramesFailedError", 1),

@@ -97,3 +97,17 @@ def test_the_page_of_a_real_render(rendered: Path, tmp_path: Path) -> None:
         assert browser.evaluate("document.querySelectorAll('.map img').length") >= 1
         assert browser.evaluate("document.body.textContent").count("<img src=x onerror=alert(1)>") == 1
         assert browser.messages == [] and browser.requests == [page.as_uri()]
+
+
+def test_limits_of_a_render(rendered: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`fsgan render --report DIR --fail-on LIMIT` renders, reports, and says by its exit code whether a limit broke."""
+    words = ["render", str(rendered), "--device", "cpu", "--report", str(tmp_path / "r"), "--json"]
+    assert main([*words, "--fail-on", "light>-1", "--fail-on", "failed>0"]) == 1
+    said = json.loads(capsys.readouterr().out)
+    assert said["ok"] is False and said["exit_code"] == 1
+    assert [line.partition(":")[0] for line in said["broken_limits"]] == ["light>-1"]
+    assert Path(said["report"]).is_file()
+    assert main([*words, "--fail-on", "failed>0"]) == 0
+    assert json.loads(capsys.readouterr().out)["broken_limits"] == []
+    assert main(["render", str(rendered), "--fail-on", "failed>0"]) == 2
+    assert "give --report, too" in capsys.readouterr().err
