@@ -18,6 +18,7 @@ from typing import Any
 from fsgan_core.clips.inputs import ClipInput
 from fsgan_core.clips.shot_file import format_shot
 from fsgan_core.clips.tracks import MAX_WHOLE_CLIP, OVERLAP_FRAMES, select_source_frames
+from fsgan_core.contract.consent import check_consent
 from fsgan_core.contract.errors import InputError
 from fsgan_core.contract.shot import Shot
 from fsgan_core.contract.version import __version__
@@ -121,10 +122,12 @@ def make_bundle(shot: Shot, options: FarmOptions | None = None) -> FarmBundle:
 
     Raises:
         FsganError: As a render of the shot would, or the options do not fit it.
+        ConsentError: The studio requires a release, and the shot has none that is valid today.
     """
     options = options or FarmOptions()
     if options.chunk < 1:
         raise InputError("a chunk has at least one frame")
+    expired = check_consent(shot.stages.consent)
     shot = _make_paths_absolute(shot)
     work_folder = str(expand_home(options.work_folder or Path(shot.output.path).parent / "fsgan_farm").absolute())
     job = RenderJob(plan_shot_job(shot))
@@ -151,7 +154,9 @@ def make_bundle(shot: Shot, options: FarmOptions | None = None) -> FarmBundle:
         ]
     }
     assets = _make_asset_references(job, pinned, made_files, work_folder, options)
-    return FarmBundle(template, values, assets, pinned, -(-len(job.plan.frames) // options.chunk))
+    task_count = -(-len(job.plan.frames) // options.chunk)
+    notes = (f"warning: {expired}",) if expired else ()
+    return FarmBundle(template, values, assets, pinned, task_count, notes=notes)
 
 
 def write_bundle(bundle: FarmBundle, folder: Path) -> list[Path]:

@@ -7,10 +7,12 @@ Then `fsgan` analyses and renders. Last, Nuke executes the Writes and finds ever
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from fsgan_core.contract.consent import check_consent
 from fsgan_core.contract.errors import InputError
+from fsgan_core.contract.params.consent import ConsentParams
 from fsgan_core.farm.bundle import FarmBundle
 from fsgan_core.farm.job_steps import make_script_steps
 from fsgan_core.farm.nuke_assets import find_assets
@@ -58,6 +60,7 @@ def make_script_bundle(
 
     Raises:
         InputError: The script cannot be read, has no fitting Write, or has no FSGAN node above one.
+        ConsentError: The studio requires a release, and no node above a Write names one that is valid today.
     """
     options = options or FarmOptions()
     if options.chunk < 1:
@@ -72,6 +75,7 @@ def make_script_bundle(
     }
     if not any(fsgan_nodes.values()):
         raise InputError(f"no FSGAN node is above {', '.join(fsgan_nodes)} in {path}")
+    expired = _check_releases(fsgan_nodes.values())
     ranges = {
         write.name: parse_frames(frames) if frames else _list_write_frames(script, write) for write in chosen_writes
     }
@@ -123,10 +127,29 @@ def make_script_bundle(
         }
     }
     node_names = sorted({node.name for nodes in fsgan_nodes.values() for node in nodes})
-    remarks = [f"warning: {remark}" for remark in (*_describe_grouped_writes(script), *found.remarks)]
+    remarks = [f"warning: {remark}" for remark in (*expired, *_describe_grouped_writes(script), *found.remarks)]
     notes = (f"nodes: {', '.join(node_names)}", f"Writes: {', '.join(ranges)}", *remarks)
     task_count = -(-len(node_frames) // options.chunk)
     return FarmBundle(template, values, assets, None, task_count, {"prepare.py": PREPARE_SCRIPT}, notes)
+
+
+def _check_releases(nodes_of_writes: Iterable[Sequence[ScriptNode]]) -> list[str]:
+    """Checks the releases that nodes name; returns warnings about expired ones.
+
+    This only keeps a job at home that cannot render. Nuke alone knows the value of an expression, and each render
+    checks its own release again.
+    """
+    warnings = {}
+    for nodes in nodes_of_writes:
+        releases = [
+            ConsentParams(*(node.knobs.get(f"consent_{name}", "") for name in ("reference", "scope", "expires")))
+            for node in nodes
+        ]
+        named = [release for release in releases if release.reference.strip()]
+        for release in named or ([ConsentParams()] if nodes else []):
+            if "[" not in release.reference + release.expires:
+                warnings[check_consent(release)] = None
+    return [warning for warning in warnings if warning]
 
 
 def _choose_writes(script: NukeScript, names: Sequence[str]) -> list[ScriptNode]:

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from fsgan_core.contract.errors import OutputError
+from fsgan_core.plates.synthetic_mark import add_mark
 from fsgan_core.report.looks import FrameLook, fit_size
 from fsgan_core.runtime.arrays import AnyArray
 from fsgan_core.runtime.sampling import sample_evenly
@@ -24,6 +25,9 @@ MAX_PLAYER_FRAMES = 240
 DIFFERENCE_FACTOR = 4
 """Factor of the stored difference. More is added when it is shown."""
 THUMBNAIL_WIDTH = 112
+THUMBNAIL_QUALITY = 75
+SYNTHETIC_PARTS = frozenset({"after", "reenacted", "completed"})
+"""Pictures that show a synthesised face, so they carry the mark; thumbnails do, too."""
 
 _TEXT_SHARE = 3 / 4  # bytes of a picture over the characters that it takes in a page
 _SAFETY = 1.1  # a frame may be larger than the first one
@@ -133,7 +137,8 @@ class PlayerFrames:
 def _encode_frame(look: FrameLook, level: _Level) -> PlayerFrame:
     whole = _shrink(look.before, fit_size(look.before.shape[1], look.before.shape[0], level.whole))
     small = _shrink(look.after, fit_size(look.after.shape[1], look.after.shape[0], THUMBNAIL_WIDTH))
-    encoded, thumbnail = encode_jpeg(whole, level.quality), encode_jpeg(small, 75)
+    encoded = encode_jpeg(whole, level.quality)
+    thumbnail = encode_jpeg(small, THUMBNAIL_QUALITY, is_synthetic=True)
     display = look.display
     face = None
     if look.face_box is not None:
@@ -159,7 +164,10 @@ def _encode_frame(look: FrameLook, level: _Level) -> PlayerFrame:
         "matte": _draw_matte(look, difference),
         **look.pictures,
     }
-    parts = {name: encode_jpeg(_shrink(picture, size), level.quality) for name, picture in pictures.items()}
+    parts = {
+        name: encode_jpeg(_shrink(picture, size), level.quality, is_synthetic=name in SYNTHETIC_PARTS)
+        for name, picture in pictures.items()
+    }
     return PlayerFrame(look.number, encoded, thumbnail, window, face, parts, scale)
 
 
@@ -176,8 +184,8 @@ def _shrink(picture: AnyArray, size: tuple[int, int]) -> AnyArray:
     return cv2.resize(picture, size, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
 
 
-def encode_jpeg(picture: AnyArray, quality: int) -> bytes:
-    """Encodes a picture, RGB or one channel, as JPEG.
+def encode_jpeg(picture: AnyArray, quality: int, *, is_synthetic: bool = False) -> bytes:
+    """Encodes a picture, RGB or one channel, as JPEG; marks it if it shows a synthesised face.
 
     Raises:
         OutputError: It cannot be encoded.
@@ -186,4 +194,4 @@ def encode_jpeg(picture: AnyArray, quality: int) -> bytes:
     done, encoded = cv2.imencode(".jpg", ordered, [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
         raise OutputError(f"a picture of {picture.shape[1]}x{picture.shape[0]} pixels could not be encoded as JPEG")
-    return encoded.tobytes()
+    return add_mark(encoded.tobytes()) if is_synthetic else encoded.tobytes()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from fsgan_core.clips.inputs import JobInputs
 from fsgan_core.clips.tracks import select_source_frames
+from fsgan_core.contract.consent import check_consent
 from fsgan_core.contract.errors import InputError
 from fsgan_core.contract.shot import Clip, Shot, Stages
 from fsgan_core.networks.weights.checkpoint import load_network, write_checkpoint
@@ -108,6 +109,7 @@ def finetune_network(
         on_event: Receives the progress.
 
     Raises:
+        ConsentError: The studio requires the person's release, and there is none that is valid today.
         InputError: A setting is wrong, `output` is something else, there is nothing to resume, or training diverged.
         NoFaceError: The source shows the face in fewer than two frames.
         WeightsError: There are no weights to start from.
@@ -119,6 +121,7 @@ def finetune_network(
     if from_scratch and network:
         raise InputError("--network names weights to start from, --from-scratch uses none: give only one of them")
     stages = stages or Stages()
+    _check_release(stages)
     if from_scratch:
         start = start_from_random(width, resolution or RANDOM_RESOLUTION, seed)
     else:
@@ -146,6 +149,13 @@ def finetune_network(
     return _run_job(job, path, open_job_inputs(job), on_event, force=force, only_resume=only_resume)
 
 
+def _check_release(stages: Stages) -> None:
+    """Learning a person's face needs the release, too."""
+    expired = check_consent(stages.consent)
+    if expired:
+        log.warning("%s", expired)
+
+
 def finetune_shot(
     shot: Shot,
     iterations: int = 800,
@@ -171,6 +181,7 @@ def finetune_shot(
         The shot with these weights as `reenact.network`.
 
     Raises:
+        ConsentError: The studio requires the person's release, and there is none that is valid today.
         InputError: The shot's engine does not use these weights, or a setting is wrong.
         WeightsError: There are no weights to start from.
         NoFaceError: The source shows the face in fewer than two frames.
@@ -179,6 +190,7 @@ def finetune_shot(
     reenact = shot.stages.reenact
     if reenact.engine not in ("auto", "fsgan"):
         raise InputError(f"--finetune trains the network of the engine fsgan, but reenact.engine = {reenact.engine}")
+    _check_release(shot.stages)
     Recipe(iterations=iterations)  # checks the number before weights are looked for
     start = start_from_weights(reenact.network, shot.stages.weights.allow, 0)
     recipe = Recipe(iterations=iterations, prewarp={"on": True, "off": False}.get(reenact.prewarp, start.prewarp))

@@ -14,6 +14,8 @@ from fsgan_core.contract.consent import REQUIRE_VARIABLE, check_consent, describ
 from fsgan_core.contract.errors import ConsentError, ParameterError
 from fsgan_core.contract.params import ConsentParams
 from fsgan_core.contract.shot import Shot
+from fsgan_core.farm.bundle import make_bundle
+from fsgan_core.farm.nuke_bundle import make_script_bundle
 from fsgan_core.plates.image_reader import read_header
 from fsgan_core.render.pipeline import render_shot
 from tests.small_shot import Small
@@ -94,3 +96,64 @@ def test_the_command_line_says_why(
     small.shot(tmp_path / "out", "1").save(path)
     assert main(["render", str(path), "--json"]) == 2
     assert "FSGAN_REQUIRE_CONSENT=1" in json.loads(capsys.readouterr().out.splitlines()[-1])["error"]["message"]
+
+
+def test_a_farm_job_is_refused_before_it_is_sent(
+    small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shot, job = tmp_path / "shot.toml", tmp_path / "job"
+    expired = {"consent__reference": "R-17", "consent__expires": "2001-01-01"}
+    small.shot(tmp_path / "out", "1", **expired).save(shot)
+    assert "the release R-17 expired on 2001-01-01" in make_bundle(Shot.load(shot)).notes[0]
+    monkeypatch.setenv(REQUIRE_VARIABLE, "1")
+    assert main(["farm", "bundle", str(shot), "-o", str(job)]) == 2
+    small.shot(tmp_path / "out", "1").save(shot)
+    assert main(["farm", "bundle", str(shot), "-o", str(job)]) == 2
+    assert "FSGAN_REQUIRE_CONSENT=1" in capsys.readouterr().err and not job.exists()
+    small.shot(tmp_path / "out", "1", consent__reference="R-17").save(shot)
+    assert main(["farm", "bundle", str(shot), "-o", str(job)]) == 0
+    assert 'reference = "R-17"' in (job / "shot.toml").read_text(encoding="utf-8")
+
+
+SCRIPT = """Read {{ file plate.####.exr name Read1 }}
+FSGAN_Swap {{ inputs 1 {knobs} name FSGAN_Swap1 }}
+Write {{ file out.####.exr use_limit true first 1001 last 1002 name Write1 }}
+"""
+
+
+@pytest.mark.parametrize(
+    ("knobs", "allowed"),
+    [
+        ("", False),
+        ("consent_reference R-17", True),
+        ("consent_reference R-17 consent_expires 2001-01-01", False),
+        ('consent_reference "\\[value root.release]"', True),  # Nuke alone knows it
+    ],
+)
+def test_the_job_of_a_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, knobs: str, allowed: bool) -> None:
+    script = tmp_path / "comp.nk"
+    script.write_text(SCRIPT.format(knobs=knobs))
+    make_script_bundle(script)
+    monkeypatch.setenv(REQUIRE_VARIABLE, "1")
+    if allowed:
+        make_script_bundle(script)
+        return
+    with pytest.raises(ConsentError):
+        make_script_bundle(script)
+
+
+def test_fine_tuning_on_a_person_needs_it(
+    small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(REQUIRE_VARIABLE, "1")
+    command = ["finetune", "--source", str(small.folder / "source.png"), "--from-scratch", "-o", str(tmp_path / "a")]
+    command[-1] += ".safetensors"
+    assert main(command) == 2
+    assert "FSGAN_REQUIRE_CONSENT=1" in capsys.readouterr().err
+    assert main([*command, "--set", "consent.reference=R-17", "--set", "consent.expires=2001-01-01"]) == 2
+    assert "expired" in capsys.readouterr().err
+    assert main([*command, "--set", "consent.reference=R-17"]) == 2
+    assert "CONSENT" not in capsys.readouterr().err, "one still is too few to learn from"
+    swap = ["swap", "--source", command[2], "--target", str(small.folder / "plate.####.exr"), "--finetune", "2"]
+    assert main([*swap, "--output", str(tmp_path / "out" / "swap.####.exr")]) == 2
+    assert "FSGAN_REQUIRE_CONSENT=1" in capsys.readouterr().err

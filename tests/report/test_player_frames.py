@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import re
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from fsgan_core.plates.synthetic_mark import DIGITAL_SOURCE_TYPE, read_xmp, read_xmp_fields
 from fsgan_core.report.measure import order_frames
 from fsgan_core.report.player_frames import MAX_PLAYER_FRAMES, PlayerFrames, encode_jpeg, pick_player_frames
 from fsgan_core.report.player_page import PlayerFacts, write_report_page
@@ -65,3 +69,25 @@ def test_texts_in_the_page_are_escaped(tmp_path: Path) -> None:
     ).read_text()
     assert "<img src=x" not in text and "<script>alert" not in text
     assert encode_jpeg(np.zeros((2, 2), np.uint8), 80).startswith(b"\xff\xd8")
+
+
+def test_pictures_in_the_page_carry_the_mark(tmp_path: Path) -> None:
+    """Read back from the page: what shows a synthesised face says so, the target's own pictures do not."""
+    collector = collect(2, 10_000_000)
+    page = write_report_page(
+        tmp_path / "p.html", make_data(), collector.finish(), PlayerFacts((320, 180), 24.0, True)
+    ).read_text(encoding="utf-8")
+    (data,) = re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', page, re.DOTALL)
+    frames = json.loads(data)["frames"]
+    marks = {name: read_mark(base64.b64decode(text), tmp_path) for name, text in frames[1]["parts"].items()}
+    assert marks["after"] == DIGITAL_SOURCE_TYPE and marks["before"] == "" and marks["matte"] == ""
+    assert read_mark(base64.b64decode(frames[1]["whole"]), tmp_path) == "", "the whole picture is the target's"
+    filmstrip = re.findall(r'src="data:image/jpeg;base64,([^"]+)"', page)
+    assert len(filmstrip) >= 2
+    assert {read_mark(base64.b64decode(text), tmp_path) for text in filmstrip[:2]} == {DIGITAL_SOURCE_TYPE}
+
+
+def read_mark(picture: bytes, folder: Path) -> str:
+    path = folder / "picture.jpg"
+    path.write_bytes(picture)
+    return read_xmp_fields(read_xmp(path)).get("digital source type", "")
