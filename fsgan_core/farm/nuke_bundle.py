@@ -139,7 +139,7 @@ def _check_releases(nodes_of_writes: Iterable[Sequence[ScriptNode]]) -> list[str
     This only keeps a job at home that cannot render. Nuke alone knows the value of an expression, and each render
     checks its own release again.
     """
-    warnings = {}
+    warnings: dict[str, None] = {}
     for nodes in nodes_of_writes:
         releases = [
             ConsentParams(*(node.knobs.get(f"consent_{name}", "") for name in ("reference", "scope", "expires")))
