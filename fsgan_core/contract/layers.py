@@ -53,6 +53,7 @@ META_PARTS = "fsgan/key-parts"  # short digests of the parts of the key by name;
 META_CHECKSUM = "fsgan/checksum"  # size and digest of the file that has it; never copied to another file
 META_SYNTHETIC = "fsgan/synthetic"
 META_SOURCE = "fsgan/source"
+META_LEADING_VIEW = "fsgan/leading-view"  # clip and frame of the source that gives the frame its detail
 META_DRIVER = "fsgan/driver"  # the performer whose expression the plate's own actor has
 META_ENGINE = "fsgan/engine"
 META_WEIGHTS = "fsgan/weights"

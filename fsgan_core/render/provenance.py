@@ -16,6 +16,7 @@ from fsgan_core.plates.exr_checksum import find_damage
 from fsgan_core.plates.image_reader import read_header
 from fsgan_core.render.context import QUICK, RenderContext
 from fsgan_core.render.engines import ResolvedEngine
+from fsgan_core.render.shared_dependencies import get_view_name
 from fsgan_core.stages.drive import DRIVER_CLIP
 
 __all__ = [
@@ -39,6 +40,7 @@ def make_provenance(
     flags: Iterable[str],
     input_metadata: Sequence[Mapping[str, Any]] = (),
     sources: Iterable[str] = (),
+    leading_view: str = "",
     driver: str = "",
     preset: str = "",
     consent: str = "",
@@ -52,6 +54,7 @@ def make_provenance(
         flags: Flags of the frame.
         input_metadata: Metadata of the pictures that it was made from.
         sources: Names of the clips whose pixels this stage adds.
+        leading_view: Clip and frame of the source view that gives the picture its detail; empty: none.
         driver: Name of the clip whose expression this stage adds; empty: none.
         preset: The preset that the parameters started from; empty: none.
         consent: The release that allows the use of the face; empty: none is named.
@@ -69,6 +72,9 @@ def make_provenance(
         layers.META_LICENCE: _join_lists(input_metadata, layers.META_LICENCE, licences),
         layers.META_FLAGS: _join_lists(input_metadata, layers.META_FLAGS, flags),
         layers.META_SOURCE: _join_lists(input_metadata, layers.META_SOURCE, sources),
+        layers.META_LEADING_VIEW: _join_lists(
+            input_metadata, layers.META_LEADING_VIEW, [leading_view] if leading_view else []
+        ),
         layers.META_PRESET: preset,
         layers.META_CONSENT: consent,
         layers.META_DRIVER: _join_lists(input_metadata, layers.META_DRIVER, [driver] if driver else []),
@@ -92,12 +98,13 @@ def collect_provenance(
     """
     scene = context.get_scene(frame)
     sources: list[str] = []
-    driver = ""
+    leading_view = driver = ""
     engine = context.engines[stage]
     if stage == "reenact":
-        sources = [
-            scene.view_clips[view_choice.view.clip].clip_input.name for view_choice in scene.frame_plans[frame].views
-        ]
+        views = [get_view_name(scene, view_choice.view) for view_choice in scene.frame_plans[frame].views]
+        sources = [clip for clip, _ in views]
+        if views:
+            leading_view = "{} {}".format(*views[0])
         if context.is_driven(frame):
             driver = scene.view_clips[DRIVER_CLIP].clip_input.name
             engine = context.engines.drive
@@ -108,6 +115,7 @@ def collect_provenance(
         flags=context.list_flags(frame),
         input_metadata=input_metadata,
         sources=sources,
+        leading_view=leading_view,
         driver=driver,
         preset=describe_preset(context.inputs.stages),
         consent=describe_consent(context.inputs.stages.consent) if stage == "blend" else "",

@@ -106,6 +106,7 @@ class TestSwap:
         assert said["shot"] == "test" and said["take"] == 2, "the plate's own is kept"
         assert said[layers.META_SYNTHETIC] == 1
         assert said[layers.META_SOURCE] == "source"
+        assert said[layers.META_LEADING_VIEW].startswith("source ") and said[layers.META_LEADING_VIEW][7:].isdigit()
         assert said[layers.META_ENGINE] == "reenact=mesh, mask=geometric, inpaint=fill, blend=poisson"
         assert said[layers.META_WEIGHTS] == "none"
         assert said[layers.META_VERSION] == fsgan_core.__version__

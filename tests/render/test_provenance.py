@@ -31,7 +31,9 @@ def test_a_first_stage() -> None:
 
 
 def test_a_later_stage_says_all() -> None:
-    first = make_provenance(REENACT, box=(0, 0, 1, 1), space="ACEScg", flags=["bridged"], sources=["a"], driver="d")
+    first = make_provenance(
+        REENACT, box=(0, 0, 1, 1), space="ACEScg", flags=["bridged"], sources=["a"], leading_view="a 112", driver="d"
+    )
     mask = make_provenance(
         ResolvedEngine(Engine("mask", "geometric", create_nothing)), box=(0, 0, 1, 1), space="ACEScg", flags=["bridged"]
     )
@@ -41,6 +43,7 @@ def test_a_later_stage_says_all() -> None:
     assert said[layers.META_WEIGHTS] == "gc:abababababab"
     assert said[layers.META_LICENCE] == "research" and layers.META_LICENCE not in first
     assert (said[layers.META_SOURCE], said[layers.META_DRIVER]) == ("a", "d")
+    assert said[layers.META_LEADING_VIEW] == "a 112"
     assert read_flags(said) == ("bridged",)
 
 
