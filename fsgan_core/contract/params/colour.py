@@ -20,7 +20,7 @@ class ColourParams(Params):
         None,
         "exposure",
         "Exposure change before face analysis and networks; the result is not made brighter. Raise it for dark plates. "
-        "Empty measures it on the face.",
+        "If it is not set, it is measured on the face.",
         minimum=-20.0,
         maximum=20.0,
         unit="stops",
