@@ -40,9 +40,9 @@ from fsgan_core.stages.image_ops import (
     unpremultiply,
 )
 from fsgan_core.stages.interface import BlendedPlate, FaceFrame
-from fsgan_core.stages.light import draw_plain_skin, match_light, measure_surface
+from fsgan_core.stages.light import draw_plain_skin, draw_shaded_features, match_light, measure_surface
 from fsgan_core.stages.masking import draw_eyes, read_texture
-from fsgan_core.stages.plate_match import PlateSkin, match_texture
+from fsgan_core.stages.plate_match import PlateSkin, match_darks, match_texture
 from fsgan_core.stages.poisson import solve_membrane
 
 MIN_MATTE = 1e-7  # a smaller matte is 0, as it is in a half float, where it would say that nothing changed
@@ -124,16 +124,20 @@ def prepare_blend(frame: FaceFrame, completed: Plate, mattes: Plate, params: Ble
     mouth = clip01(mattes.get_matte(MATTE_MOUTH))
     kept, kept_picture = clip01(completed.get_matte(MATTE_KEPT)), new
     mesh = face.get_mesh(target.pixel_aspect)
-    skin = matte * (1 - mouth) * (1 - kept) * (1 - draw_eyes(mesh, region))
+    eyes = draw_eyes(mesh, region)
+    skin = matte * (1 - mouth) * (1 - kept) * (1 - eyes)
     occluders = clip01(np.maximum(mattes.get_matte(MATTE_HAIR), mattes.get_matte(MATTE_OCCLUSION)))
     new_skin = (alpha > HALF_COVERED) * (1 - clip01(completed.get_matte(MATTE_COMPLETED))) * (1 - kept)
     shown = (new_skin * inside).astype(np.float32)
     surface = measure_surface(mesh, region, target.pixel_aspect)
-    new = match_light(new, own, shown, inside * (1 - occluders) ** 2, surface, params.colour, params.shine)
+    bare = inside * (1 - occluders) ** 2
+    new = match_light(new, own, shown, bare, np.maximum(mouth, eyes), surface, params.colour, params.shine)
     # Beyond the frame's edge there is nothing to blend with.
     beyond = cv2.dilate(1 - inside, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
-    bare = inside * alpha * (matte > 0) * (1 - mouth) * (1 - kept) * (1 - occluders) ** 2
+    bare = bare * alpha * (matte > 0) * (1 - mouth) * (1 - kept)
     plain_skin = (draw_plain_skin(surface, new.shape[:2]) * bare).astype(np.float32)
+    features = draw_shaded_features(surface, new.shape[:2]) * skin * shown * (1 - occluders) ** 2
+    new = match_darks(new, own, plain_skin, features, width, target.pixel_aspect, params.colour)
     return BlendInputs(
         new,
         own,

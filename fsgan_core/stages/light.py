@@ -80,7 +80,7 @@ BACK_SHARE = 0.05  # weight of triangles that face away
 PLAIN_RANGE = (0.5, 0.9)  # share of plain skin around a pixel, from which on it counts, and counts fully
 
 # Pale parts: teeth and the whites of the eyes take on only a part of a difference in tan.
-PALE_REACH = 4.0  # mm around eyes and mouth, where such parts are
+PALE_SIGMA = 0.01  # of the face: softens the openings that show such parts
 NEUTRAL_SHARE = 0.4
 SKIN_SATURATION = 1.25  # over the colour's saturation as a share of skin's: from 1 on it takes on all of it
 MIN_SATURATION, SATURATION_FLOOR = 0.05, 0.02
@@ -113,12 +113,12 @@ def _mark_features() -> Mask:
 
 FEATURES = _mark_features()
 """(852,): triangles on eyes, brows, lips and nostrils."""
+SHADED_FEATURES = FEATURES & ~_mark_near(BROW_R + BROW_L, BROW_REACH)
+"""(852,): triangles on lids, lips and nostrils."""
 BEARD_ZONE = ~FEATURES & (_CENTRES[:, 1] > np.interp(np.abs(_CENTRES[:, 0]), *np.transpose(BEARD_EDGE)))
 """(852,): triangles of skin where a beard may grow."""
 PLAIN_SKIN = ~FEATURES & ~BEARD_ZONE
 """(852,): triangles of skin that is bare on everybody."""
-PALE_PARTS = _mark_near(LIDS_R + LIDS_L + INNER_LIPS, PALE_REACH)
-"""(852,): triangles near the eyes and the inner mouth."""
 
 
 @dataclass(frozen=True)
@@ -365,19 +365,32 @@ def draw_plain_skin(surface: FaceSurface, shape: tuple[int, int]) -> Matte:
     return smoothstep((share - PLAIN_RANGE[0]) / (PLAIN_RANGE[1] - PLAIN_RANGE[0]))
 
 
+def draw_shaded_features(surface: FaceSurface, shape: tuple[int, int]) -> Matte:
+    """Draws lids, lips and nostrils, whose darks are shadows in every face; those of brows are hair."""
+    return np.asarray(spread_over_picture(SHADED_FEATURES[:, None].astype(float), surface, shape), np.float32)
+
+
 def match_light(
-    new: Image, target: Image, shown: Matte, skin: Matte, surface: FaceSurface, amount: float, shine: float = 0.0
+    new: Image,
+    target: Image,
+    shown: Matte,
+    skin: Matte,
+    openings: Matte,
+    surface: FaceSurface,
+    amount: float,
+    shine: float = 0.0,
 ) -> Image:
     """Brings a face into the target's light.
 
     A difference in tan is not light: teeth and the whites of the eyes take on only a part of it, otherwise they turn
-    blue or orange. Skin takes all of it, even where it shines.
+    blue or orange. Skin takes all of it, even where it shines, and so do lips, however pale.
 
     Args:
         new: The new face, in perceptual steps.
         target: The plate, in perceptual steps.
         shown: Where the new face shows skin of the source.
         skin: Where nothing hides the target's face.
+        openings: Between the lids and the lips.
         surface: The target's.
         amount: How much of the change is made, 0..1.
         shine: As for `compute_transfer`.
@@ -388,13 +401,14 @@ def match_light(
     transfer = compute_transfer(read_skin(own, skin, surface), read_skin(linear, shown, surface), surface, shine)
     if transfer is None:
         return new
-    spread = spread_over_picture(np.column_stack([transfer.change, PALE_PARTS]), surface, new.shape[:2])
-    change, near_openings = spread[..., :3], np.clip(2 * spread[..., 3:], 0, 1)
+    change = spread_over_picture(transfer.change, surface, new.shape[:2])
+    sigma = PALE_SIGMA * surface.width
+    inside = np.asarray(cv2.GaussianBlur(openings, (0, 0), sigma / surface.aspect, sigmaY=sigma))
     tint = transfer.level - transfer.level @ LUMA_WEIGHTS
     tint = np.clip(tint @ SKIN_TINT, -TINT_LIMIT, TINT_LIMIT) * SKIN_TINT
     usual = _compute_saturation(to_perceptual(transfer.skin.astype(np.float32), 0.0))
     pale = np.clip(SKIN_SATURATION * _compute_saturation(new) / max(float(usual), MIN_SATURATION), NEUTRAL_SHARE, 1)
-    change = change - near_openings * (1 - pale[..., None]) * tint.astype(np.float32)
+    change = change - (inside * (1 - pale))[..., None] * tint.astype(np.float32)
     return to_perceptual((linear + LIGHT_FLOOR) * np.exp(np.float32(amount) * change) - LIGHT_FLOOR, 0.0)
 
 

@@ -34,6 +34,14 @@ SURE_SKIN = 0.7  # weight from which on a pixel is surely skin
 MIN_TEXTURE_PIXELS = 64  # pixels of skin: fewer say nothing about texture
 MIN_VARIANCE = 1e-9
 
+# Darks.
+DARK_PREBLUR = 1.2  # pixels: grain is no dark
+DARK_SIGMA = 0.05  # of the face: blur that continues the skin over its features
+DARK_PERCENTILES = (90.0, 98.0)  # of how much darker than skin the features are: usual darks, and the darkest
+MIN_DARK = 0.02  # display value: shallower darks say nothing
+DARK_SHARE = 0.5  # of the difference, as a logarithm; the rest may be the person's
+MAX_DARK_GAIN = 1.5
+
 # Grain.
 GRAIN_BAND_COUNT = 2
 NOISE_BLOCK = 8  # pixels: side of a block in which noise is measured
@@ -56,6 +64,37 @@ ODD_CONTRAST = 2.5  # times the skin's usual contrast, from which on it is no pl
 MIN_KEPT = 0.5  # of the face's own texture
 LINE_SIGMA = 3.0  # pixels: around which lines show as such
 LINE_COHERENCE = (0.35, 0.6)  # of the structure tensor: texture of skin up to the first, a line from the second on
+
+
+def match_darks(
+    face: Image, plate: Image, plain: Matte, features: Matte, width: float, aspect: float, amount: float
+) -> Image:
+    """Make a hazy face's features darker against its skin, towards the plate's and never beyond its darkest.
+
+    A veil of stray light, or light from everywhere, leaves a face without darks. Brightness is multiplied, by how much
+    darker than the skin around a pixel is: so no halo arises, and colours stay.
+
+    Args:
+        face: The new face, in perceptual steps.
+        plate: The plate, in perceptual steps.
+        plain: Where both have plain skin, 0..1.
+        features: Where both show lids, lips and nostrils, 0..1: in these every face has shadows.
+        width: Of the face, in square pixels.
+        aspect: Width of a pixel over its height.
+        amount: How much of the change is made, 0..1.
+    """
+    sure = features > HALF_COVERED
+    if amount <= 0 or sure.sum() < MIN_TEXTURE_PIXELS or not (plain > SURE_SKIN).any():
+        return face
+    lumas = [np.asarray(picture @ LUMA_WEIGHTS, np.float32) for picture in (plate, face)]
+    skins = [blur_weighted(luma, plain, DARK_SIGMA * width, aspect) for luma in lumas]
+    depths = [skin - cv2.GaussianBlur(luma, (0, 0), DARK_PREBLUR) for luma, skin in zip(lumas, skins, strict=True)]
+    (wanted, darkest), (own, _) = (np.percentile(depth[sure], DARK_PERCENTILES) for depth in depths)
+    gain = float(np.clip((wanted / max(float(own), MIN_DARK)) ** DARK_SHARE, 1, MAX_DARK_GAIN))
+    depth = np.maximum(skins[1] - lumas[1], 0)
+    more = np.minimum((gain - 1) * depth, np.maximum(darkest - depth, 0) / 2)
+    left = 1 - np.float32(amount) * (1 - plain) * more / np.maximum(lumas[1], MIN_STRENGTH)
+    return np.asarray(face * np.maximum(left, 0)[..., None], np.float32)
 
 
 def measure_texture(display: Image, weight: Matte, plain: Matte) -> tuple[float, ...]:

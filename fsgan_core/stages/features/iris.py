@@ -53,6 +53,9 @@ TINTED_LUMA = (0.15, 0.75)  # of the way from the iris's luma to the white's: al
 LUMA_GAINS = (0.3, 2.2)  # least and largest change of an iris's brightness
 MIN_LINEAR = 1e-4  # linear values that are divided by at least
 TYPICAL_IRIS_LUMA = 0.12  # of the white's
+# Linear R, G, B of an iris under white light at luma 1, from light blue to brown. In a dark iris a channel may be lost
+# in noise or compression; what is measured there would be a glowing orange.
+LEAST_IRIS_COLOUR, MOST_IRIS_COLOUR = np.array([0.5, 0.8, 0.5]), np.array([1.6, 1.15, 1.7])
 
 
 @dataclass(frozen=True)
@@ -146,7 +149,7 @@ def compute_iris_tint(source: IrisColour | None, target: IrisColour | None, amou
     """
     if source is None or target is None or amount <= 0:
         return None
-    colour = source.ratio * target.white
+    colour = np.clip(source.ratio / source.luma, LEAST_IRIS_COLOUR, MOST_IRIS_COLOUR) * target.white
     gains = np.clip(source.luma / np.maximum(target.lumas, MIN_LINEAR), *LUMA_GAINS)
     return IrisTint(colour / max(float(colour @ LUMA_WEIGHTS), MIN_LINEAR), gains**amount, amount)
 
