@@ -24,6 +24,7 @@ RIDGE = 0.98  # share of the largest gradient around, from which on a pixel is t
 MIN_BLUR_CHANGE = 0.2  # pixels
 CLEAR_FALL = 0.3  # share of its fine contrast that a blurred picture lacks, from which on the blur is sure
 MIN_STRENGTH = 1e-6
+DETAIL_SHARE = 0.7  # of the detail's answer to how much a face is blurred; the rest is the edges'
 SAME_BLUR = 0.4  # squared pixels: blurs that differ by less may be equal
 MAX_GAIN = 2.0  # of a band of detail: a larger gain would bring up noise
 BAND_SIGMAS = (0.7, 1.4, 2.8)  # pixels of the plate: coarse ends of the bands of detail, finest first
@@ -38,6 +39,7 @@ MIN_VARIANCE = 1e-9
 DARK_PREBLUR = 1.2  # pixels: grain is no dark
 DARK_SIGMA = 0.05  # of the face: blur that continues the skin over its features
 DARK_PERCENTILES = (90.0, 98.0)  # of how much darker than skin the features are: usual darks, and the darkest
+SHINE_PERCENTILE = 80.0  # of skin: what is brighter is shine, beside which no feature is darker
 MIN_DARK = 0.02  # display value: shallower darks say nothing
 DARK_SHARE = 0.5  # of the difference, as a logarithm; the rest may be the person's
 MAX_DARK_GAIN = 1.5
@@ -50,7 +52,7 @@ MIN_BLOCKS = 16
 NOISE_PERCENTILE = 25  # of the blocks' energies: the flattest skin shows noise alone
 QUARTER_BIAS = 0.92  # share of the true deviation that this percentile shows on pure noise
 SHARED_GRAIN, CHANNEL_GRAIN = 0.85, 0.53  # parts of the grain that all channels share, and that each has by itself
-GRAIN_ROUNDS = 4
+GRAIN_ROUNDS = SOFTEN_ROUNDS = 4
 MIN_GRAIN_DEVIATION = 1e-6
 TEXTURE_LENGTH = BAND_COUNT + GRAIN_BAND_COUNT + 1
 
@@ -83,11 +85,16 @@ def match_darks(
         aspect: Width of a pixel over its height.
         amount: How much of the change is made, 0..1.
     """
-    sure = features > HALF_COVERED
-    if amount <= 0 or sure.sum() < MIN_TEXTURE_PIXELS or not (plain > SURE_SKIN).any():
+    sure, sure_skin = features > HALF_COVERED, plain > SURE_SKIN
+    if amount <= 0 or sure.sum() < MIN_TEXTURE_PIXELS or not sure_skin.any():
         return face
     lumas = [np.asarray(picture @ LUMA_WEIGHTS, np.float32) for picture in (plate, face)]
-    skins = [blur_weighted(luma, plain, DARK_SIGMA * width, aspect) for luma in lumas]
+    skins = [
+        blur_weighted(
+            np.minimum(luma, float(np.percentile(luma[sure_skin], SHINE_PERCENTILE))), plain, DARK_SIGMA * width, aspect
+        )
+        for luma in lumas
+    ]
     depths = [skin - cv2.GaussianBlur(luma, (0, 0), DARK_PREBLUR) for luma, skin in zip(lumas, skins, strict=True)]
     (wanted, darkest), (own, _) = (np.percentile(depth[sure], DARK_PERCENTILES) for depth in depths)
     gain = float(np.clip((wanted / max(float(own), MIN_DARK)) ** DARK_SHARE, 1, MAX_DARK_GAIN))
@@ -109,8 +116,7 @@ def measure_texture(display: Image, weight: Matte, plain: Matte) -> tuple[float,
         `BAND_COUNT` strengths of the features' detail, finest first, then `GRAIN_BAND_COUNT` deviations of the grain,
         display values, then the sigma of the blur of its edges, pixels. All zero if too little is seen.
     """
-    sure = _find_sure_skin(weight)
-    features = sure & (plain < HALF_COVERED)
+    sure, features = _find_sure_skin(weight), _find_features(weight, plain)
     if features.sum() < MIN_TEXTURE_PIXELS:
         return (0.0,) * TEXTURE_LENGTH
     luma = np.asarray(display @ LUMA_WEIGHTS, np.float32)
@@ -142,6 +148,28 @@ def _measure_gradient(picture: Plane) -> Plane:
 
 def _find_sure_skin(weight: Matte) -> Mask:
     return cv2.erode((weight > SURE_SKIN).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+
+
+def _find_features(weight: Matte, plain: Matte) -> Mask:
+    return _find_sure_skin(weight) & (plain < HALF_COVERED)
+
+
+def _soften(face: Image, variance: float, wanted: float, features: Mask) -> Image:
+    """Blur by a variance, or by less where that leaves the features' finest detail weaker than is wanted.
+
+    Then two answers differ, the blur of the plate's edges and that of its detail; the face gets what lies between.
+    """
+    low, high, best = 0.0, 1.0, 1.0
+    luma = np.asarray(face @ LUMA_WEIGHTS)
+    for _ in range(SOFTEN_ROUNDS):
+        blurred = np.asarray(cv2.GaussianBlur(luma, (0, 0), float(np.sqrt(best * variance))), np.float32)
+        if _measure_strengths(_split_bands(blurred)[:1], features)[0] >= wanted:
+            low = best
+        else:
+            high = best
+        best = (low + high) / 2
+    sigma = float(np.sqrt(high**DETAIL_SHARE * variance))
+    return np.asarray(cv2.GaussianBlur(face, (0, 0), sigma)) if sigma > MIN_BLUR_CHANGE else face
 
 
 def _measure_strengths(bands: Sequence[Plane], sure: Mask) -> tuple[float, ...]:
@@ -188,7 +216,7 @@ def match_texture(
     contrast = _compare_contrast(plate_texture, own)
     softening = sharpness * more_blur * float(np.clip((1 - contrast[0] / contrast[-1]) / CLEAR_FALL, 0, 1))
     if softening > MIN_BLUR_CHANGE**2:
-        face = np.asarray(cv2.GaussianBlur(face, (0, 0), float(np.sqrt(softening))))
+        face = _soften(face, softening, plate_texture[0], _find_features(weight, skin.plain))
         own = measure_texture(face, weight, skin.plain)
         contrast = _compare_contrast(plate_texture, own)
     # Sharpening undoes the larger blur, but no contrast of features beyond the plate's.
@@ -197,8 +225,13 @@ def match_texture(
     bands = _split_bands(face)
     lumas = [band @ LUMA_WEIGHTS for band in bands]
     smooth = skin.plain * _find_plain_texture(lumas, skin.plain)
-    # Sharpening of smooth skin would bring up noise and nothing else.
-    result = face + (1 - smooth)[..., None] * np.tensordot(np.float32(gains - 1), np.stack(bands), 1)
+    # Sharpening of smooth skin would bring up noise and nothing else; stubble, no further than to the plate's.
+    rough = skin.plain - smooth
+    result = face.astype(np.float32)
+    if (gains > 1).any():
+        for band, gain, ratio in zip(bands, gains, _compare_skin(lumas, skin), strict=True):
+            change = (1 - skin.plain) * np.float32(gain - 1) + rough * np.clip(ratio - 1, 0, np.float32(gain - 1))
+            result = result + change[..., None] * band
     cover = np.zeros_like(smooth)
     if skin.amount > 0:
         finer, cover = match_skin(bands, lumas, smooth, skin)
@@ -209,6 +242,18 @@ def match_texture(
         noise = _make_grain(face.shape[:2], missing, seed)
         result = result + np.float32(grain) * (1 - cover)[..., None] * noise
     return np.asarray(result, np.float32)
+
+
+def _compare_skin(lumas: Sequence[Plane], skin: PlateSkin) -> list[Plane]:
+    """How many times stronger the plate's skin is than a face's in each band and place, stubble and lines included."""
+    sigma = max(MIN_SKIN_SIGMA, SKIN_SIGMA * skin.width)
+    return [
+        np.sqrt(
+            _measure_energy(theirs, skin.plain, sigma)
+            / np.maximum(_measure_energy(own, skin.plain, sigma), MIN_VARIANCE)
+        )
+        for theirs, own in zip(_split_bands(skin.picture @ LUMA_WEIGHTS), lumas, strict=True)
+    ]
 
 
 def _compare_contrast(plate_texture: Sequence[float], own: Sequence[float]) -> Vector:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fsgan_core.faces.mesh import CANONICAL, INNER_LIPS, MIRROR_ORDER, TRIANGLES
+from fsgan_core.faces.mesh import CANONICAL, INNER_LIPS, MIRROR_ORDER, OUTER_LIPS, TRIANGLES
 from fsgan_core.faces.pose import make_rotation
 from fsgan_core.plates.plate import Window
 from fsgan_core.stages.image_ops import to_perceptual, to_scene_linear
@@ -66,13 +66,16 @@ def read(colours: np.ndarray, seen: np.ndarray | None = None) -> ReadSkin:
     return ReadSkin(colours, np.ones(COUNT) if seen is None else seen)
 
 
-def relight(mesh: np.ndarray, new: np.ndarray, target: np.ndarray, amount: float = 1.0) -> np.ndarray:
+def relight(
+    mesh: np.ndarray, new: np.ndarray, target: np.ndarray, amount: float = 1.0, openings: np.ndarray | None = None
+) -> np.ndarray:
     """`match_light` on scene-linear pictures."""
     matched = match_light(
         to_perceptual(new, 0.0),
         to_perceptual(target, 0.0),
         cover(mesh),
         cover(mesh),
+        np.zeros((SIDE, SIDE), np.float32) if openings is None else openings,
         measure_surface(mesh, REGION),
         amount,
     )
@@ -249,10 +252,22 @@ class TestPicture:
         x, y = np.int32(mesh[list(INNER_LIPS), :2].mean(0))
         new[y - 3 : y + 4, x - 10 : x + 11] = 0.6
         tanned = draw(mesh, shade(surface, LIGHT_LEFT, SKIN * (1.0, 0.7, 0.4)))
-        matched = relight(mesh, new, tanned)
+        mouth = np.zeros((SIDE, SIDE), np.float32)
+        mouth[y - 4 : y + 5, x - 11 : x + 12] = 1
+        matched = relight(mesh, new, tanned, openings=mouth)
         teeth, cheek = matched[y, x], matched[120, 165]
         assert teeth[2] / teeth[0] > 0.6
         assert cheek[2] / cheek[0] < 0.25
+
+    def test_pale_lips_take_all_of_a_tan(self) -> None:
+        mesh = make_mesh()
+        surface = measure_surface(mesh, REGION)
+        new = draw(mesh, shade(surface, LIGHT_LEFT))
+        x, y = np.int32(mesh[list(OUTER_LIPS), :2].mean(0))
+        new[y - 6 : y + 7, x - 14 : x + 15] = SKIN * (0.8, 1.0, 1.2)
+        tanned = draw(mesh, shade(surface, LIGHT_LEFT, SKIN * (1.0, 0.7, 0.4)))
+        change = relight(mesh, new, tanned) / new
+        assert np.allclose(change[y, x], change[120, 165], rtol=0.1)
 
     def test_coloured_light_reaches_the_teeth(self) -> None:
         mesh = make_mesh()
@@ -276,5 +291,5 @@ class TestPicture:
         mesh = make_mesh() + np.array([1000, 0, 0])
         face = np.full((SIDE, SIDE, 3), 0.2, np.float32)
         nothing = np.zeros((SIDE, SIDE), np.float32)
-        matched = match_light(face, 2 * face, nothing, nothing, measure_surface(mesh, REGION), 1.0)
+        matched = match_light(face, 2 * face, nothing, nothing, nothing, measure_surface(mesh, REGION), 1.0)
         assert np.array_equal(matched, face)

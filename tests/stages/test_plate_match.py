@@ -12,6 +12,7 @@ from fsgan_core.stages.plate_match import (
     TEXTURE_LENGTH,
     PlateSkin,
     average_textures,
+    match_darks,
     match_texture,
     measure_texture,
 )
@@ -131,6 +132,62 @@ class TestTexture:
     def test_mean_leaves_out_what_was_not_seen(self) -> None:
         assert average_textures([(0.1, 0.2), (0.0, 0.0), (0.3, 0.4)]) == pytest.approx((0.2, 0.3))
         assert average_textures([]) == (0.0,) * TEXTURE_LENGTH
+
+    def test_a_blur_keeps_faint_detail_nearer_the_plates(self) -> None:
+        plate = features(blur=1.6)
+        faint = SKIN + 0.4 * (features(blur=0.8) - SKIN)
+        done = matched(faint, plate, sharpness=1.0)
+        twice = matched(SKIN + (plate - SKIN), plate, sharpness=1.0)
+        blurred = cv2.GaussianBlur(faint, (0, 0), float(np.sqrt(1.6**2 - 0.8**2)))
+        assert energy(blurred, WEIGHT) < energy(done, WEIGHT) <= 1.2 * energy(plate, WEIGHT)
+        assert energy(twice, WEIGHT) == pytest.approx(energy(plate, WEIGHT), rel=0.1)
+
+    def test_stubble_gets_no_rougher_than_the_plates(self) -> None:
+        random = np.random.default_rng(3)
+        stubble = np.zeros((SIDE, SIDE), np.float32)
+        stubble[100:130, 50:110] = random.standard_normal((30, 60))
+        stubble = 0.1 * cv2.GaussianBlur(stubble, (0, 0), 0.8)[..., None]
+        soft, sharp = (np.where(PLAIN[..., None] > 0, SKIN, features(blur=blur)) + stubble for blur in (1.4, 0.7))
+        plate = np.float32(sharp)
+        known = measure_texture(plate, WEIGHT, PLAIN)
+        done = match_texture(np.float32(soft), WEIGHT, known, PlateSkin(plate, PLAIN, WIDTH, 0.0), 1.0, 0.0, (1, 1))
+        assert energy(done, WEIGHT * (1 - PLAIN)) > 1.2 * energy(soft, WEIGHT * (1 - PLAIN))
+        rough = np.zeros_like(PLAIN)
+        rough[104:126, 54:106] = 1
+        assert energy(done, rough) < 1.2 * energy(plate, rough)
+
+
+class TestDarks:
+    def hazy(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """A plate with dark strokes, the same under a veil, and where the strokes are."""
+        plate = np.float32(features(seed=2))
+        strokes = np.float32((SKIN - plate).mean(-1) > 0.05) * WEIGHT
+        return plate, np.float32(SKIN + 0.5 * (plate - SKIN)), strokes
+
+    def match(self, face: np.ndarray, plate: np.ndarray, strokes: np.ndarray, amount: float = 1.0) -> np.ndarray:
+        return match_darks(face, plate, WEIGHT * (1 - cv2.dilate(strokes, np.ones((5, 5)))), strokes, 300, 1.0, amount)
+
+    def test_a_veil_is_taken_off_half_the_way(self) -> None:
+        plate, face, strokes = self.hazy()
+        done = self.match(face, plate, strokes)
+        inside = strokes > 0
+        assert plate[inside].mean() < done[inside].mean() < face[inside].mean() - 0.02
+        assert np.allclose(
+            done[inside] / face[inside], (done[inside] / face[inside]).mean(-1, keepdims=True), atol=1e-4
+        )
+
+    def test_skin_beside_stays(self) -> None:
+        plate, face, strokes = self.hazy()
+        away = cv2.dilate(strokes, np.ones((9, 9))) == 0
+        assert np.abs(self.match(face, plate, strokes) - face)[away & (WEIGHT > 0)].max() < 0.01
+
+    def test_a_face_with_deeper_darks_keeps_them(self) -> None:
+        plate, face, strokes = self.hazy()
+        assert np.abs(self.match(plate, face, strokes) - plate).max() < 1e-5
+
+    def test_no_amount_changes_nothing(self) -> None:
+        plate, face, strokes = self.hazy()
+        assert np.array_equal(self.match(face, plate, strokes, 0.0), face)
 
 
 class TestSkin:

@@ -117,6 +117,15 @@ def test_a_tint_changes_the_iris_alone() -> None:
     assert after[2] / after[0] > 1.3 * before[2] / before[0]
 
 
+def test_a_dark_iris_whose_blue_is_lost_in_noise_is_brown_and_not_orange() -> None:
+    dark = IrisColour(np.array([0.15, 0.046, 0.0002]), 4, np.ones(3), np.full(2, 0.07))
+    light = IrisColour(np.array([0.3, 0.31, 0.3]), 4, np.ones(3), np.full(2, 0.3))
+    tint = compute_iris_tint(dark, light, 1.0)
+    red, green, blue = tint.colour
+    assert 1.5 < red / green < 2.5
+    assert blue > 0.3 * red
+
+
 def test_the_eyeball_moves_along_with_the_lids() -> None:
     target, goal = make_mesh(), make_mesh(shift=(4.0, -3.0))
     kept = keep_eyes(draw_face(target, (0.2, 0.2, 0.4)), target, goal, REGION, 1.0)
