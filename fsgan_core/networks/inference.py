@@ -35,6 +35,7 @@ from torch import Tensor, nn
 from fsgan_core.contract.errors import MachineError, ParameterError
 from fsgan_core.networks.fold import fold_batch_norm
 from fsgan_core.runtime.memory import register_cache
+from fsgan_core.runtime.threads import get_network_threads
 
 if TYPE_CHECKING:
     from fsgan_core.networks.weights.catalogue import WeightsInfo
@@ -385,15 +386,16 @@ def use_steady_kernels(device: str, thread_bound: bool, threads: int = FIXED_THR
     if torch.device(device).type == "cuda":
         with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
             yield
-    elif thread_bound and torch.get_num_threads() != threads:
-        before = torch.get_num_threads()
-        torch.set_num_threads(threads)
+    else:
+        count, before = threads if thread_bound else get_network_threads(), torch.get_num_threads()
+        if count == before:
+            yield
+            return
+        torch.set_num_threads(count)
         try:
             yield
         finally:
             torch.set_num_threads(before)
-    else:
-        yield
 
 
 def _release_memory(device: str) -> None:

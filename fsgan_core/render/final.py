@@ -14,7 +14,8 @@ from fsgan_core.contract.layers import RGB, RGBA
 from fsgan_core.contract.version import __version__
 from fsgan_core.plates.plate import Plate, Window, compute_slices
 from fsgan_core.render.context import NO_FACE
-from fsgan_core.render.frames import BlendResult, FrameRenderer, TargetFrame, convert_plate
+from fsgan_core.render.frame_pictures import BlendResult, TargetFrame
+from fsgan_core.render.frames import FrameRenderer, convert_plate
 
 __all__ = [
     "EXTRA_CHANNELS",
@@ -61,13 +62,13 @@ def render_final_plate(renderer: FrameRenderer, frame: int) -> Plate:
     """
     has_all_layers = renderer.context.inputs.stages.output.layers == "all"
     target = renderer.get_target(frame)
-    mattes = renderer.render_mattes(frame)
-    reenacted = renderer.render_reenacted(frame) if "inpaint" not in renderer.context.upstream else None
-    completed = renderer.render_completed(frame, reenacted, mattes)
-    blend = renderer.render_blended(frame, completed, mattes)
+    pictures = renderer.render_stages_before_blend(frame)
+    blend = renderer.render_blended(frame, pictures.completed, pictures.mattes)
     plate = to_output_space(renderer.context.inputs, target, blend.plate)
     if has_all_layers:
-        plate = add_layers(plate, renderer.context.inputs, reenacted, mattes, completed, blend)
+        plate = add_layers(
+            plate, renderer.context.inputs, pictures.reenacted, pictures.mattes, pictures.completed, blend
+        )
     return _tag_colorspace(plate, renderer.context.inputs)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from fsgan_core.clips.inputs import JobInputs, check_rgb, read_holdout_matte
 from fsgan_core.contract.curve import get_largest_value
@@ -20,12 +20,14 @@ from fsgan_core.plates.exr_attributes import drop_colour_metadata
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.plates.region import compute_region
 from fsgan_core.render.context import RenderContext
+from fsgan_core.render.frame_pictures import BlendResult, StagePictures, TargetFrame
 from fsgan_core.render.provenance import collect_provenance, strip_foreign_prefixes
 from fsgan_core.render.scene import Scene, select_likeness, uses_iris_colour
+from fsgan_core.render.staleness import list_dependencies
 from fsgan_core.runtime.arrays import Image, Matte, Mesh
 from fsgan_core.runtime.cache import ByteLRU, compute_digest
 from fsgan_core.runtime.events import StageClock
-from fsgan_core.runtime.threads import MAX_WORKERS
+from fsgan_core.runtime.threads import compute_working_bytes, count_cores
 from fsgan_core.stages.allowed_views import ViewRef
 from fsgan_core.stages.features.iris import IrisColour, IrisTint, compute_iris_tint, measure_iris
 from fsgan_core.stages.image_ops import to_display
@@ -37,47 +39,16 @@ from fsgan_core.stages.plate_match import TEXTURE_LENGTH
 from fsgan_core.stages.reenactment import VIEW_MARGIN, compute_goal_mesh, prepare_view
 from fsgan_core.stages.skin.atlas_frame import add_atlas_coordinates, paint_from_atlas, project_atlas
 
-__all__ = ["BlendResult", "FrameRenderer", "TargetFrame", "convert_plate"]
+__all__ = ["FrameRenderer", "convert_plate"]
 
 log = logging.getLogger(__name__)
 
-# Bytes kept in memory: whole plates, pictures of source views, measured mattes.
-MAX_PLATE_BYTES = 768 << 20
+# Bytes kept in memory: whole plates (at least), pictures of source views, measured mattes,
+# pictures of the stages before blend.
+MIN_PLATE_BYTES = 768 << 20
 MAX_VIEW_BYTES = 256 << 20
 MAX_MATTE_BYTES = 256 << 20
-
-
-@dataclass(frozen=True)
-class TargetFrame:
-    """One frame of the target.
-
-    Attributes:
-        original: As in the file.
-        plate: The same with R, G, B in the working space; it is `original` itself if the file is in that space.
-    """
-
-    original: Plate
-    plate: Plate
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes in memory."""
-        return self.plate.pixels.nbytes + (self.original.pixels.nbytes if self.original is not self.plate else 0)
-
-
-@dataclass(frozen=True)
-class BlendResult:
-    """The result of the last stage.
-
-    Attributes:
-        plate: The whole target with the new face, in the working space.
-        matte: Share of the new face in each pixel, on `region`.
-        region: The window in which the stages worked.
-    """
-
-    plate: Plate
-    matte: Matte
-    region: Window
+MAX_PICTURE_BYTES = 256 << 20
 
 
 class FrameRenderer:
@@ -86,29 +57,38 @@ class FrameRenderer:
     Args:
         context: The job.
         clock: Counts the time of each stage.
+        keeps_pictures: Whether the pictures before blend stay in memory, for a render with another setting of blend.
         like: A renderer of the same clips, unchanged on disk, with the same analysis and colour. What it keeps in
             memory is shared.
     """
 
     def __init__(
-        self, context: RenderContext, *, clock: StageClock | None = None, like: FrameRenderer | None = None
+        self,
+        context: RenderContext,
+        *,
+        clock: StageClock | None = None,
+        keeps_pictures: bool = False,
+        like: FrameRenderer | None = None,
     ) -> None:
         self.context = context
         self.clock = clock or StageClock()
         # Frames come in ascending order: a plate is needed until its own turn, a matte by its later neighbours too.
         smooth = int(get_largest_value(context.inputs.stages.mask.smooth))
-        ahead = smooth + MAX_WORKERS + 1
-        self._plates: ByteLRU[int, TargetFrame] = ByteLRU(MAX_PLATE_BYTES, lambda frame: frame.nbytes, ahead)
+        ahead = smooth + count_cores() + 1
+        plate_bytes = max(MIN_PLATE_BYTES, compute_working_bytes() // 2)
+        self._plates: ByteLRU[int, TargetFrame] = ByteLRU(plate_bytes, lambda frame: frame.nbytes, ahead)
         self._views: ByteLRU[tuple[int, ViewRef, float], SourceView] = ByteLRU(
             MAX_VIEW_BYTES, lambda view: view.display.nbytes + view.matte.nbytes
         )
         self._measured_mattes: ByteLRU[int, Plate] = ByteLRU(
             MAX_MATTE_BYTES, lambda plate: plate.pixels.nbytes, ahead + smooth
         )
+        self._keeps_pictures = keeps_pictures
+        self._pictures: ByteLRU[str, StagePictures] = ByteLRU(MAX_PICTURE_BYTES, lambda pictures: pictures.nbytes)
         self._iris_lock = threading.Lock()
         self._iris_colours: dict[int, tuple[IrisColour | None, IrisColour | None]] = {}
         if like is not None:
-            self._plates, self._views = like._plates, like._views
+            self._plates, self._views, self._pictures = like._plates, like._views, like._pictures
             self._iris_lock, self._iris_colours = like._iris_lock, like._iris_colours
             if like._compute_mattes_digest() == self._compute_mattes_digest():
                 self._measured_mattes = like._measured_mattes
@@ -116,7 +96,8 @@ class FrameRenderer:
     @property
     def used_bytes(self) -> int:
         """Bytes kept in memory."""
-        return self._plates.used_bytes + self._views.used_bytes + self._measured_mattes.used_bytes
+        caches = (self._plates, self._views, self._measured_mattes, self._pictures)
+        return sum(cache.used_bytes for cache in caches)
 
     def _compute_mattes_digest(self) -> str:
         """What the mattes kept in memory depend on, beside the clips."""
@@ -316,6 +297,22 @@ class FrameRenderer:
         """Reenactments of further views, one by one as they are taken."""
         for ref in self.context.list_further_views(frame):
             yield self._reenact_plan(frame, FramePlan((WeightedView(ref, 1.0, 1.0),)), with_coordinates=False)
+
+    def render_stages_before_blend(self, frame: int) -> StagePictures:
+        """Renders what blend reads, or takes it from memory if nothing that it depends on has changed.
+
+        Raises PlateError, EngineError.
+        """
+        if not self._keeps_pictures:
+            return self._render_stages_before_blend(frame)
+        dependencies = list_dependencies(self.context, "inpaint", frame), list_dependencies(self.context, "mask", frame)
+        key = compute_digest(*dependencies, self.context.list_flags(frame))
+        return self._pictures.get(key, lambda: self._render_stages_before_blend(frame))
+
+    def _render_stages_before_blend(self, frame: int) -> StagePictures:
+        mattes = self.render_mattes(frame)
+        reenacted = self.render_reenacted(frame) if "inpaint" not in self.context.upstream else None
+        return StagePictures(reenacted, mattes, self.render_completed(frame, reenacted, mattes))
 
     def render_blended(self, frame: int, completed: Plate | None = None, mattes: Plate | None = None) -> BlendResult:
         """Renders the whole plate with the new face; takes pictures that are already rendered."""

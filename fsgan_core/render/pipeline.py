@@ -14,10 +14,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from fsgan_core.clips.finetuned import describe_foreign_sources
-from fsgan_core.clips.inputs import read_first_readable
 from fsgan_core.contract import layers
 from fsgan_core.contract.consent import check_consent
-from fsgan_core.contract.errors import CancelledError, FsganError, InputError, MachineError
+from fsgan_core.contract.errors import CancelledError, FsganError, InputError, MachineError, PlateError
 from fsgan_core.contract.shot import Clip, Shot, Stages
 from fsgan_core.contract.stage_graph import FINAL
 from fsgan_core.plates.exr_writer import LOSSLESS_COMPRESSIONS, write_exr
@@ -50,12 +49,13 @@ from fsgan_core.runtime.events import (
     never_cancelled,
     raise_if_cancelled,
 )
-from fsgan_core.runtime.threads import count_frame_workers, limit_algebra_threads
+from fsgan_core.runtime.threads import count_frame_workers, limit_algebra_threads, limit_render_threads
 
 __all__ = ["RenderJob", "render_shot", "render_stage"]
 
 log = logging.getLogger(__name__)
 
+FRAMES_PER_WRITER = 4  # frames at a time that one thread can write
 MAX_WRITE_BEHIND_BYTES = 256 << 20  # a larger plate is written before its worker begins the next one
 
 
@@ -160,7 +160,7 @@ class RenderJob:
 
         def make_renderer(scenes: JobScenes, like: FrameRenderer | None) -> FrameRenderer:
             context = make_context(plan.inputs, scenes, plan.upstream, is_quick=plan.is_quick)
-            return FrameRenderer(context, clock=StageClock(is_cancelled), like=like)
+            return FrameRenderer(context, clock=StageClock(is_cancelled), keeps_pictures=warm is not None, like=like)
 
         if warm is None:
             self.scenes = make_scenes()
@@ -191,7 +191,8 @@ class RenderJob:
         check_output(plan.output, [clip.sequence for clip in plan.read_clips], plan.frames)
         if plan.is_quick and not self.force:
             self._check_for_full_frames()
-        workers = count_frame_workers(plan.count_written_bytes(read_first_readable(plan.inputs.target, plan.frames)))
+        workers = count_frame_workers(plan.count_written_bytes(self._read_first_readable()))
+        workers = min(workers, len(plan.frames))
         start = time.perf_counter()
         for stage in plan.running_stages:
             engine = self.context.engines[stage]
@@ -203,15 +204,29 @@ class RenderJob:
             for frame in plan.frames:
                 raise_if_cancelled(self.is_cancelled)
                 self.scenes(plan.resolve_held_frame(frame))
-            self._add_seconds({"analyse": time.perf_counter() - start})
-            with BackgroundWriter(limit=1, workers=1) as writer:
-                for frame, error in read_ahead(
-                    lambda frame: self._render_frame(frame, writer), plan.frames, workers=workers, ahead=workers
-                ):
-                    if error is not None:
-                        self._report_failure(frame, error)
+        self._add_seconds({"analyse": time.perf_counter() - start})
+        writers = max(1, workers // FRAMES_PER_WRITER)
+        with limit_render_threads(workers), BackgroundWriter(limit=writers, workers=writers) as writer:
+            for frame, error in read_ahead(
+                lambda frame: self._render_frame(frame, writer), plan.frames, workers=workers, ahead=workers
+            ):
+                if error is not None:
+                    self._report_failure(frame, error)
         self._add_seconds({"total": time.perf_counter() - start})
         return self._make_result()
+
+    def _read_first_readable(self) -> Plate:
+        """Reads the first frame of the target that can be read, and keeps it for its own turn.
+
+        Raises PlateError: none can be read; the error is that of the first frame.
+        """
+        first_error: PlateError | None = None
+        for frame in self.plan.frames:
+            try:
+                return self.renderer.get_target(self.plan.resolve_held_frame(frame)).original
+            except PlateError as error:
+                first_error = first_error or error
+        raise first_error or PlateError(f"{self.plan.inputs.target.clip.path} has no frames")
 
     def _check_for_full_frames(self) -> None:
         """Raises InputError if a quick look would replace frames that were made with the whole analysis."""

@@ -1,24 +1,44 @@
-"""Number of threads per shot: results must not depend on it, and memory must stay bounded."""
+"""How many frames at a time, and how many threads each library uses: the one place that decides.
+
+A render works on as many frames at a time as cores and memory allow. Each frame is the work of one thread, so while a
+render runs, libraries use only the cores that the frames leave. Results do not depend on any of these numbers.
+"""
 
 from __future__ import annotations
 
+import math
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
 
-__all__ = ["bound_thread_memory", "count_frame_workers", "limit_algebra_threads"]
+__all__ = [
+    "bound_thread_memory",
+    "compute_working_bytes",
+    "count_cores",
+    "count_frame_workers",
+    "get_network_threads",
+    "limit_algebra_threads",
+    "limit_library_threads",
+    "limit_render_threads",
+    "measure_usable_memory",
+]
 
-MAX_WORKERS = 4
-MAX_WORKING_BYTES = 1 << 30  # of all frames that are rendered at once, without the caches
-PLATES_PER_FRAME = 3  # whole plates in memory while a frame is rendered and written
+WORKING_SHARE = 1 / 8
+"""Share of the machine's memory for the frames that are rendered at once, without the caches."""
+MIN_WORKING_BYTES = 1 << 30
+PLATES_PER_FRAME = 3
+"""Whole plates in memory while a frame is rendered and written."""
 
 THREAD_STACK_BYTES = 8 << 20
 
+_OIIO_ATTRIBUTES = ("threads", "exr_threads")
+_CGROUP_FOLDER = Path("/sys/fs/cgroup")
 _limits_lock = threading.Lock()
 _active_blocks = 0
-_thread_limits: list[Any] = []
+_restorers: list[Callable[[], object]] = []
+_network_threads = 0  # 0: no limit is set
 
 
 def bound_thread_memory() -> None:
@@ -42,21 +62,131 @@ def limit_algebra_threads() -> Iterator[None]:
     """
     from threadpoolctl import threadpool_limits
 
+    with _restore_after_last_block(lambda: threadpool_limits(limits=1, user_api="blas").restore_original_limits):
+        yield
+
+
+@contextmanager
+def limit_render_threads(frames: int) -> Iterator[None]:
+    """Shares the cores among the frames of a render while the block runs.
+
+    Torch and OpenCV get the cores that the frames leave, BLAS one. Files are read and written with all cores, because
+    few frames are at that point at once. So does a pass of a network, of which one runs at a time: see
+    `get_network_threads`.
+
+    Args:
+        frames: How many frames are rendered at a time.
+    """
+    cores = count_cores()
+    with limit_library_threads(max(1, cores // max(1, frames)), files=cores, networks=cores):
+        yield
+
+
+@contextmanager
+def limit_library_threads(count: int, *, files: int = 0, networks: int = 0) -> Iterator[None]:
+    """Limits the threads of torch, OpenCV and OpenImageIO while the block runs, and those of BLAS to one.
+
+    Args:
+        count: Threads of torch and OpenCV, at most.
+        files: Threads of OpenImageIO, at most; 0 is `count`.
+        networks: Threads of a pass of a network, at most; 0 is `count`.
+    """
+    import cv2
+    import OpenImageIO as oiio
+    import torch
+
+    def set_limits() -> Callable[[], None]:
+        global _network_threads
+        networks_before, torch_before, cv_before = _network_threads, torch.get_num_threads(), cv2.getNumThreads()
+        files_before = {name: oiio.get_int_attribute(name) for name in _OIIO_ATTRIBUTES}
+
+        def set_counts(torch_count: int, cv_count: int, file_counts: Mapping[str, int]) -> None:
+            torch.set_num_threads(torch_count)
+            cv2.setNumThreads(cv_count)
+            for name, value in file_counts.items():
+                if value != oiio.get_int_attribute(name):
+                    oiio.attribute(name, value)
+
+        def restore() -> None:
+            global _network_threads
+            _network_threads = networks_before
+            set_counts(torch_before, cv_before, files_before)
+
+        _network_threads = min(networks_before or torch_before, networks or count)
+        set_counts(
+            min(torch_before, count),
+            min(cv_before, count),
+            {name: min(value, files or count) for name, value in files_before.items()},
+        )
+        return restore
+
+    with _restore_after_last_block(set_limits), limit_algebra_threads():
+        yield
+
+
+def get_network_threads() -> int:
+    """Returns how many threads a pass of a network on the CPU uses; no other one runs at the same time."""
+    import torch
+
+    return _network_threads or int(torch.get_num_threads())
+
+
+@contextmanager
+def _restore_after_last_block(set_limits: Callable[[], Callable[[], object]]) -> Iterator[None]:
+    """Runs a call that sets limits and returns what restores them; the last thread to leave such a block restores."""
     global _active_blocks
     with _limits_lock:
         _active_blocks += 1
-        _thread_limits.append(threadpool_limits(limits=1, user_api="blas"))
+        _restorers.append(set_limits())
     try:
         yield
     finally:
-        # If several threads are in such blocks, the last one to leave restores the limits.
         with _limits_lock:
             _active_blocks -= 1
-            while _thread_limits and not _active_blocks:
-                _thread_limits.pop().restore_original_limits()
+            while _restorers and not _active_blocks:
+                _restorers.pop()()
+
+
+def count_cores() -> int:
+    """Counts the cores that this process may use: by its affinity and by the quota of its control group."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota, _, period = _read_cgroup_value("cpu.max").partition(" ")
+    if quota.isdigit() and period.isdigit():
+        available = min(available, math.ceil(int(quota) / int(period)))
+    return max(1, available)
+
+
+def measure_usable_memory() -> int:
+    """Measures the memory that this process may use, in bytes: the machine's, or the limit of its control group.
+
+    Returns:
+        0 where the system does not report it.
+    """
+    try:
+        installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # Windows
+        return 0
+    limit = _read_cgroup_value("memory.max")
+    return min(installed, int(limit)) if limit.isdigit() else installed
+
+
+def _read_cgroup_value(name: str) -> str:
+    try:
+        return (_CGROUP_FOLDER / name).read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
 
 
 def count_frame_workers(plate_bytes: int) -> int:
-    """Gives the number of frames to render in parallel, for plates of `plate_bytes` bytes."""
-    room = MAX_WORKING_BYTES // (PLATES_PER_FRAME * max(1, plate_bytes))
-    return max(1, min(MAX_WORKERS, room, os.cpu_count() or 1))
+    """Counts how many frames to render at a time: one for each core, if memory allows.
+
+    Args:
+        plate_bytes: Bytes of a plate in memory.
+    """
+    room = compute_working_bytes() // (PLATES_PER_FRAME * max(1, plate_bytes))
+    return max(1, min(room, count_cores()))
+
+
+def compute_working_bytes() -> int:
+    """Computes how many bytes all frames that are rendered at once may take."""
+    return max(MIN_WORKING_BYTES, int(WORKING_SHARE * measure_usable_memory()))

@@ -1,0 +1,1 @@
+"""Measurements: ratios of speed (`python -m benchmarks`), a GPU's rates, quality, training curves."""

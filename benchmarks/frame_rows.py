@@ -1,0 +1,160 @@
+"""Rows about single frames of a swap: against seamlessClone, against the plate's size, and after a knob."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from benchmarks.clips import FRAME_720P, HD, NAMES, UHD, Footage
+from benchmarks.plain_exr import copy_plainly
+from benchmarks.table import Row, count_seconds, use_one_core
+from fsgan_core.contract.shot import Shot
+from fsgan_core.plates.sequence import format_output_path
+from fsgan_core.render.pipeline import RenderJob
+from fsgan_core.render.plan import plan_shot_job
+from fsgan_core.render.warm_cache import WarmCache
+
+WARM_FRAMES = 2  # rendered before anything is counted: per-clip work, and the mattes of the frames around
+CLONE_SIDE = 1.3  # of the region that seamlessClone blends, over the face's box
+
+
+@dataclass
+class SwapLine:
+    """Renders the frames of a shot one after the other, as a render does in the middle of a clip.
+
+    Frame by frame the key is computed, the plate read, every stage run and the file written. What a clip costs once
+    (tracks, plan, atlas, views, irises) is done by the first frames, which nobody counts.
+    """
+
+    shot: Shot
+    warm: WarmCache = field(default_factory=WarmCache)
+    stage_seconds: dict[str, list[float]] = field(default_factory=dict)
+
+    def render(self, frame: int, settings: dict[str, Any] | None = None) -> float:
+        """Renders a frame, and returns its processor seconds."""
+        shot = self.shot
+        if settings:
+            shot = replace(shot, stages=shot.stages.with_settings(settings))
+        job: list[RenderJob] = []
+
+        def run() -> None:
+            plan = plan_shot_job(shot, frames=str(frame))
+            job.append(RenderJob(plan, force=True, warm=self.warm))
+            result = job[0].run()
+            if result.failures:
+                raise RuntimeError(f"frame {frame}: {result.failures[0][1]}")
+            for stage, seconds in result.seconds.items():
+                self.stage_seconds.setdefault(stage, []).append(seconds)
+
+        return count_seconds(run)
+
+    def warm_up(self) -> None:
+        """Renders the first frames."""
+        for frame in range(1, WARM_FRAMES + 1):
+            self.render(frame)
+        self.stage_seconds.clear()
+
+    def copy(self, frame: int) -> float:
+        """Copies a plate by OpenImageIO; returns its processor seconds."""
+        source, copied = self._get_paths(frame)
+        return count_seconds(lambda: copy_plainly(source, copied))
+
+    def clone(self, frame: int) -> float:
+        """Reads a plate, blends the region by seamlessClone in 8 bits and writes the plate; returns its seconds."""
+        plan = plan_shot_job(self.shot, frames=str(frame))
+        config = plan.inputs.config
+        source, copied = self._get_paths(frame)
+        scenes = RenderJob(plan, warm=self.warm).scenes
+        x, y, width, height = scenes(frame).faces[frame].box
+
+        def run() -> None:
+            pixels = copy_plainly(source, copied)
+            wide, high = round(CLONE_SIDE * width), round(CLONE_SIDE * height)
+            left, top = round(x + width / 2 - wide / 2), round(y + height / 2 - high / 2)
+            region = np.ascontiguousarray(pixels[max(0, top) : top + high, max(0, left) : left + wide])
+            picture = config.to_srgb8(region, plan.inputs.working_space)
+            mask = np.zeros(picture.shape[:2], np.uint8)
+            centre = picture.shape[1] // 2, picture.shape[0] // 2
+            cv2.ellipse(mask, centre, (round(width / 2), round(height / 2)), 0, 0, 360, 255, -1)
+            cv2.seamlessClone(np.ascontiguousarray(picture[:, ::-1]), picture, mask, centre, cv2.NORMAL_CLONE)
+
+        return count_seconds(run)
+
+    def _get_paths(self, frame: int) -> tuple[Path, Path]:
+        return format_output_path(self.shot.target.path, frame), Path(self.shot.output.path).parent / "copy.exr"
+
+    def describe_stages(self) -> str:
+        """Describes where the time goes: medians by stage, wall seconds on one thread."""
+        medians = {stage: statistics.median(seconds) for stage, seconds in self.stage_seconds.items()}
+        whole = medians.pop("total", 0.0)
+        parts = sorted(medians.items(), key=lambda part: -part[1])
+        return ", ".join(f"{stage} {seconds:.3f} s" for stage, seconds in parts) + f"; in all {whole:.3f} s"
+
+
+def measure_stages(footage: Footage, rounds: int) -> Iterator[Row]:
+    """All stages of a 1280x720 frame against seamlessClone and plain files."""
+    line = SwapLine(footage.make_shot(FRAME_720P, WARM_FRAMES + rounds))
+    with use_one_core():
+        line.warm_up()
+        frames = range(WARM_FRAMES + 1, WARM_FRAMES + rounds + 1)
+        line.clone(frames[0])
+        pairs = [(line.render(frame), line.clone(frame)) for frame in frames]
+    yield Row(
+        "all stages of a 1280x720 frame, classical engines",
+        "cv2.seamlessClone of the region, and the frame's files by OpenImageIO",
+        statistics.median(first for first, _ in pairs),
+        statistics.median(first / second for first, second in pairs),
+        3.0,
+        notes=(line.describe_stages(), f"the reference takes {statistics.median(b for _, b in pairs):.3f} s"),
+    )
+
+
+def measure_plate_sizes(footage: Footage, rounds: int) -> Iterator[Row]:
+    """A frame of HD and of 4K with the same face, less the copying of the plate."""
+    lines = {size: SwapLine(footage.make_shot(size, WARM_FRAMES + rounds)) for size in (HD, UHD)}
+    spent: dict[tuple[int, int], list[float]] = {size: [] for size in lines}
+    copied: dict[tuple[int, int], list[float]] = {size: [] for size in lines}
+    with use_one_core():
+        for line in lines.values():
+            line.warm_up()
+        for frame in range(WARM_FRAMES + 1, WARM_FRAMES + rounds + 1):
+            for size, line in lines.items():
+                spent[size].append(line.render(frame))
+                copied[size].append(line.copy(frame))
+    own = {size: [a - b for a, b in zip(spent[size], copied[size], strict=True)] for size in lines}
+    yield Row(
+        "a 4K frame less the copying of its plate, face fixed",
+        "the same of HD",
+        statistics.median(own[UHD]),
+        statistics.median(a / b for a, b in zip(own[UHD], own[HD], strict=True)),
+        1.1,
+        notes=tuple(
+            f"{NAMES[size]}: frame {statistics.median(spent[size]):.3f} s, copy {statistics.median(copied[size]):.3f} s"
+            f" ({line.describe_stages()})"
+            for size, line in lines.items()
+        ),
+    )
+
+
+def measure_knob(footage: Footage, rounds: int) -> Iterator[Row]:
+    """The first frame of a warm worker after a knob in blend."""
+    line = SwapLine(footage.make_shot(FRAME_720P, WARM_FRAMES + rounds))
+    pairs = []
+    with use_one_core():
+        line.warm_up()
+        for frame in range(WARM_FRAMES + 1, WARM_FRAMES + rounds + 1):
+            full = line.render(frame)
+            pairs.append((line.render(frame, {"blend.mix": 0.9}), full))
+    yield Row(
+        "first frame of a warm worker after a knob in blend",
+        "full swap of that frame",
+        statistics.median(first for first, _ in pairs),
+        statistics.median(first / second for first, second in pairs),
+        round(1 / 3, 3),
+    )
