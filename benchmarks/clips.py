@@ -62,14 +62,14 @@ class Footage:
         if missing:
             config = open_config(OCIO_CONFIG)
             window = Window(0, 0, *size)
-            pictures = islice(self._iterate_pictures(), frames)
+            pictures = islice(self.iterate_pictures(), frames)
             for number, picture in enumerate(pictures, start=1):
                 if number in missing:
                     pixels = place_on_canvas(config.convert(picture, SRGB, SPACE), size, number)
                     write_exr(_name_frame(pattern, number), Plate(pixels, RGB, window, window, 1.0), depth="half")
         return pattern
 
-    def _iterate_pictures(self) -> Iterator[Image]:
+    def iterate_pictures(self) -> Iterator[Image]:
         """Pictures of the target in sRGB, float32 (height, width, 3), without end: forward and back again."""
         if not self.target:
             return (move_portrait(number) for number in chain(range(1_000_000)))

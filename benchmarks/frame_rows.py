@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import cv2
 import numpy as np
 
 from benchmarks.clips import FRAME_720P, HD, NAMES, UHD, Footage
 from benchmarks.plain_exr import copy_plainly
-from benchmarks.table import Row, count_seconds, use_one_core
+from benchmarks.table import Row, count_seconds
 from fsgan_core.contract.shot import Shot
 from fsgan_core.plates.sequence import format_output_path
+from fsgan_core.render import pipeline
 from fsgan_core.render.pipeline import RenderJob
 from fsgan_core.render.plan import plan_shot_job
 from fsgan_core.render.warm_cache import WarmCache
+from fsgan_core.runtime import events
 
 WARM_FRAMES = 2  # rendered before anything is counted: per-clip work, and the mattes of the frames around
+MATTE_REACH = 2  # frames after the last one that its matte is averaged with
+PROCESSOR_CLOCK = SimpleNamespace(perf_counter=time.thread_time)
 CLONE_SIDE = 1.3  # of the region that seamlessClone blends, over the face's box
 
 
@@ -41,18 +48,21 @@ class SwapLine:
         shot = self.shot
         if settings:
             shot = replace(shot, stages=shot.stages.with_settings(settings))
-        job: list[RenderJob] = []
+        stage_seconds: dict[str, float] = {}
 
         def run() -> None:
-            plan = plan_shot_job(shot, frames=str(frame))
-            job.append(RenderJob(plan, force=True, warm=self.warm))
-            result = job[0].run()
+            result = RenderJob(plan_shot_job(shot, frames=str(frame)), force=True, warm=self.warm).run()
             if result.failures:
                 raise RuntimeError(f"frame {frame}: {result.failures[0][1]}")
-            for stage, seconds in result.seconds.items():
-                self.stage_seconds.setdefault(stage, []).append(seconds)
+            stage_seconds.update(result.seconds)
 
-        return count_seconds(run)
+        with mock.patch.object(events, "time", PROCESSOR_CLOCK), mock.patch.object(pipeline, "time", PROCESSOR_CLOCK):
+            taken = count_seconds(run)
+        del stage_seconds["total"]
+        stage_seconds["rest"] = taken - sum(stage_seconds.values())
+        for stage, seconds in stage_seconds.items():
+            self.stage_seconds.setdefault(stage, []).append(seconds)
+        return taken
 
     def warm_up(self) -> None:
         """Renders the first frames."""
@@ -90,21 +100,19 @@ class SwapLine:
         return format_output_path(self.shot.target.path, frame), Path(self.shot.output.path).parent / "copy.exr"
 
     def describe_stages(self) -> str:
-        """Describes where the time goes: medians by stage, wall seconds on one thread."""
+        """Describes where the time goes: medians of the processor seconds of each stage."""
         medians = {stage: statistics.median(seconds) for stage, seconds in self.stage_seconds.items()}
-        whole = medians.pop("total", 0.0)
         parts = sorted(medians.items(), key=lambda part: -part[1])
-        return ", ".join(f"{stage} {seconds:.3f} s" for stage, seconds in parts) + f"; in all {whole:.3f} s"
+        return ", ".join(f"{stage} {seconds:.3f} s" for stage, seconds in parts)
 
 
 def measure_stages(footage: Footage, rounds: int) -> Iterator[Row]:
     """All stages of a 1280x720 frame against seamlessClone and plain files."""
-    line = SwapLine(footage.make_shot(FRAME_720P, WARM_FRAMES + rounds))
-    with use_one_core():
-        line.warm_up()
-        frames = range(WARM_FRAMES + 1, WARM_FRAMES + rounds + 1)
-        line.clone(frames[0])
-        pairs = [(line.render(frame), line.clone(frame)) for frame in frames]
+    line = SwapLine(footage.make_shot(FRAME_720P, WARM_FRAMES + rounds + MATTE_REACH))
+    line.warm_up()
+    frames = range(WARM_FRAMES + 1, WARM_FRAMES + rounds + 1)
+    line.clone(frames[0])
+    pairs = [(line.render(frame), line.clone(frame)) for frame in frames]
     yield Row(
         "all stages of a 1280x720 frame, classical engines",
         "cv2.seamlessClone of the region, and the frame's files by OpenImageIO",
@@ -117,16 +125,15 @@ def measure_stages(footage: Footage, rounds: int) -> Iterator[Row]:
 
 def measure_plate_sizes(footage: Footage, rounds: int) -> Iterator[Row]:
     """A frame of HD and of 4K with the same face, less the copying of the plate."""
-    lines = {size: SwapLine(footage.make_shot(size, WARM_FRAMES + rounds)) for size in (HD, UHD)}
+    lines = {size: SwapLine(footage.make_shot(size, WARM_FRAMES + rounds + MATTE_REACH)) for size in (HD, UHD)}
     spent: dict[tuple[int, int], list[float]] = {size: [] for size in lines}
     copied: dict[tuple[int, int], list[float]] = {size: [] for size in lines}
-    with use_one_core():
-        for line in lines.values():
-            line.warm_up()
-        for frame in range(WARM_FRAMES + 1, WARM_FRAMES + rounds + 1):
-            for size, line in lines.items():
-                spent[size].append(line.render(frame))
-                copied[size].append(line.copy(frame))
+    for line in lines.values():
+        line.warm_up()
+    for frame in range(WARM_FRAMES + 1, WARM_FRAMES + rounds + 1):
+        for size, line in lines.items():
+            spent[size].append(line.render(frame))
+            copied[size].append(line.copy(frame))
     own = {size: [a - b for a, b in zip(spent[size], copied[size], strict=True)] for size in lines}
     yield Row(
         "a 4K frame less the copying of its plate, face fixed",
@@ -144,17 +151,21 @@ def measure_plate_sizes(footage: Footage, rounds: int) -> Iterator[Row]:
 
 def measure_knob(footage: Footage, rounds: int) -> Iterator[Row]:
     """The first frame of a warm worker after a knob in blend."""
-    line = SwapLine(footage.make_shot(FRAME_720P, WARM_FRAMES + rounds))
-    pairs = []
-    with use_one_core():
-        line.warm_up()
-        for frame in range(WARM_FRAMES + 1, WARM_FRAMES + rounds + 1):
-            full = line.render(frame)
-            pairs.append((line.render(frame, {"blend.mix": 0.9}), full))
+    full_seconds: dict[str, list[float]] = {}
+    knob_seconds: dict[str, list[float]] = {}
+    line = SwapLine(footage.make_shot(FRAME_720P, WARM_FRAMES + rounds + MATTE_REACH))
+    line.warm_up()
+    fulls, knobs = [], []
+    for frame in range(WARM_FRAMES + 1, WARM_FRAMES + rounds + 1):
+        line.stage_seconds = full_seconds
+        fulls.append(line.render(frame))
+        line.stage_seconds = knob_seconds
+        knobs.append(line.render(frame, {"blend.mix": 0.9}))
     yield Row(
         "first frame of a warm worker after a knob in blend",
         "full swap of that frame",
-        statistics.median(first for first, _ in pairs),
-        statistics.median(first / second for first, second in pairs),
+        statistics.median(knobs),
+        statistics.median(knob / full for knob, full in zip(knobs, fulls, strict=True)),
         round(1 / 3, 3),
+        notes=(line.describe_stages(),),
     )

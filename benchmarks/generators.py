@@ -22,7 +22,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fsgan_core.faces.landmarkers.heatmap import draw_heat_maps
 from fsgan_core.networks.architectures.build import build_network
 from fsgan_core.networks.inference import Runner, make_runner, resolve_precision
 
@@ -40,8 +39,6 @@ LAYER_KINDS = {
     "sums and ReLU": ("aten::add", "clamp_min", "relu"),
     "pooling": ("pool",),
 }
-PEAK_SIDE = 8192
-GPU_BATCH = 16
 
 
 def build_patterned_network(arch: str) -> nn.Module:
@@ -56,6 +53,8 @@ def make_inputs(size: int) -> dict[str, Tensor]:
     """Prepare a real face (Eileen Collins, NASA, public domain) for each network: float32 (1, channels, size, size)."""
     import cv2
     from skimage.data import astronaut
+
+    from fsgan_core.faces.landmarkers.heatmap import draw_heat_maps
 
     picture = cv2.resize(astronaut()[30:230, 120:320], (size, size), interpolation=cv2.INTER_AREA)
     face = torch.from_numpy(np.moveaxis(picture, -1, 0).astype(np.float32) / 127.5 - 1)[None]
@@ -89,6 +88,11 @@ def time_pairs(
     return *taken, spent[0] / spent[1]
 
 
+def list_frame_networks(views: int) -> list[str]:
+    """List the passes of a swap's frame: each view is reenacted, both faces are segmented."""
+    return ["reenact"] * views + ["mask"] * 2 + ["inpaint", "blend"]
+
+
 def format_row(name: str, plain: list[float], fast: list[float], processor: float) -> str:
     """Format one line of the table: median times, and the ratio with its range."""
     ratios = sorted(one / other for one, other in zip(plain, fast, strict=True))
@@ -107,7 +111,7 @@ def print_speeds(
     wait: Callable[[], None],
 ) -> None:
     """Print the times of each network and of a frame of a swap."""
-    frame = ["reenact"] * views + ["mask"] * 2 + ["inpaint", "blend"]
+    frame = list_frame_networks(views)
     print(f"| network | plain float32, s | here, s | ratio: median (range), {repeats} pairs | ratio, processor time |")
     print("|---|---|---|---|---|")
     for name, part in [*((name, [name]) for name in plain), (f"a swap's frame, {views} views", frame)]:
@@ -179,35 +183,6 @@ def print_time_shares(runner: Runner, x: Tensor) -> None:
         print(f"| {kind} | {100 * share / total:.1f} % |")
 
 
-def print_gpu_rates(device: str, given: dict[str, Tensor], fast: dict[str, Runner]) -> None:
-    """Print operations per second at a batch of GPU_BATCH, compared with a large matrix product, and the memory."""
-    side = torch.randn(PEAK_SIDE, PEAK_SIDE, device=device, dtype=torch.bfloat16)
-    peak = 2 * PEAK_SIDE**3 / measure_fastest(lambda: side @ side, device) / 1e12
-    print(f"\nlarge bfloat16 matrix product: {peak:.0f} TFLOP/s\n")
-    print(f"| network, batch {GPU_BATCH} | TFLOP/s | share of the product's | GiB |\n|---|---|---|---|")
-    for name, (_, _, operations) in NETWORKS.items():
-        batch = given[name].to(device).repeat(GPU_BATCH, 1, 1, 1)
-        scale = batch.shape[-1] ** 2 / 256**2
-        fast[name].run(batch)  # judges the batch's size
-        torch.cuda.reset_peak_memory_stats(device)
-        seconds = measure_fastest(lambda batch=batch, name=name: fast[name].run(batch), device)
-        rate = GPU_BATCH * operations * scale / seconds / 1e12
-        memory = torch.cuda.max_memory_allocated(device) / 2**30
-        print(f"| {name} | {rate:.0f} | {100 * rate / peak:.0f} % | {memory:.1f} |")
-
-
-def measure_fastest(work: Callable[[], object], device: str, times: int = 10) -> float:
-    """Measure the shortest time of a GPU call, in seconds."""
-    taken = []
-    for _ in range(times):
-        torch.cuda.synchronize(device)
-        started = time.perf_counter()
-        work()
-        torch.cuda.synchronize(device)
-        taken.append(time.perf_counter() - started)
-    return min(taken)
-
-
 def main() -> None:
     """Run all comparisons that the machine allows, and print them."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -230,8 +205,7 @@ def main() -> None:
     fast = {name: make_runner(network, device) for name, network in plain.items()}
     print()
     print_speeds(plain, fast, on_device, arguments.views, arguments.repeats, wait)
-    if device != "cpu":
-        print_gpu_rates(device, given, fast)
+    if device != "cpu":  # benchmarks/gpu.py has more
         return
     print()
     print_time_shares(fast["reenact"], given["reenact"])

@@ -14,6 +14,7 @@ from benchmarks.clips import FRAME_720P, HD, NAMES, UHD, Footage
 from benchmarks.table import Row
 from fsgan_core.runtime.threads import count_cores
 
+MATTE_REACH = 2  # frames after the last one that its matte is averaged with
 FIRST_FRAME = 3  # the frames before it are rendered first and not counted
 MANY_CORES = 16
 MOST_GIB = 3.0
@@ -81,7 +82,7 @@ def measure_memory(footage: Footage, small: int, large: int) -> Iterator[Row]:
 def run_shot(footage: Footage, size: tuple[int, int], frames: int, *options: str) -> dict[str, Any]:
     """Renders frames of a shot in a new process; returns its figures."""
     last = FIRST_FRAME + frames - 1
-    shot = footage.make_shot(size, last)
+    shot = footage.make_shot(size, last + MATTE_REACH)
     path = footage.folder / f"shot_{size[0]}_{last}.json"
     shot.save(path)
     command = [sys.executable, "-m", "benchmarks.shot_run", str(path), "--frames", f"{FIRST_FRAME}-{last}", *options]

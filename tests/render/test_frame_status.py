@@ -276,6 +276,8 @@ class TestWarm:
         second = RenderJob(plan_shot_job(small.shot(tmp_path, "2", blend__mix="0.5")), warm=warm)
         assert second.scenes is first.scenes and second.renderer is not first.renderer
         assert second.renderer.used_bytes == first.renderer.used_bytes > 0
+        stages = set(second.run().seconds)
+        assert "blend" in stages and not stages & {"reenact", "mask", "inpaint"}, "their pictures are in memory"
         third = RenderJob(plan_shot_job(small.shot(tmp_path, "2", reenact__hold="0.5")), warm=warm)
         assert third.scenes is not first.scenes, "another plan of views"
 

@@ -1,0 +1,46 @@
+"""The benchmarks run and print their tables. No figure is judged: times depend on the machine."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks.table import Row
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_table(tmp_path: Path) -> None:
+    folder = ("--folder", str(tmp_path))
+    done = run("benchmarks", "--rows", "poisson", "colour", "--rounds", "1", "--poisson-sizes", "64", *folder)
+    assert done.returncode == 0, done.stderr
+    machine, empty, *table = done.stdout.splitlines()
+    assert "cores" in machine and "torch" in machine and not empty
+    assert [len(line.split("|")) for line in table] == [8] * 4
+    assert "face of 64 px" in table[2] and "1000 x 1000" in table[3]
+
+
+@pytest.mark.parametrize(
+    ("ratio", "is_minimum", "is_met"), [(1.004, False, True), (1.02, False, False), (2, True, True)]
+)
+def test_aims(ratio: float, is_minimum: bool, is_met: bool) -> None:
+    row = Row("a", "b", 0.5, ratio, 1.0, is_minimum)
+    assert row.is_met == is_met
+    assert row.format().endswith(f"| at {'least' if is_minimum else 'most'} 1 | {'yes' if is_met else 'no'} |")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_gpu_rows_without_a_gpu() -> None:
+    done = run("benchmarks.gpu")
+    assert done.returncode == 3 and "no GPU" in done.stdout
+    done = run("benchmarks.gpu", "--dry-run", "--no-frames")
+    assert done.returncode == 4, done.stderr
+    assert "| a swap frame, 3 views | eager |" in done.stdout
