@@ -6,6 +6,7 @@ A small run is one of the tests. The full one, from the project's folder:
     python -m tests.fuzz --seed 1 --count 10000
 
 An input is made from the seed, the reader and a number alone; `--only READER --first N --count 1` makes one again.
+`python -m tests.guided_fuzz` takes the same readers and chooses its inputs by the code that they reach.
 """
 
 from __future__ import annotations
@@ -120,8 +121,13 @@ def make_readers(folder: Path) -> dict[str, Reader]:
     from fsgan_core.networks.weights.download_page import DownloadPage
     from fsgan_core.networks.weights.safetensors_header import read_safetensors_header
     from fsgan_core.plates.colour import open_config
+    from fsgan_core.plates.exr_checksum import find_damage, find_obvious_damage
+    from fsgan_core.plates.exr_writer import write_exr
     from fsgan_core.plates.image_reader import read_header, read_image
+    from fsgan_core.plates.plate import Plate, Window
     from fsgan_core.plates.sequence import format_output_path, open_clip, parse_frames
+    from fsgan_core.plates.synthetic_mark import add_mark, append_movie_mark, read_xmp, read_xmp_fields
+    from fsgan_core.render.inspection import inspect_file
     from fsgan_core.report.write import read_frame_seconds
     from fsgan_core.training.data.dataset import read_prepared_clip
     from fsgan_core.training.plan import get_preset_path, load_plan
@@ -183,6 +189,24 @@ def make_readers(folder: Path) -> dict[str, Reader]:
     def read_picture(path: Path) -> None:
         read_header(path)
         read_image(path)
+
+    def write_frame(path: Path) -> None:
+        window = Window(0, 0, 32, 24)
+        metadata = {"fsgan/key": "12ab", "fsgan/synthetic": 1, "fsgan/engine": "blend=poisson", "names": ["a", "b"]}
+        write_exr(path, Plate(pixels, ("R", "G", "B"), window, window, 1.0, metadata, ("half",) * 3))
+
+    def read_statement(path: Path) -> None:
+        """What `fsgan inspect` and `fsgan verify` read of an EXR, beside its pixels."""
+        find_damage(path)
+        find_obvious_damage(path)
+        inspect_file(path)
+
+    def read_mark(path: Path) -> None:
+        read_xmp_fields(read_xmp(path))
+
+    def write_marked_movie(path: Path) -> None:
+        write_movie(path)
+        append_movie_mark(path)
 
     def read_movie(path: Path) -> None:
         with open_clip(Clip(str(path))) as clip:
@@ -276,6 +300,16 @@ def make_readers(folder: Path) -> dict[str, Reader]:
         ),
         "page": Reader(lambda path: DownloadPage.read(iter([path.read_bytes()])), "a.html", [page]),
         "exr": Reader(read_picture, "a.exr", [keep("p.exr", write_picture)]),
+        "statement": Reader(read_statement, "b.exr", [keep("f.exr", write_frame)]),
+        "mark": Reader(
+            read_mark,
+            "a.bin",
+            [
+                add_mark(keep("m.png", write_picture)),
+                add_mark(keep("m.jpg", write_picture)),
+                keep("m.mp4", write_marked_movie),
+            ],
+        ),
         "png": Reader(read_picture, "a.png", [keep("p.png", write_picture)]),
         "jpeg": Reader(read_picture, "a.jpg", [keep("p.jpg", write_picture)]),
         "tiff": Reader(read_picture, "a.tif", [keep("p.tif", write_picture)]),

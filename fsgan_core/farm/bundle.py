@@ -41,7 +41,7 @@ from fsgan_core.render.plan import plan_shot_job
 from fsgan_core.render.shared_dependencies import KEYED_CODE
 from fsgan_core.runtime.atomic import write_atomically
 from fsgan_core.runtime.cache import compute_code_digest
-from fsgan_core.runtime.user_paths import expand_home
+from fsgan_core.runtime.user_paths import expand_home, is_plain_file
 
 __all__ = ["FarmBundle", "describe_job_engines", "make_bundle", "write_bundle"]
 
@@ -258,7 +258,7 @@ def _make_parameters(
         if path_name == "output":
             continue
         parameter = "".join(part[:1].upper() + part[1:] for part in path_name.replace("_", ".").split("."))
-        parameters[parameter] = (make_path_parameter("FILE", "IN" if Path(path).is_file() else "NONE"), path)
+        parameters[parameter] = (make_path_parameter("FILE", "IN" if is_plain_file(path) else "NONE"), path)
         arguments[path_name] = "{{Param." + parameter + "}}"
     for number, folder in enumerate(options.weight_folders, start=1):
         parameters[f"Weights{number}"] = (
@@ -282,7 +282,7 @@ def _make_asset_references(
         if item is not None:
             files += _list_files(item, frames)
     paths = collect_paths(shot)
-    files += [path for name, path in paths.items() if name not in made_files and Path(path).is_file()]
+    files += [path for name, path in paths.items() if name not in made_files and is_plain_file(path)]
     folders = [str(expand_home(folder).absolute()) for folder in options.weight_folders]
     config = paths.get("colour.config")
     if config:

@@ -7,7 +7,6 @@ the steps into a job.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from fsgan_core.contract.shot import Shot
@@ -22,6 +21,7 @@ from fsgan_core.farm.template import (
     make_step,
     make_task_action,
 )
+from fsgan_core.runtime.user_paths import is_plain_file
 
 __all__ = ["make_script_steps", "make_shot_steps"]
 
@@ -67,7 +67,7 @@ def make_shot_steps(
         earlier_steps.append("AnalyseSources")
     if options.finetune_iterations:
         finetune_paths = {name: text for name, text in arguments.items() if name != "reenact.network"}
-        if start_weights and "reenact.network" in collect_paths(shot) and Path(start_weights).is_file():
+        if start_weights and "reenact.network" in collect_paths(shot) and is_plain_file(start_weights):
             finetune_paths["reenact.network"] = "{{Param.ReenactNetwork}}"
         steps.append(
             make_step(

@@ -16,6 +16,7 @@ from fsgan_core.contract.errors import FsganError, InputError
 from fsgan_core.contract.shot import Clip
 from fsgan_core.farm.nuke_script import NukeScript, ScriptNode, split_list
 from fsgan_core.plates.sequence import has_frame_token, open_clip
+from fsgan_core.runtime.user_paths import is_plain_file
 
 __all__ = ["ScriptAssets", "find_assets", "resolve_file_name"]
 
@@ -70,7 +71,7 @@ def find_assets(script: NukeScript, path: Path, writes: list[ScriptNode]) -> Scr
             assets.output_folders.append(str(_drop_frame_folders(name).parent))
     config = next((script.root.knobs[knob] for knob in CONFIG_KNOBS if script.root.knobs.get(knob)), "")
     for config_file in _list_resolved(assets, script, path, script.root, config or os.environ.get("OCIO", "")):
-        if config_file.is_file():
+        if is_plain_file(config_file):
             assets.files.append(str(config_file))
             assets.input_folders.append(str(config_file.parent))  # its look-up tables are in the same folder
         elif config:
@@ -98,7 +99,7 @@ def resolve_file_name(text: str, script: NukeScript, path: Path) -> str | None:
 def _add_input(assets: ScriptAssets, script: NukeScript, path: Path, node: ScriptNode, text: str) -> None:
     for name in _list_resolved(assets, script, path, node, text):
         if "://" in text or (not has_frame_token(str(name)) and node.node_class not in PICTURE_CLASSES):
-            if name.is_file():
+            if is_plain_file(name):
                 assets.files.append(str(name))
             elif "://" not in text:
                 assets.remarks.append(f"{node.name}: {name} is not there")

@@ -33,6 +33,7 @@ from fsgan_core.runtime.events import (
     never_cancelled,
 )
 from fsgan_core.runtime.text_files import read_text_file
+from fsgan_core.runtime.user_paths import is_plain_file
 from fsgan_core.stages.drive import resolve_drive_stages
 
 __all__ = ["FarmNodeJob", "analyse_nodes", "load_node_jobs", "render_nodes"]
@@ -254,7 +255,7 @@ def render_nodes(
     for number, plain in enumerate(jobs):
         job = assign_track_files(plain, work)
         absent = [
-            clip.track for clip in (job.shot.target, *job.shot.source) if clip.track and not Path(clip.track).is_file()
+            clip.track for clip in (job.shot.target, *job.shot.source) if clip.track and not is_plain_file(clip.track)
         ]
         if absent:
             raise PlateError(f"{job.node}: there is no track {absent[0]}; the job's step Analyse writes it")

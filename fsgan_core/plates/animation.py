@@ -13,6 +13,7 @@ from fsgan_core.contract.layers import RGB, RGBA
 from fsgan_core.plates.file_digest import get_content_digest
 from fsgan_core.plates.image_file import check_readable, take_oiio_error
 from fsgan_core.plates.plate import Plate, Window
+from fsgan_core.runtime.user_paths import is_plain_file
 
 __all__ = ["AnimatedWebp", "is_animated_webp"]
 
@@ -23,6 +24,8 @@ _ANIMATION_FLAG = 0x02  # in the header chunk VP8X
 
 def is_animated_webp(path: Path) -> bool:
     """Whether a file is a WebP with several frames."""
+    if not is_plain_file(path):
+        return False
     try:
         with path.open("rb") as file:
             head = file.read(21)

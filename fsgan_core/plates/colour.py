@@ -34,6 +34,7 @@ from fsgan_core.plates.space_search import SRGB, find_space_by_rule, find_stated
 from fsgan_core.plates.stated_colour import NOTHING_STATED, StatedColour
 from fsgan_core.runtime.arrays import Image, Image8
 from fsgan_core.runtime.cache import compute_digest
+from fsgan_core.runtime.user_paths import is_plain_file
 
 __all__ = ["SRGB", "Codec", "ColourConfig", "open_config"]
 
@@ -63,7 +64,7 @@ def open_config(text: str = "") -> ColourConfig:
     if config_path in builtin:
         config_path = f"ocio://{config_path}"
     remedy = f"It comes from {origin}; give a path to a config, or ocio://default for the one that ships with OCIO."
-    if not config_path.startswith("ocio://") and not Path(config_path).is_file():
+    if not config_path.startswith("ocio://") and not is_plain_file(config_path):
         what = "is a folder, not a config file" if Path(config_path).is_dir() else "does not exist"
         raise ColourError(f"OCIO config '{config_path}' {what}. {remedy}")
     # OCIO keeps the contents of files by their names; a LUT may have been replaced since.

@@ -82,13 +82,22 @@ def write_exr(
         if path.exists() and path.samefile(part.path):
             raise PlateError(f"cannot write {path}: its other parts must be copied from the same file; write elsewhere")
     plate = restore_view_names(plate)
-    formats = _choose_formats(plate, depth)
+    formats = choose_formats(plate, depth)
     with write_atomically(path) as temporary, _write_raw_twin(temporary, plate, formats) as twin:
         _write_parts(temporary, path, plate, formats, twin, compression, other_parts)
         _verify_file(temporary, path)
 
 
-def _choose_formats(plate: Plate, depth: str) -> tuple[str, ...]:
+def choose_formats(plate: Plate, depth: str) -> tuple[str, ...]:
+    """Chooses the type of each channel in a file: "half", "float" or "uint".
+
+    Args:
+        plate: The frame.
+        depth: As of `write_exr`.
+
+    Raises:
+        PlateError: The depth is not known.
+    """
     if depth not in DEPTHS:
         raise PlateError(f"depth {depth!r} is not known; it is one of {', '.join(DEPTHS)}")
     given = plate.formats or ("",) * len(plate.channels)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import stat
 import threading
 from collections import OrderedDict
 from pathlib import Path
@@ -24,6 +25,8 @@ def get_content_digest(path: Path) -> str:
         state = path.stat()
     except OSError as error:
         raise PlateError(f"{path} cannot be read: {error.strerror or error}") from error
+    if not stat.S_ISREG(state.st_mode):
+        raise PlateError(f"{path} is not a plain file")
     key = (str(path), state.st_size, state.st_mtime_ns, state.st_ino)
     with _digest_lock:
         known = _digests.get(key)

@@ -16,7 +16,7 @@ from fsgan_core.contract.errors import PlateError
 from fsgan_core.plates.exr_attributes import read_image_metadata, unpack_metadata
 from fsgan_core.plates.exr_header import EXR_MAGIC, read_attributes
 from fsgan_core.runtime.arrays import AnyArray
-from fsgan_core.runtime.user_paths import check_encoding
+from fsgan_core.runtime.user_paths import check_encoding, is_plain_file
 
 log = logging.getLogger(__name__)
 
@@ -109,6 +109,8 @@ def is_exr_file(path: Path) -> bool:
     """Tells whether a file is an EXR, by its name or, if the name says nothing, by its first bytes."""
     if path.suffix.lower() in EXR_SUFFIXES:
         return True
+    if not is_plain_file(path):
+        return False
     try:
         with path.open("rb") as file:
             return file.read(len(EXR_MAGIC)) == EXR_MAGIC
@@ -124,6 +126,8 @@ def check_readable(path: Path) -> None:
             raise PlateError(f"{path} is a folder; name a file or a pattern like {path / 'name.####.exr'}")
         if not path.exists():
             raise PlateError(f"there is no file {path}{suggest_names(path)}")
+        if not path.is_file():
+            raise PlateError(f"{path} is a pipe or a device, not a plain file")  # reading it may never end
     except OSError as error:
         raise PlateError(f"{path} cannot be read: {error.strerror or error}") from error
     if not os.access(path, os.R_OK):

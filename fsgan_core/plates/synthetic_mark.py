@@ -38,6 +38,7 @@ _JPEG_START, _JPEG_APP1, _JPEG_SCAN = b"\xff\xd8", 0xE1, 0xDA
 _JPEG_NAMESPACE = b"http://ns.adobe.com/xap/1.0/\0"
 _XMP_UUID = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 _MAX_XMP_BYTES = 1 << 20
+_MAX_BLOCKS = 10_000  # chunks, segments or boxes to look at; a file of nothing else would keep us busy
 _PACKET = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
 <rdf:Description rdf:about="" xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:xmp="http://ns.adobe.com/xap/1.0/"
@@ -151,7 +152,10 @@ def _measure_jfif(picture: bytes) -> int:
 def _find_png_xmp(path: Path) -> bytes:
     with path.open("rb") as file:
         file.seek(len(_PNG_SIGNATURE))
-        while len(head := file.read(8)) == 8:
+        for _ in range(_MAX_BLOCKS):
+            head = file.read(8)
+            if len(head) < 8:
+                break
             size, kind = struct.unpack(">I4s", head)
             if kind == b"IEND":
                 break
@@ -169,8 +173,11 @@ def _find_png_xmp(path: Path) -> bytes:
 def _find_jpeg_xmp(path: Path) -> bytes:
     with path.open("rb") as file:
         file.seek(2)
-        while len(head := file.read(4)) == 4 and head[0] == 0xFF and head[1] != _JPEG_SCAN:
-            segment = file.read(struct.unpack(">H", head[2:])[0] - 2)
+        for _ in range(_MAX_BLOCKS):
+            head = file.read(4)
+            if len(head) < 4 or head[0] != 0xFF or head[1] == _JPEG_SCAN:
+                break
+            segment = file.read(max(0, struct.unpack(">H", head[2:])[0] - 2))
             if head[1] == _JPEG_APP1 and segment.startswith(_JPEG_NAMESPACE):
                 return segment[len(_JPEG_NAMESPACE) :]
     return b""
@@ -191,7 +198,9 @@ def _iterate_boxes(path: Path) -> Iterator[tuple[bytes, int, int]]:
     """Gives type, first byte of the content and end of each box at the file's top level."""
     total, place = path.stat().st_size, 0
     with path.open("rb") as file:
-        while place + 8 <= total:
+        for _ in range(_MAX_BLOCKS):
+            if place + 8 > total:
+                return
             file.seek(place)
             size, kind = struct.unpack(">I4s", file.read(8))
             start = place + 8

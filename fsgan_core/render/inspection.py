@@ -18,6 +18,7 @@ from fsgan_core.plates.image_reader import read_header
 from fsgan_core.plates.synthetic_mark import DIGITAL_SOURCE_TYPE, read_xmp, read_xmp_fields
 from fsgan_core.render.frame_list import check_listed_frame
 from fsgan_core.render.provenance import strip_foreign_prefixes
+from fsgan_core.runtime.user_paths import is_plain_file
 
 __all__ = ["FileStatement", "inspect_file"]
 
@@ -55,8 +56,8 @@ def inspect_file(path: Path | str) -> FileStatement:
         SigningError: The certificates to trust cannot be read.
     """
     path = Path(path)
-    if not path.is_file():
-        raise PlateError(f"there is no file {path}")
+    if not is_plain_file(path):
+        raise PlateError(f"there is no plain file {path}")
     return _inspect_exr(path) if path.suffix.lower() in _EXR_SUFFIXES else _inspect_marked(path)
 
 

@@ -5,28 +5,28 @@ Every byte of every file is read. Nothing is rendered or changed.
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from fsgan_core.contract import layers
-from fsgan_core.contract.errors import FsganError, InputError
+from fsgan_core.contract.errors import FsganError, InputError, PlateError
 from fsgan_core.contract.protocol import FRAME_DONE
 from fsgan_core.contract.shot import Clip, Shot
-from fsgan_core.contract.stage_graph import FINAL
-from fsgan_core.plates.exr_checksum import find_damage
-from fsgan_core.plates.exr_writer import LOSSLESS_COMPRESSIONS, to_half
-from fsgan_core.plates.image_reader import read_header, read_image
-from fsgan_core.plates.plate import compute_slices
+from fsgan_core.plates.exr_checksum import find_damage, find_obvious_damage
+from fsgan_core.plates.image_file import OpenedImage
+from fsgan_core.plates.image_reader import read_header
 from fsgan_core.plates.sequence import format_output_path, open_clip, select_frames
 from fsgan_core.render.changed_parts import describe_parts
-from fsgan_core.render.final import EXTRA_CHANNELS, to_output_space
-from fsgan_core.render.frame_status import compute_frame_states
+from fsgan_core.render.compare_frame import find_changed_content, find_false_statement
+from fsgan_core.render.context import NO_FACE
+from fsgan_core.render.frame_status import FrameState, compute_frame_states
 from fsgan_core.render.pipeline import RenderJob
 from fsgan_core.render.plan import plan_shot_job
+from fsgan_core.render.provenance import read_flags
 from fsgan_core.runtime.events import Event, EventListener, ignore_event
 
 __all__ = [
@@ -48,6 +48,13 @@ DAMAGED = "damaged"
 UNMARKED = "unmarked"
 STALE = "stale"
 CHANGED = "changed"
+_ADVICE: Mapping[str, str] = {
+    MISSING: "render it",
+    DAMAGED: "render it again, or copy it again",
+    UNMARKED: "render it again with --force",
+    STALE: "render it again",
+    CHANGED: "render it again with --force",
+}
 _UNSYNTHETIC_STAGE = "mask"  # the only stage whose pictures hold no new pixels
 
 
@@ -59,8 +66,9 @@ class VerifiedFrame:
         frame: Frame number.
         path: Its file.
         state: "whole"; or "missing", "damaged", "unmarked" (it does not say that it is synthetic), "stale" (the shot
-            asks for something else now) or "changed" (pixels outside the face are not the target's).
-        message: What is wrong; empty if nothing is.
+            asks for something else now) or "changed" (what it says of itself is not what the shot makes it say, or
+            something outside the face is not the target's).
+        message: What is wrong and what to do; empty if nothing is.
     """
 
     frame: int
@@ -111,84 +119,84 @@ def verify_shot(
     job = RenderJob(plan_shot_job(shot, frames=frames, device=device))
     files = {frame: format_output_path(job.plan.output, frame) for frame in job.plan.frames}
     states = {state.frame: state for state in compute_frame_states(job)}
-    output = job.plan.inputs.stages.output
     verified = []
     for verified_frame in _iterate_files(files, on_event):
-        state = states[verified_frame.frame]
-        if verified_frame.state == WHOLE and state.state != FRAME_DONE:
-            verified_frame = VerifiedFrame(
-                verified_frame.frame, verified_frame.path, STALE, f"changed since: {describe_parts(state.changed)}"
-            )
-        if verified_frame.state == WHOLE and job.plan.stage == FINAL and output.compression in LOSSLESS_COMPRESSIONS:
-            message = _compare_with_target(job, verified_frame.frame, Path(verified_frame.path))
-            verified_frame = replace(verified_frame, state=CHANGED, message=message) if message else verified_frame
+        if verified_frame.state == WHOLE:
+            state, message = _verify_content(job, states[verified_frame.frame], Path(verified_frame.path))
+            verified_frame = replace(verified_frame, state=state, message=_add_advice(state, message))
         verified.append(verified_frame)
     return tuple(verified)
 
 
-def _compare_with_target(job: RenderJob, frame: int, path: Path) -> str:
-    """Compares a frame with the target where nothing may change, bit for bit.
+def _verify_content(job: RenderJob, state: FrameState, path: Path) -> tuple[str, str]:
+    """Finds the state of a whole file among the frames of a shot, and what is wrong."""
+    if state.state != FRAME_DONE:
+        return STALE, f"changed since: {describe_parts(state.changed)}"
+    try:
+        statement = find_false_statement(job, state.frame, path)
+        if statement:
+            return (UNMARKED if statement.startswith(layers.META_SYNTHETIC) else CHANGED), statement
+        changed = find_changed_content(job, state.frame, path)
+    except PlateError as error:
+        return CHANGED, f"it cannot be compared with the target: {error}"
+    return (CHANGED, changed) if changed else (WHOLE, "")
 
-    With `output.layers=all` that is where matte.soft is 0, else outside the region around the face.
 
-    Returns:
-        What is different; empty if nothing is.
-    """
-    source = job.plan.resolve_held_frame(frame)
-    original = job.renderer.get_target(source)
-    target, result = to_output_space(job.plan.inputs, original, original.plate), read_image(path)
-    ours = EXTRA_CHANNELS if job.plan.inputs.stages.output.layers == "all" else ()
-    if result.data_window != target.data_window or result.display_window != target.display_window:
-        return "its windows are not the target's"
-    may_change = np.zeros(result.pixels.shape[:2], bool)
-    if layers.MATTE_SOFT in result.channels:
-        may_change = result.get_matte(layers.MATTE_SOFT) > 0
-    elif job.context.has_face(source):
-        region = job.context.get_region(source).intersect(result.data_window)
-        may_change[compute_slices(region, result.data_window)] = True
-    formats = dict(zip(result.channels, result.formats, strict=True))
-    for name in target.channels:
-        if name in ours:
-            continue
-        if name not in result.channels:
-            return f"it lacks the target's channel {name}"
-        before, after = target.get_matte(name), result.get_matte(name)
-        before = to_half(before).astype(np.float32) if formats[name] == "half" else before
-        differs = np.ascontiguousarray(before).view(np.uint32) != np.ascontiguousarray(after).view(np.uint32)
-        changed = differs & ~may_change
-        if changed.any():
-            row, column = np.argwhere(changed)[0]
-            return (
-                f"{int(changed.sum())} pixels of {name} outside the face are not the target's, the first at "
-                f"x {column + result.data_window.x}, y {row + result.data_window.y}"
-            )
-    return ""
+def _add_advice(state: str, message: str) -> str:
+    """Adds what to do about a state to what is wrong."""
+    return f"{message}; {_ADVICE[state]}" if message else ""
 
 
 def _iterate_files(files: Mapping[int, Path], on_event: EventListener) -> Iterable[VerifiedFrame]:
     for done, (frame, path) in enumerate(files.items(), start=1):
         state, message = _verify_file(path)
         on_event(Event("verify", path.name, done, len(files), frame, message=message))
-        yield VerifiedFrame(frame, str(path), state, message)
+        yield VerifiedFrame(frame, str(path), state, _add_advice(state, message))
 
 
 def _verify_file(path: Path) -> tuple[str, str]:
     """Finds the state of a file by itself, and what is wrong."""
-    if not path.is_file():
-        return MISSING, "there is no such file"
+    try:
+        mode = path.lstat().st_mode
+    except OSError as error:
+        return MISSING, "there is no such file" if isinstance(error, FileNotFoundError) else str(error.strerror)
+    if stat.S_ISLNK(mode):
+        return DAMAGED, f"it is a link to {os.readlink(path)}, which may change or get lost; put the file itself here"  # noqa: PTH115
+    if not stat.S_ISREG(mode):
+        return DAMAGED, f"it is {'a folder' if stat.S_ISDIR(mode) else 'not a plain file'}"
+    if not path.stat().st_size:
+        return DAMAGED, "it is empty"
     try:
         metadata = read_header(path).metadata
+        damage = find_damage(path) or find_obvious_damage(path)
+        if not damage:
+            _decode_pixels(path)
     except FsganError as error:
         return DAMAGED, str(error)
-    damage = find_damage(path)
     if damage:
         return DAMAGED, damage
-    if _needs_mark(metadata) and metadata.get(layers.META_SYNTHETIC) != 1:
-        return UNMARKED, f"{layers.META_SYNTHETIC} is not 1, although the frame was rendered"
-    return WHOLE, ""
+    unmarked = _find_missing_mark(metadata)
+    return (UNMARKED, unmarked) if unmarked else (WHOLE, "")
 
 
-def _needs_mark(metadata: Mapping[str, Any]) -> bool:
-    """Whether a picture holds synthesised pixels, by the stages that made it."""
+def _decode_pixels(path: Path) -> None:
+    """Reads the pixels of all flat parts. Raises PlateError if that fails, although the checksum is right."""
+    with OpenedImage(path) as file:
+        for index, spec in enumerate(file.specs):
+            if not spec.deep:
+                file.seek_part(index)
+                file.read(0, spec.nchannels, "half" if str(spec.format) == "half" else "float")
+
+
+def _find_missing_mark(metadata: Mapping[str, Any]) -> str:
+    """Finds what a rendered frame should say of itself, and does not; empty if it says all."""
+    if not metadata.get(layers.META_KEY):
+        return f"it has no {layers.META_KEY}, so it does not say how it was rendered"
+    mark = metadata.get(layers.META_SYNTHETIC)
     engines = [entry.partition("=")[0].strip() for entry in str(metadata.get(layers.META_ENGINE, "")).split(",")]
-    return any(stage not in ("", _UNSYNTHETIC_STAGE) for stage in engines)
+    stages = {stage for stage in engines if stage}
+    if mark == 1 or stages == {_UNSYNTHETIC_STAGE}:
+        return ""
+    if not stages and NO_FACE in read_flags(metadata) and mark in (0, None):
+        return ""  # nothing was changed
+    return f"{layers.META_SYNTHETIC} is {'not there' if mark is None else repr(mark)}, although the frame was rendered"

@@ -16,7 +16,7 @@ import struct
 import tempfile
 import threading
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -58,13 +58,19 @@ K = TypeVar("K", bound=Hashable)
 
 
 def get_cache_folder() -> Path:
-    """The folder of the cache: $FSGAN_CACHE, else the user's cache folder. It may not exist yet."""
+    """The folder of the cache: $FSGAN_CACHE, else the user's cache folder. It may not exist.
+
+    The user's own is made here, closed to other users, because it holds measurements and pictures of faces.
+    """
     folder = os.environ.get(CACHE_VARIABLE, "")
     if folder:
         return expand_home(folder)
     import platformdirs
 
-    return Path(platformdirs.user_cache_dir("fsgan", appauthor=False))
+    own_folder = Path(platformdirs.user_cache_dir("fsgan", appauthor=False))
+    with suppress(OSError):
+        own_folder.mkdir(mode=0o700, parents=True)
+    return own_folder
 
 
 def compute_digest(*parts: Any) -> str:

@@ -72,6 +72,7 @@ def write_fault_log(error: BaseException, arguments: Sequence[str]) -> Path | No
         with contextlib.suppress(OSError):
             folder.mkdir(parents=True, exist_ok=True)
             path = folder / name
+            path.touch(mode=0o600, exist_ok=False)
             path.write_text(text, encoding="utf-8", errors="backslashreplace")
             return path
     return None

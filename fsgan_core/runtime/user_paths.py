@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fsgan_core.contract.errors import InputError
 
-__all__ = ["check_encoding", "expand_home", "resolve_links"]
+__all__ = ["check_encoding", "expand_home", "is_plain_file", "resolve_links"]
 
 
 def expand_home(path: Path | str) -> Path:
@@ -34,6 +34,18 @@ def check_encoding(path: Path | str) -> None:
         os.fspath(path).encode("utf-8")
     except UnicodeEncodeError as error:
         raise InputError(f"the name {path} is not UTF-8; rename the file or folder") from error
+
+
+def is_plain_file(path: Path | str) -> bool:
+    """Says whether there is a plain file, or a link to one. `Path.is_file` raises an error for a name that is too long.
+
+    >>> is_plain_file("a" * 5000)
+    False
+    """
+    try:
+        return Path(path).is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def resolve_links(path: Path) -> Path:

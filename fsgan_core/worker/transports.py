@@ -82,7 +82,7 @@ class PipeTransport:
 
 
 class SocketTransport:
-    """Connects clients by a local socket: a file in a folder that only this user can open. There is no port.
+    """Connects clients by a local socket: a file that only this user can open. There is no port.
 
     Args:
         path: The socket's file; its folder must exist.
@@ -100,6 +100,7 @@ class SocketTransport:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             self._socket.bind(str(path))
+            path.chmod(0o600)  # whatever the folder's mode; nobody can connect before listen()
             self._socket.listen(MAX_WAITING_CLIENTS)
             self._inode = path.stat().st_ino
         except OSError as error:

@@ -271,6 +271,16 @@ class TestHostileInputs:
         for arguments in (["render"], ["farm", "bundle", "-o", str(tmp_path / "job")]):
             self.refuse(capsys, [*arguments, str(tmp_path / "pipe.nk")], "not a plain file")
 
+    @pytest.mark.parametrize("name", ["a.0001.exr", "a.####.exr", "a.0001.dpx", "a.mov", "a.webp", "a.png"])
+    def test_a_pipe_in_place_of_a_picture(self, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+        """Reading one would wait for ever."""
+        os.mkfifo(tmp_path / name.replace("####", "0001"))
+        with seconds(20):
+            assert main(["analyse", "--target", str(tmp_path / name), "-o", str(tmp_path / "t.json")]) == 2
+        assert "not a plain file" in capsys.readouterr().err
+        if "#" not in name:
+            self.refuse(capsys, ["inspect", str(tmp_path / name)], "there is no plain file")
+
     def test_a_folder_whose_name_is_not_utf_8(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         folder = os.fsdecode(os.fsencode(tmp_path) + b"/d\xff")
         Path(folder).mkdir()

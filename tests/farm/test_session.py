@@ -277,3 +277,16 @@ def test_an_idle_worker_ends(tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("s") / SOCKET_NAME
     assert Worker(SocketTransport(path), heartbeat=0.05, idle_limit=0.2).run() == 0
     assert not path.exists()
+
+
+def test_only_its_user_may_open_the_socket(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Whatever the folder and the umask allow."""
+    path = tmp_path_factory.mktemp("s") / SOCKET_NAME
+    before = os.umask(0)
+    try:
+        transport = SocketTransport(path)
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o600
+    transport.close()
+    assert not path.exists()

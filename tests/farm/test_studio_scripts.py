@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fsgan_core.contract.errors import InputError
-from fsgan_core.farm.nuke_assets import resolve_file_name
+from fsgan_core.farm.nuke_assets import find_assets, resolve_file_name
 from fsgan_core.farm.nuke_bundle import make_script_bundle
 from fsgan_core.farm.nuke_script import load_script, parse_script
 from fsgan_core.farm.template import FarmOptions, check_literal, make_common_parameters, make_step, make_template
@@ -283,3 +283,14 @@ class TestTemplate:
         with pytest.raises(InputError, match="meaning"):
             check_literal("anna{{Param.Frames}}")
         assert check_literal("anna") == "anna"
+
+
+def test_a_name_that_no_file_can_have_is_a_remark(tmp_path: Path) -> None:
+    """The rest of the job is made."""
+    path = tmp_path / "a.nk"
+    path.write_text(
+        ROOT.format(name="a.nk", more="") + f"Camera2 {{\n file {'a' * 5000}.abc\n name Camera1\n}}\n" + WRITE
+    )
+    script = load_script(path)
+    remarks = find_assets(script, path, script.list_writes()).remarks
+    assert any(remark.startswith("Camera1: ") and remark.endswith("is not there") for remark in remarks)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from pathlib import Path
 
 import av
@@ -78,3 +79,19 @@ def test_a_broken_file_gives_no_traceback(tmp_path: Path, content: bytes) -> Non
         assert read_xmp(path) == b""
     except PlateError as error:
         assert "damaged" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("start", "block"),
+    [
+        (b"\x89PNG\r\n\x1a\n", b"\0\0\0\0abcd\0\0\0\0"),
+        (b"\xff\xd8", b"\xff\xe2\0\2"),
+        (b"\0\0\0\x08ftyp", b"\0\0\0\x08free"),
+    ],
+)
+def test_a_file_of_empty_blocks_ends_soon(tmp_path: Path, start: bytes, block: bytes) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(start + block * 3_000_000)
+    begun = time.perf_counter()
+    assert read_xmp(path) == b""
+    assert time.perf_counter() - begun < 1.0

@@ -34,7 +34,7 @@ def test_files_that_say_nothing(small: Small, tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "plain.png"), np.zeros((4, 4, 3), np.uint8))
     for path in (small.folder / "plate.0001.exr", tmp_path / "notes.txt", tmp_path / "plain.png"):
         assert inspect_file(path).is_synthetic is None
-    with pytest.raises(PlateError, match="there is no file"):
+    with pytest.raises(PlateError, match="there is no plain file"):
         inspect_file(tmp_path / "none.exr")
 
 

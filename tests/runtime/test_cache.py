@@ -424,3 +424,17 @@ class TestByteLRU:
         for thread in threads:
             thread.join()
         assert held.used_bytes == 50 * len(held) <= 1000
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other permissions")
+def test_the_users_own_cache_is_closed_to_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It holds measurements of faces. A folder that is there, or that a studio names, keeps its permissions."""
+    monkeypatch.delenv("FSGAN_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    folder = get_cache_folder()
+    assert folder.is_relative_to(tmp_path) and folder.stat().st_mode & 0o777 == 0o700
+    folder.chmod(0o750)
+    assert get_cache_folder().stat().st_mode & 0o777 == 0o750
+    monkeypatch.setenv("FSGAN_CACHE", str(tmp_path / "studio"))
+    assert not get_cache_folder().exists()
