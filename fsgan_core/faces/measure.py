@@ -40,6 +40,7 @@ from fsgan_core.faces.mesh_network import (
 )
 from fsgan_core.faces.mesh_pose import fit_mesh_pose
 from fsgan_core.faces.pose import compute_face_box
+from fsgan_core.runtime.array_files import ARRAY_FILE_ERRORS
 from fsgan_core.runtime.arrays import AnyArray, Descriptor, Image8, Mesh, Points68, Vector
 from fsgan_core.runtime.atomic import write_atomically
 from fsgan_core.runtime.cache import seal_bytes, unseal_bytes
@@ -345,7 +346,7 @@ def _load_values(path: Path) -> Vector | None:
     """The cached values; None if there are none or they cannot be read."""
     try:
         values = np.load(io.BytesIO(unseal_bytes(path.read_bytes())), allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+    except ARRAY_FILE_ERRORS:
         return None
     return values if values.shape in ((0,), (_VALUE_COUNT,)) else None
 

@@ -11,7 +11,6 @@ import hashlib
 import math
 import re
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from fsgan_core.contract.errors import TrackError
 from fsgan_core.faces.face import Face
 from fsgan_core.faces.mesh import VERTEX_COUNT
 from fsgan_core.faces.track import Person
+from fsgan_core.runtime.array_files import ARRAY_FILE_ERRORS
 from fsgan_core.runtime.arrays import AnyArray, Mesh
 from fsgan_core.runtime.atomic import write_atomically
 
@@ -97,8 +97,7 @@ def load_meshes(path: Path, digest: str) -> TrackMeshes:
                 arrays = {name: file[name] for name in file.files}
     except FileNotFoundError as error:
         raise TrackError(f"the meshes of the track are missing: {path}; {advice}") from error
-    except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        # RuntimeError: an entry says that it is encrypted, or needs a later version of the format.
+    except ARRAY_FILE_ERRORS as error:
         raise TrackError(f"cannot read the meshes of the track, {path}: {error}; {advice}") from error
     if _compute_digest(arrays) != digest:
         raise TrackError(f"{path} does not hold the meshes of this track; {advice}")

@@ -417,7 +417,11 @@ def _warn_of_own_numbers(path: Path, files: SequenceOf[Path]) -> None:
 
 
 def _glob_files(path: Path) -> list[Path]:
-    return [entry for entry in path.parent.glob(path.name) if entry.is_file() and not entry.name.startswith(".")]
+    try:
+        found = list(path.parent.glob(path.name))
+    except ValueError as error:
+        raise PlateError(f"{path} is not a pattern of file names: {error}") from error
+    return [entry for entry in found if entry.is_file() and not entry.name.startswith(".")]
 
 
 def _list_folder(folder: Path) -> list[Path]:

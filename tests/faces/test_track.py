@@ -576,6 +576,14 @@ class TestBounds:
         with pytest.raises(TrackError, match="not an array of its size"):
             load_meshes(tmp_path / "m.npz", "0" * 16)
 
+    def test_a_header_that_does_not_end(self, tmp_path: Path) -> None:
+        """Numpy reads it with Python's tokenizer, whose error is none of numpy's."""
+        text = b"{'descr': '<f4', 'fortran_order': False, 'shape': ("
+        with zipfile.ZipFile(tmp_path / "m.npz", "w") as archive:
+            archive.writestr("faces_0_frames.npy", b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text)
+        with pytest.raises(TrackError, match="cannot read the meshes"):
+            load_meshes(tmp_path / "m.npz", "0" * 16)
+
     def test_an_entry_that_is_encrypted(self, tmp_path: Path) -> None:
         np.savez(tmp_path / "m.npz", faces_0_frames=np.arange(3))
         data = bytearray((tmp_path / "m.npz").read_bytes())

@@ -88,6 +88,10 @@ class TestOpen:
         assert open_clip(Clip(str(tmp_path / "a.####.v####.exr"))).frames == (1, 2)
         assert format_output_path("a.####.v####.exr", 7) == Path("a.0007.v0007.exr")
 
+    def test_stars_that_are_no_pattern(self, tmp_path: Path) -> None:
+        with pytest.raises(PlateError, match="is not a pattern of file names"):
+            open_clip(str(tmp_path / "a**.exr"))
+
     def test_one_still(self, tmp_path: Path) -> None:
         cv2.imwrite(str(tmp_path / "IMG_1234.png"), np.full((4, 5, 3), (0, 0, 255), np.uint8))
         clip = open_clip(Clip(str(tmp_path / "IMG_1234.png")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from fsgan_core.contract.errors import InputError
 from fsgan_core.contract.params import MaskParams
 from fsgan_core.training.data.dataset import FaceDataset, choose_held_out_people, load_dataset, read_prepared_clip
-from fsgan_core.training.data.face_crops import ClipFaces, FaceLayout, collect_faces
+from fsgan_core.training.data.face_crops import ClipFaces, FaceLayout, collect_faces, load_faces
 from tests.training.conftest import save_crowd
 
 
@@ -33,6 +34,22 @@ def test_unusable_files(crowd: FaceDataset, tmp_path: Path) -> None:
     assert read_prepared_clip(broken) is None and read_prepared_clip(tmp_path / "none.npz") is None
     with pytest.raises(InputError, match="bert"):
         load_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("entry", ["encrypted", "cut off"])
+def test_damaged_entries(crowd: FaceDataset, tmp_path: Path, entry: str) -> None:
+    """What zipfile and numpy's header reader raise for them are errors of other kinds."""
+    path = tmp_path / "a_faces.npz"
+    text = b"{'descr': '<f4', 'fortran_order': False, 'shape': ("
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("head.npy", b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text)
+    if entry == "encrypted":
+        data = bytearray(path.read_bytes())
+        data[6] |= 1
+        data[data.index(b"PK\x01\x02") + 8] |= 1
+        path.write_bytes(data)
+    assert read_prepared_clip(path) is None
+    assert load_faces(path, "key") is None
 
 
 def test_people_are_held_out_completely(crowd: FaceDataset) -> None:

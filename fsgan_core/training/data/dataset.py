@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +18,7 @@ import numpy as np
 
 from fsgan_core.contract.errors import InputError
 from fsgan_core.contract.plain_data import parse_json
+from fsgan_core.runtime.array_files import ARRAY_FILE_ERRORS
 from fsgan_core.runtime.arrays import AnyArray, Names
 from fsgan_core.runtime.atomic import write_atomically
 from fsgan_core.training.data.face_crops import FaceLayout, FaceSet
@@ -111,10 +110,6 @@ def save_clip(path: Path, faces: FaceSet, subject: PreparedClip) -> None:
         )
 
 
-# What numpy and zipfile raise for a damaged archive.
-_BROKEN_FILE = (OSError, ValueError, KeyError, EOFError, TypeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
-
-
 def read_prepared_clip(path: Path) -> PreparedClip | None:
     """Read the header of a file of prepared faces; None if the file is missing or not usable."""
     if not path.is_file():
@@ -122,7 +117,7 @@ def read_prepared_clip(path: Path) -> PreparedClip | None:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
             return _parse_prepared_clip(parse_json(str(data["head"])))
-    except _BROKEN_FILE as error:
+    except ARRAY_FILE_ERRORS as error:
         log.warning("%s is not usable: %s", path, error)
         return None
 
@@ -145,7 +140,7 @@ def load_dataset(folder: Path) -> FaceDataset:
                 for name in clip_arrays:
                     if name in data or name != MATTES_KEY:
                         clip_arrays[name].append(data[name])
-        except _BROKEN_FILE as error:
+        except ARRAY_FILE_ERRORS as error:
             raise InputError(
                 f"{path} is not a complete file of prepared faces ({error}); delete it and prepare again"
             ) from error

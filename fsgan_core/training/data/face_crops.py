@@ -7,7 +7,6 @@ missing pixels at the edge. The crop is the middle of the picture, pixel for pix
 from __future__ import annotations
 
 import logging
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from fsgan_core.faces.face import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate
 from fsgan_core.plates.stream import read_ahead
+from fsgan_core.runtime.array_files import ARRAY_FILE_ERRORS
 from fsgan_core.runtime.arrays import Angles, Image, Image8, ImageStack8, IndexArray, Points, PointStack
 from fsgan_core.runtime.atomic import write_atomically
 from fsgan_core.runtime.sampling import sample_evenly
@@ -281,7 +281,7 @@ def load_faces(path: Path, key: str) -> FaceSet | None:
             resolution, crop, count = data["layout"]
             layout = FaceLayout(int(resolution), float(crop), int(count))
             return FaceSet(layout, data["pictures"], data["landmarks"], data["points"], data["clips"], data["frames"])
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except ARRAY_FILE_ERRORS as error:
         log.warning("%s is not usable; the faces are cut out again: %s", path, error)
         return None
 
