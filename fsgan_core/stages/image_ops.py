@@ -17,6 +17,7 @@ SUBPIXEL_BITS, SUBPIXEL_STEPS = 4, 16  # OpenCV draws polygons at 1/16 of a pixe
 MIN_ALPHA = 1e-6  # below it there is no colour to divide out
 MIN_WEIGHT = 1e-6  # least sum of weights that is divided by
 KNOWN_SHARE = 0.01  # of a blur's weight from which on a pixel can be filled
+DILATIONS = 8  # between two looks whether a reconstruction has ended
 FAR_AWAY = 1e6  # pixels: the distance to an edge that is not there
 
 # The curve of sRGB (IEC 61966-2-1).
@@ -191,6 +192,39 @@ def smoothstep(x: AnyArray) -> AnyArray:
     return np.asarray(t * t * (3 - 2 * t))
 
 
+def sum_channels(vectors: AnyArray) -> AnyArray:
+    """Sum over the last axis, which is short: the same bits as numpy's `sum`, several times as fast.
+
+    >>> sum_channels(np.array([[3.0, 4.0], [1.0, 0.0]])).tolist()
+    [7.0, 1.0]
+    """
+    first, *others = np.moveaxis(vectors, -1, 0)
+    total = first.copy()
+    for other in others:
+        total += other
+    return np.asarray(total)
+
+
+def reconstruct_by_dilation(seed: Matte, limit: Matte) -> Matte:
+    """Spread a seed as far as a limit lets it: grey-scale reconstruction (Vincent 1993), over all eight neighbours.
+
+    Args:
+        seed: At most `limit`, everywhere.
+        limit: What the result is nowhere above.
+
+    >>> limit = np.array([[0.9, 0.5, 0.9, 0.0, 0.9]], np.float32)
+    >>> reconstruct_by_dilation(np.array([[0.9, 0, 0, 0, 0]], np.float32), limit).round(1).tolist()
+    [[0.9, 0.5, 0.5, 0.0, 0.0]]
+    """
+    kernel = np.ones((3, 3), np.uint8)
+    while True:
+        before = seed
+        for _ in range(DILATIONS):
+            seed = np.minimum(cv2.dilate(seed, kernel), limit)
+        if np.array_equal(seed, before, equal_nan=True):
+            return seed
+
+
 def blur_weighted(picture: Image, weight: Matte, sigma: float, aspect: float = 1.0) -> Image:
     """Blur only what has weight: normalised convolution (Knutsson and Westin 1993).
 
@@ -243,9 +277,9 @@ def apply_guided_filter(matte: Matte, guide: Image, full_guide: Image, radius: i
             variance[..., j, i] = variance[..., i, j]
     variance += np.float32(epsilon) * np.eye(3, dtype=np.float32)
     slope = np.linalg.solve(variance, covariance[..., None])[..., 0]
-    offset = matte_mean - (slope * guide_mean).sum(-1)
+    offset = matte_mean - sum_channels(slope * guide_mean)
     full = full_guide.shape[1::-1]
     full_slope = np.asarray(cv2.resize(blur_box(slope), full, interpolation=cv2.INTER_LINEAR))
     full_offset = np.asarray(cv2.resize(blur_box(offset), full, interpolation=cv2.INTER_LINEAR))
-    result: Matte = np.clip((full_slope * full_guide).sum(-1) + full_offset, 0, 1)
+    result: Matte = np.clip(sum_channels(full_slope * full_guide) + full_offset, 0, 1)
     return result

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 import cv2
 import numpy as np
 from scipy.ndimage import distance_transform_edt
-from skimage.morphology import reconstruction
 
 from fsgan_core.contract.landmarks import BROW_L, BROW_R, EYE_L, EYE_R, JAW, MOUTH_INNER
 from fsgan_core.contract.layers import CONFIDENCE, MATTE_FACE, MATTE_OCCLUSION, MATTES, RGBA, ST_U, ST_V
@@ -33,6 +32,7 @@ from fsgan_core.stages.image_ops import (
     measure_signed_distance,
     pad_plate,
     premultiply,
+    reconstruct_by_dilation,
     smoothstep,
 )
 from fsgan_core.stages.interface import FaceFrame, SourceView
@@ -168,7 +168,7 @@ def _find_front_occluders(occlusion: Matte, driven: DrivenFrame, region: Window,
     seed = deep if glasses else np.where(np.minimum(deep, thick) > HALF_COVERED, occlusion, 0).astype(np.float32)
     if not seed.any():
         return seed
-    front = reconstruction(seed, occlusion).astype(np.float32)
+    front = reconstruct_by_dilation(seed, occlusion)
     if not glasses:
         # Nothing is known of it beyond the face, so it is continued outwards.
         nearest = distance_transform_edt(inward < OUTLINE_INSET, return_distances=False, return_indices=True)

@@ -9,11 +9,17 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from skimage.morphology import reconstruction
 
 from fsgan_core.contract.landmarks import BROW_L, BROW_R, MOUTH_OUTER
 from fsgan_core.runtime.arrays import AnyArray, Image, Mask, Matte, Points, Vector
-from fsgan_core.stages.image_ops import HALF_COVERED, draw_convex_hull, draw_polygon, smoothstep
+from fsgan_core.stages.image_ops import (
+    HALF_COVERED,
+    draw_convex_hull,
+    draw_polygon,
+    reconstruct_by_dilation,
+    smoothstep,
+    sum_channels,
+)
 from fsgan_core.stages.occluders.glasses import find_arms
 from fsgan_core.stages.skin.skin_model import (
     MIN_PIXELS,
@@ -115,7 +121,7 @@ def _find_like_surroundings(raster: FaceRaster, skin: SkinModel, above: Matte) -
     like = np.zeros_like(raster.outline)
     roughness = measure_roughness(raster.lab, skin)
     for mean, deviation in _cluster_colours(lab[ring]):
-        distance = (((lab - mean) / deviation) ** 2).sum(-1) + 2 * np.log(deviation / spread).sum()
+        distance = sum_channels(((lab - mean) / deviation) ** 2) + 2 * np.log(deviation / spread).sum()
         # An ear, a bald head or a wall of the skin's colour decides nothing.
         worth = np.float32(smoothstep(measure_skin_distance(mean, middle, spread) / DISTINCT_DISTANCE - 0.5))
         if mean[0] > middle[0]:  # bright hair shows strands; a bright wall and a shiny forehead do not
@@ -139,7 +145,7 @@ def _cluster_colours(values: AnyArray, count: int = CLUSTER_COUNT) -> list[tuple
         ]
     )
     for _ in range(CLUSTER_ROUNDS):
-        nearest = ((values[:, None] - means[None]) ** 2).sum(-1).argmin(1)
+        nearest = sum_channels((values[:, None] - means[None]) ** 2).argmin(1)
         means = np.stack([values[nearest == k].mean(0) if (nearest == k).any() else means[k] for k in range(count)])
     groups = [values[nearest == k] for k in range(count)]
     return [
@@ -200,7 +206,7 @@ def _reconstruct_from_outside(unlike: Matte, outline: Matte) -> Matte:
     opened = cv2.morphologyEx(unlike, cv2.MORPH_OPEN, kernel)
     border = 1 - cv2.erode(outline, np.ones((5, 5), np.uint8))
     marker = np.minimum(opened, (border > HALF_COVERED).astype(np.float32))
-    return reconstruction(marker, opened).astype(np.float32) if marker.any() else marker
+    return reconstruct_by_dilation(marker, np.asarray(opened, np.float32)) if marker.any() else marker
 
 
 def _grow_over_features(occluders: Matte, hidden: Matte, raster: FaceRaster, skin: SkinModel, above: Matte) -> Matte:
@@ -222,12 +228,12 @@ def _grow_over_features(occluders: Matte, hidden: Matte, raster: FaceRaster, ski
     for mean, deviation in _cluster_colours(lab[samples]):
         share = mean[1:] @ middle[1:] / max(float(middle[1:] @ middle[1:]), MIN_TINT)
         tint = mean[1:] - np.clip(share, 0, 1) * middle[1:]
-        near = smoothstep((SAME_COLOUR_LIMIT - (((lab - mean) / deviation) ** 2).sum(-1)) / SAME_COLOUR_SOFTNESS)
+        near = smoothstep((SAME_COLOUR_LIMIT - sum_channels(((lab - mean) / deviation) ** 2)) / SAME_COLOUR_SOFTNESS)
         if np.hypot(*tint) > ODD_TINT:
             like = np.maximum(like, near)
         elif mean[1] < middle[1] + LIP_REDNESS:  # what is not red is no lip
             like = np.maximum(like, near * mouth)
-    return np.asarray(reconstruction(occluders, np.maximum(occluders, like * hidden)), np.float32)
+    return reconstruct_by_dilation(occluders, np.maximum(occluders, (like * hidden).astype(np.float32)))
 
 
 def _enlarge_polygon(points: Points, factor: float) -> Points:

@@ -15,7 +15,7 @@ import numpy as np
 from fsgan_core.contract.landmarks import BROW_L, BROW_R, EYE_L, EYE_R, MOUTH_OUTER
 from fsgan_core.plates.plate import Window
 from fsgan_core.runtime.arrays import Image, Mask, Matte, Plane, Points, Points68, Vector
-from fsgan_core.stages.image_ops import HALF_COVERED, draw_convex_hull, draw_polygon, smoothstep
+from fsgan_core.stages.image_ops import HALF_COVERED, draw_convex_hull, draw_polygon, smoothstep, sum_channels
 from fsgan_core.stages.warp_points import NOSE_BASE, NOSE_TIP
 
 MIN_PIXELS = 30  # pixels: fewer are not enough to learn a colour from
@@ -143,7 +143,7 @@ def find_unlike_skin(lab: Image, skin: SkinModel, strictness: Plane) -> Matte:
     """
     difference = (lab - skin.expected_lab) / np.maximum(skin.deviation, MIN_DEVIATION)
     distance = (difference[..., 0] * np.where(difference[..., 0] < 0, SHADOW_WEIGHT, 1.0)) ** 2
-    distance = distance + (difference[..., 1:] ** 2).sum(-1)
+    distance = distance + sum_channels(difference[..., 1:] ** 2)
     # Hair of the skin's own colour is still rougher than skin.
     distance = (distance + measure_roughness(lab, skin) ** 2 / 2) * strictness
     return smoothstep((distance - SKIN_LIMIT) / (NOT_SKIN_LIMIT - SKIN_LIMIT)).astype(np.float32)
@@ -175,7 +175,7 @@ def measure_skin_distance(lab: Image, skin: Image, spread: Vector) -> Plane:
     light, expected = lab[..., 0], skin[..., 0]
     fade = np.where(light < expected, light / np.maximum(expected, 1), (100 - light) / np.maximum(100 - expected, 1))
     lightness = (light - expected) * np.where(light < expected, SHADOW_WEIGHT, HIGHLIGHT_WEIGHT) / spread[0]
-    return np.asarray(lightness**2 + (((lab[..., 1:] - skin[..., 1:] * fade[..., None]) / spread[1:]) ** 2).sum(-1))
+    return np.asarray(lightness**2 + sum_channels(((lab[..., 1:] - skin[..., 1:] * fade[..., None]) / spread[1:]) ** 2))
 
 
 def draw_own_features(raster: FaceRaster) -> Matte:
