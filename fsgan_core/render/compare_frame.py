@@ -59,7 +59,7 @@ def find_false_statement(job: RenderJob, frame: int, path: Path) -> str:
     expected, stated = _make_statements(job, source), read_header(path).metadata
     for name in _STATEMENTS:
         if stated.get(name) != expected.get(name):
-            return f"{name} is {_quote(stated.get(name))}; the shot makes it {_quote(expected.get(name))}"
+            return f"{name} is {_quote(stated.get(name))}; by the shot it must be {_quote(expected.get(name))}"
     return ""
 
 
@@ -77,7 +77,7 @@ def _make_statements(job: RenderJob, frame: int) -> Mapping[str, Any]:
 
 
 def _quote(value: Any) -> str:
-    return "not there" if value is None else repr(value)
+    return "absent" if value is None else repr(value)
 
 
 def find_changed_content(job: RenderJob, frame: int, path: Path) -> str:
@@ -125,7 +125,7 @@ def _compare_channels(result: Plate, kept: list[str], formats: Mapping[str, str]
         if name not in found:
             return f"it lacks the target's channel {name}"
         if found[name] != formats[name]:
-            return f"its channel {name} is {found[name]}; the shot makes it {formats[name]}"
+            return f"its channel {name} is {found[name]}; by the shot it must be {formats[name]}"
     further = [name for name in result.channels if name not in kept and name not in ours]
     return f"it has a channel {further[0]}, which the target has not" if further else ""
 

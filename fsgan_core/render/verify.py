@@ -163,7 +163,7 @@ def _verify_file(path: Path) -> tuple[str, str]:
     if stat.S_ISLNK(mode):
         return DAMAGED, f"it is a link to {os.readlink(path)}, which may change or get lost; put the file itself here"  # noqa: PTH115
     if not stat.S_ISREG(mode):
-        return DAMAGED, f"it is {'a folder' if stat.S_ISDIR(mode) else 'not a plain file'}"
+        return DAMAGED, f"it is {'a folder, which must be removed first' if stat.S_ISDIR(mode) else 'not a plain file'}"
     if not path.stat().st_size:
         return DAMAGED, "it is empty"
     try:
@@ -199,4 +199,4 @@ def _find_missing_mark(metadata: Mapping[str, Any]) -> str:
         return ""
     if not stages and NO_FACE in read_flags(metadata) and mark in (0, None):
         return ""  # nothing was changed
-    return f"{layers.META_SYNTHETIC} is {'not there' if mark is None else repr(mark)}, although the frame was rendered"
+    return f"{layers.META_SYNTHETIC} is {'absent' if mark is None else repr(mark)}, although the frame was rendered"

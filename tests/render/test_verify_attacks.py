@@ -202,12 +202,12 @@ class TestForgedDigest:
         ("change", "expected", "by_itself", "words"),
         [
             (state(fsgan_synthetic=0), "unmarked", "unmarked", "fsgan/synthetic is 0, although"),
-            (state(fsgan_synthetic=None), "unmarked", "unmarked", "fsgan/synthetic is not there"),
+            (state(fsgan_synthetic=None), "unmarked", "unmarked", "fsgan/synthetic is absent"),
             (state(fsgan_synthetic="1"), "unmarked", "unmarked", "fsgan/synthetic is '1'"),
             (remove_statements, "unmarked", "unmarked", "it has no fsgan/key"),
-            (claim_no_face, "unmarked", "whole", "fsgan/synthetic is 0; the shot makes it 1"),
-            (state(fsgan_consent="R-17"), "changed", "whole", f"{META_CONSENT} is 'R-17'; the shot makes it not there"),
-            (state(fsgan_source="somebody"), "changed", "whole", "fsgan/source is 'somebody'; the shot makes it"),
+            (claim_no_face, "unmarked", "whole", "fsgan/synthetic is 0; by the shot it must be 1"),
+            (state(fsgan_consent="R-17"), "changed", "whole", f"{META_CONSENT} is 'R-17'; by the shot it must be absent"),
+            (state(fsgan_source="somebody"), "changed", "whole", "fsgan/source is 'somebody'; by the shot it must be"),
             (state(fsgan_engine="blend=mine"), "changed", "whole", "fsgan/engine is 'blend=mine'"),
             (state(shot="other"), "changed", "whole", "its metadata entry shot is not the target's"),
             (state(comments="not synthesised"), "changed", "whole", "its metadata entry comments is not the target's"),
@@ -265,7 +265,7 @@ class TestForgedDigest:
             (add_channel, {}, "it has a channel left.R"),
             (drop_channel, {}, "it lacks the target's channel id.roto"),
             (shift, {}, "its windows are not the target's"),
-            (lambda plate: plate, {"depth": "float"}, "its channel R is float; the shot makes it half"),
+            (lambda plate: plate, {"depth": "float"}, "its channel R is float; by the shot it must be half"),
         ):
             forge(second(shot), change, **options)
             found = judge(shot)[0]
