@@ -206,7 +206,12 @@ class TestForgedDigest:
             (state(fsgan_synthetic="1"), "unmarked", "unmarked", "fsgan/synthetic is '1'"),
             (remove_statements, "unmarked", "unmarked", "it has no fsgan/key"),
             (claim_no_face, "unmarked", "whole", "fsgan/synthetic is 0; by the shot it must be 1"),
-            (state(fsgan_consent="R-17"), "changed", "whole", f"{META_CONSENT} is 'R-17'; by the shot it must be absent"),
+            (
+                state(fsgan_consent="R-17"),
+                "changed",
+                "whole",
+                f"{META_CONSENT} is 'R-17'; by the shot it must be absent",
+            ),
             (state(fsgan_source="somebody"), "changed", "whole", "fsgan/source is 'somebody'; by the shot it must be"),
             (state(fsgan_engine="blend=mine"), "changed", "whole", "fsgan/engine is 'blend=mine'"),
             (state(shot="other"), "changed", "whole", "its metadata entry shot is not the target's"),
