@@ -73,8 +73,8 @@ def match_darks(
 ) -> Image:
     """Make a hazy face's features darker against its skin, towards the plate's and never beyond its darkest.
 
-    A veil of stray light, or light from everywhere, leaves a face without darks. Brightness is multiplied, by how much
-    darker than the skin around a pixel is: so no halo arises, and colours stay.
+    A veil of stray light, or light from everywhere, leaves a face without darks. What is darker than the skin around
+    moves away from that skin's colour, so lips gain colour, and no halo arises.
 
     Args:
         face: The new face, in perceptual steps.
@@ -88,20 +88,18 @@ def match_darks(
     sure, sure_skin = features > HALF_COVERED, plain > SURE_SKIN
     if amount <= 0 or sure.sum() < MIN_TEXTURE_PIXELS or not sure_skin.any():
         return face
-    lumas = [np.asarray(picture @ LUMA_WEIGHTS, np.float32) for picture in (plate, face)]
-    skins = [
-        blur_weighted(
-            np.minimum(luma, float(np.percentile(luma[sure_skin], SHINE_PERCENTILE))), plain, DARK_SIGMA * width, aspect
-        )
-        for luma in lumas
-    ]
-    depths = [skin - cv2.GaussianBlur(luma, (0, 0), DARK_PREBLUR) for luma, skin in zip(lumas, skins, strict=True)]
+    depths, skin = [], face
+    for picture in (plate, face):
+        luma = picture @ LUMA_WEIGHTS
+        shine = np.maximum(luma / float(np.percentile(luma[sure_skin], SHINE_PERCENTILE)), 1)
+        skin = blur_weighted(picture / shine[..., None], plain, DARK_SIGMA * width, aspect)
+        depths.append(skin @ LUMA_WEIGHTS - cv2.GaussianBlur(luma, (0, 0), DARK_PREBLUR))
     (wanted, darkest), (own, _) = (np.percentile(depth[sure], DARK_PERCENTILES) for depth in depths)
-    gain = float(np.clip((wanted / max(float(own), MIN_DARK)) ** DARK_SHARE, 1, MAX_DARK_GAIN))
-    depth = np.maximum(skins[1] - lumas[1], 0)
-    more = np.minimum((gain - 1) * depth, np.maximum(darkest - depth, 0) / 2)
-    left = 1 - np.float32(amount) * (1 - plain) * more / np.maximum(lumas[1], MIN_STRENGTH)
-    return np.asarray(face * np.maximum(left, 0)[..., None], np.float32)
+    gain = float(np.clip((wanted / max(float(own), MIN_DARK)) ** DARK_SHARE, 1, MAX_DARK_GAIN)) - 1
+    depth = np.maximum(depths[1], MIN_STRENGTH)
+    more = np.minimum(gain, np.maximum(darkest / depth - 1, 0) / 2) * (depths[1] > 0)
+    change = np.float32(amount) * ((1 - plain) * more)[..., None] * (skin - face)
+    return np.asarray(np.where(face > 0, np.maximum(face - change, 0), face), np.float32)
 
 
 def measure_texture(display: Image, weight: Matte, plain: Matte) -> tuple[float, ...]:
