@@ -110,9 +110,19 @@ class Plate:
             raise PlateError(f"the plate has no channel {', '.join(missing)}; it has {', '.join(self.channels)}")
         return [self.channels.index(name) for name in names]
 
-    def get(self, *names: str) -> Image:
-        """Copies channels, in the order of `names`. Raises PlateError if one is missing."""
-        return self.pixels[..., self.find_channels(names)]
+    def get(self, *names: str, window: Window | None = None) -> Image:
+        """Copies channels, in the order of `names`, of a part of the data window. Raises PlateError if one is missing.
+
+        Args:
+            names: The channels.
+            window: The part; all of it if None.
+        """
+        pixels = self.pixels if window is None else self.pixels[compute_slices(window, self.data_window)]
+        # Plane by plane: an index of the last axis is slower, and leaves the pixels in another order in memory.
+        copied = np.empty((*pixels.shape[:2], len(names)), np.float32)
+        for position, index in enumerate(self.find_channels(names)):
+            copied[..., position] = pixels[..., index]
+        return copied
 
     def get_matte(self, name: str) -> Plane:
         """Gives one channel, or zeros if the plate does not have it."""

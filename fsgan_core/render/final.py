@@ -119,8 +119,9 @@ def to_output_space(inputs: JobInputs, target: TargetFrame, result: Plate) -> Pl
     if space != inputs.target.space:
         return convert_plate(result, inputs, inputs.working_space, space)
     rgb = result.find_channels(RGB)
-    target_values, result_values = target.plate.get(*RGB), result.pixels[..., rgb]
-    changed = (target_values.view(np.uint32) != np.ascontiguousarray(result_values).view(np.uint32)).any(-1)
+    target_values, result_values = target.plate.get(*RGB), result.get(*RGB)
+    differs = target_values.view(np.uint32) != result_values.view(np.uint32)
+    changed = differs[..., 0] | differs[..., 1] | differs[..., 2]
     pixels = result.pixels.copy()
     picture = target.original.get(*RGB)
     picture[changed] = inputs.config.convert(result_values[changed][None], inputs.working_space, space)[0]

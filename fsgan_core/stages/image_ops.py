@@ -7,7 +7,7 @@ import numpy as np
 
 from fsgan_core.contract.layers import RGB
 from fsgan_core.plates.colour import Codec
-from fsgan_core.plates.plate import Plate, Window, compute_slices
+from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Plane, Points
 
 HALF_COVERED = 0.5  # matte value from which on a pixel counts as inside
@@ -83,7 +83,7 @@ def pad_plate(plate: Plate, window: Window) -> Image:
     common = window.intersect(plate.data_window)
     if common.empty:
         return np.zeros((window.height, window.width, 3), np.float32)
-    part = fill_nonfinite(plate.get(*RGB)[compute_slices(common, plate.data_window)])
+    part = fill_nonfinite(plate.get(*RGB, window=common))
     padded = cv2.copyMakeBorder(
         part,
         common.y - window.y,
@@ -212,9 +212,9 @@ def reconstruct_by_dilation(seed: Matte, limit: Matte) -> Matte:
         seed: At most `limit`, everywhere.
         limit: What the result is nowhere above.
 
-    >>> limit = np.array([[0.9, 0.5, 0.9, 0.0, 0.9]], np.float32)
-    >>> reconstruct_by_dilation(np.array([[0.9, 0, 0, 0, 0]], np.float32), limit).round(1).tolist()
-    [[0.9, 0.5, 0.5, 0.0, 0.0]]
+    >>> limit = np.array([[1.0, 0.5, 1.0, 0.0, 1.0]], np.float32)
+    >>> reconstruct_by_dilation(np.array([[1.0, 0, 0, 0, 0]], np.float32), limit).tolist()
+    [[1.0, 0.5, 0.5, 0.0, 0.0]]
     """
     kernel = np.ones((3, 3), np.uint8)
     while True:
