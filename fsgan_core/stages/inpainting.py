@@ -39,7 +39,6 @@ from fsgan_core.stages.image_ops import (
     draw_polygon,
     fill_nonfinite,
     mark_plate_area,
-    measure_signed_distance,
     pad_plate,
     premultiply,
     smoothstep,
@@ -50,7 +49,7 @@ from fsgan_core.stages.image_ops import (
 from fsgan_core.stages.interface import AtlasProjector, FaceFrame, FurtherViews
 from fsgan_core.stages.light import draw_plain_skin, measure_surface
 from fsgan_core.stages.masking import draw_hull
-from fsgan_core.stages.occluders.glasses import draw_arm_zone
+from fsgan_core.stages.occluders.arm_fill import replace_arms
 from fsgan_core.stages.skin.atlas import push_pull
 from fsgan_core.stages.skin.atlas_frame import fill_from_atlas
 
@@ -62,9 +61,6 @@ FILL_MARGIN = 6  # pixels around the matte that are filled too, so that blending
 FOREHEAD_RISE = (0.02, 0.07)  # of the face, above the highest brow: where a forehead begins, and where all is forehead
 UNSEEN_SOFTNESS = 0.02  # of the face: softness of the edge of what is seen
 HIDDEN_SHARES = (0.35, 0.55)  # of the forehead, that no view shows: more of the rest is left alone, and all of it
-
-ARM_DISTANCE, ARM_MARGIN = 0.015, 5  # of the face, beyond its outline: from here on the mask takes arms; pixels
-ARM_SIGMA = 0.03  # of the face: of the blur, up and down, that fills them
 
 # Other views.
 MIN_COMMON_PIXELS = 16  # pixels that both views show: fewer say nothing about the light
@@ -113,9 +109,9 @@ def inpaint(
         untouched = skin.clear * (1 - soften_seam(shown, dark.eyes_lips, skin))
     if params.plate_forehead:
         untouched = np.maximum(untouched, find_unseen_forehead(shown, face_matte, face, reenacted))
-    return make_completed_plate(
-        picture, alpha, face_matte, needed, codec, reenacted, untouched, fill_behind_arms(frame, face_matte, mattes)
-    )
+    behind, kept_arms = replace_arms(frame, reenacted, face_matte)
+    untouched = np.maximum(untouched, kept_arms)
+    return make_completed_plate(picture, alpha, face_matte, needed, codec, reenacted, untouched, behind)
 
 
 def compute_fill_mattes(mattes: Plate, holdout: Matte | None) -> tuple[Matte, Matte]:
@@ -215,7 +211,7 @@ def make_completed_plate(
         codec: Of the plate.
         reenacted: The reenacted plate.
         untouched: How much of the plate's own stays as it is.
-        behind: What the plate shows behind arms of glasses (`fill_behind_arms`).
+        behind: What the plate shows behind arms of glasses (`arm_fill.replace_arms`).
     """
     completed = (needed * (1 - alpha)).astype(np.float32)
     cover = np.maximum(alpha, needed)
@@ -239,36 +235,6 @@ def make_completed_plate(
         reenacted.pixel_aspect,
         metadata,
     )
-
-
-def fill_behind_arms(frame: FaceFrame, face_matte: Matte, mattes: Plate) -> OpeningPicture | None:
-    """Fill what the mask takes beyond the face, the arms of glasses, from the plate around them and the target's skin.
-
-    Args:
-        frame: The target's frame.
-        face_matte: The face that is wanted.
-        mattes: Of the mask stage.
-
-    Returns:
-        The plate without arms in perceptual steps, and where they are; None if there are none.
-    """
-    face, region, aspect = frame.face, frame.region, frame.pixel_aspect
-    width, roll = warp_points.measure_face_width(face.landmarks, aspect), np.radians(face.euler[2])
-    zone = draw_arm_zone(face.landmarks, np.array([np.sin(roll) / aspect, -np.cos(roll)]), width, region)
-    hull = draw_hull(face, region, aspect, 1.0)
-    outside = -measure_signed_distance(hull)
-    matte = np.asarray(zone * smoothstep(outside / (ARM_DISTANCE * width) - 1) * (face_matte > 0), np.float32)
-    if not matte.any():
-        return None
-    around = cv2.dilate((face_matte > 0).astype(np.uint8), np.ones((ARM_MARGIN,) * 2, np.uint8)) == 0
-    own = to_perceptual(pad_plate(frame.plate, region), frame.codec.exposure)
-    inside = hull > HALF_COVERED
-    known = np.where(inside, 1, around * mark_plate_area(frame.plate, region)).astype(np.float32)
-    picture = np.where(inside[..., None], measure_target_skin(frame, mattes).picture, own)
-    # Arms lie across, so what is above and below them goes on behind them.
-    sigma = max(1.0, ARM_SIGMA * width)
-    picture = blur_weighted(np.asarray(picture, np.float32), known, sigma, sigma)
-    return OpeningPicture(picture, matte)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,6 @@ from fsgan_core.stages.inpainting import (
     CONFIDENT_SHARE,
     compute_fill_mattes,
     extend_picture,
-    fill_behind_arms,
     find_dark_parts,
     gather_views,
     make_completed_plate,
@@ -43,6 +42,7 @@ from fsgan_core.stages.neural.fsgan_network import (
     to_network_planes,
     upscale_change,
 )
+from fsgan_core.stages.occluders.arm_fill import replace_arms
 
 CORE_EDGE = 1.5  # of the network's pixels: over so much its answer gives way to the picture, around the hard matte
 
@@ -108,5 +108,5 @@ class FsganInpaint:
         filled = np.maximum(shown, core)
         if (filled > CONFIDENT_SHARE).any():
             picture = extend_picture(picture, filled, np.ones_like(filled), measure_target_skin(frame, mattes))
-        behind = fill_behind_arms(frame, face_matte, mattes)
-        return make_completed_plate(picture, alpha, face_matte, needed, codec, reenacted, None, behind)
+        behind, kept_arms = replace_arms(frame, reenacted, face_matte)
+        return make_completed_plate(picture, alpha, face_matte, needed, codec, reenacted, kept_arms, behind)

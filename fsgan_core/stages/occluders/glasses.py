@@ -21,12 +21,17 @@ BRIDGE_WIDTH, BRIDGE_COLUMNS = 0.07, 9  # of the eyes' distance to either side o
 BRIDGE_TOP, BRIDGE_BOTTOM, BRIDGE_ROWS = -0.12, 0.16, 30  # of the eyes' distance below the eyes; samples down
 
 # Hinges and arms beside the eyes.
-ARM_BEGIN, ARM_END = 0.4, 1.8  # of the way from the outer corner of the eye to the temple
+ARM_BEGIN, ARM_END = 0.4, 1.9  # of the way from the outer corner of the eye to the temple
 ARM_ABOVE, ARM_BELOW = 0.08, 0.1  # of the face: from the line through both
-ARM_RADIUS, ARM_LENGTH = 0.04, 0.03  # of the face: half the thickest arm; the shortest piece
-ARM_CONTRAST, ARM_SOFTNESS = 0.02, 0.05  # display values darker than above and below
-ARM_GROWTH, ARM_EDGE = 0.02, 0.006  # of the face: arms are marked wider than they are dark, with a soft edge
-ARM_REACH = 0.05  # of the face: how far beyond its outline
+ARM_RADIUS, ARM_LENGTH = 0.04, 0.03  # of the face: half the thickest thing that may be an arm; the shortest piece
+ARM_BAND = 0.022  # of the face: to either side of the line that an arm lies on
+ARM_CONTRAST, ARM_SOFTNESS = 0.02, 0.05  # display values darker or brighter than above and below
+ARM_SLOPES = np.linspace(-0.25, 0.25, 11)  # down over out, to look for
+ARM_STEP = 0.01  # of the face: between heights to look at
+ARM_MATCH_END = 1.3  # of the way from the eye to the temple: up to there the arm is looked for
+ARM_WAY, MIN_ARM_SHARE = 0.35, 0.6  # of that way, the part that is marked most; how much of it: less is no arm
+ARM_GROWTH, ARM_EDGE = 0.014, 0.006  # of the face: arms are marked wider than they are, with a soft edge
+ARM_REACH = 0.035  # of the face: how far beyond its outline
 ARM_GAP = 0.025  # of the face: pieces this near to each other are one arm
 
 # The frame around the eyes.
@@ -80,23 +85,29 @@ def draw_arm_zone(landmarks: Points68, up: Vector, width: float, window: Window)
     return np.maximum(*zones)
 
 
-def find_arms(raster: FaceRaster) -> Matte:
-    """Mark hinges and arms of glasses beside the eyes: thin dark lines across, also beyond the outline of the face.
+def find_arms(raster: FaceRaster, band: float = ARM_BAND) -> Matte:
+    """Mark hinges and arms of glasses beside the eyes: a thin straight line across, also beyond the face's outline.
 
     Args:
         raster: The face, which wears glasses.
+        band: To either side of the line that an arm lies on; ARM_RADIUS takes the corner of the rim too.
 
     Returns:
         On the raster, a little wider than the arms.
     """
     width, up = raster.face_width, raster.up_direction
     across = np.array([-up[1], up[0]])
-    zone = draw_arm_zone(raster.landmarks, up, width, raster.window)
     luma = raster.rgb @ LUMA_WEIGHTS
-    dark = cv2.morphologyEx(luma, cv2.MORPH_CLOSE, _draw_line(up, ARM_RADIUS * width)) - luma
-    long = cv2.morphologyEx(dark, cv2.MORPH_OPEN, _draw_line(across, ARM_LENGTH * width / 2))
+    tall = _draw_line(up, ARM_RADIUS * width)
+    odd = np.maximum(
+        cv2.morphologyEx(luma, cv2.MORPH_CLOSE, tall) - luma, luma - cv2.morphologyEx(luma, cv2.MORPH_OPEN, tall)
+    )
+    long = cv2.morphologyEx(odd, cv2.MORPH_OPEN, _draw_line(across, ARM_LENGTH * width / 2))
     near = cv2.dilate(raster.outline, _make_disc(ARM_REACH * width))
-    found = zone * near * smoothstep((long - ARM_CONTRAST) / ARM_SOFTNESS).astype(np.float32)
+    strength = np.asarray(near * smoothstep((long - ARM_CONTRAST) / ARM_SOFTNESS), np.float32)
+    found = np.maximum(
+        *(strength * _draw_arm_band(strength, raster, eye, temple, band) for _, eye, temple in EYE_SIDES)
+    )
     # What does not hang together with an arm on the face is hair or what is behind the head.
     joined = cv2.dilate((found > HALF_COVERED).astype(np.uint8), _make_disc(ARM_GAP * width / 2))
     _, labels = cv2.connectedComponents(joined)
@@ -104,6 +115,28 @@ def find_arms(raster: FaceRaster) -> Matte:
     found = found * np.isin(labels, on_face)
     grown = cv2.dilate(found, _make_disc(ARM_GROWTH * width))
     return np.asarray(cv2.GaussianBlur(grown, (0, 0), max(0.5, ARM_EDGE * width)), np.float32)
+
+
+def _draw_arm_band(strength: Matte, raster: FaceRaster, eye: int, temple: int, band: float) -> Matte:
+    """The band around the straight line from the eye outwards that is marked best; nothing where no line is."""
+    width, down = raster.face_width, -raster.up_direction
+    corner, side = raster.landmarks[eye], raster.landmarks[temple] - raster.landmarks[eye]
+    length = float(np.linalg.norm(side))
+    ways = np.linspace(ARM_BEGIN, ARM_MATCH_END, max(8, round(length * (ARM_MATCH_END - ARM_BEGIN))))
+    heights = np.arange(-ARM_ABOVE, ARM_BELOW, ARM_STEP) * width
+    offsets = heights[:, None, None] + ARM_SLOPES[None, :, None] * length * (ways - 1)
+    samples = np.asarray(corner + ways[:, None] * side + offsets[..., None] * down, np.float32).reshape(
+        -1, len(ways), 2
+    )
+    marked = cv2.remap(strength, samples[..., 0], samples[..., 1], cv2.INTER_LINEAR)
+    count = round(ARM_WAY * len(ways))
+    best = int(marked.mean(1).argmax())
+    if cv2.blur(marked[best : best + 1], (count, 1), borderType=cv2.BORDER_CONSTANT).max() < MIN_ARM_SHARE:
+        return np.zeros_like(strength)
+    line = samples[best].astype(np.float64)
+    line[-1] = line[0] + (ARM_END - ARM_BEGIN) / (ARM_MATCH_END - ARM_BEGIN) * (line[-1] - line[0])
+    reach = band * width * down
+    return draw_polygon(np.vstack([line[[0, -1]] - reach, line[[-1, 0]] + reach]), raster.window)
 
 
 def find_stems(raster: FaceRaster, glasses: float, region: Window) -> Matte | None:

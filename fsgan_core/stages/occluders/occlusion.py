@@ -20,7 +20,7 @@ from fsgan_core.stages.image_ops import (
     smoothstep,
     sum_channels,
 )
-from fsgan_core.stages.occluders.glasses import find_arms
+from fsgan_core.stages.occluders.glasses import ARM_RADIUS, find_arms
 from fsgan_core.stages.skin.skin_model import (
     MIN_PIXELS,
     MIN_SIGMA,
@@ -95,7 +95,7 @@ def find_occluders(raster: FaceRaster, glasses: float = 0.0, strictness: float =
     reach = 2 * max(1, round(OUTLINE_REACH * raster.face_width)) + 1
     unlike = _remove_brows(unlike, raster)
     if glasses > 0:
-        unlike = unlike * (1 - np.float32(glasses) * find_arms(raster))
+        unlike = unlike * (1 - np.float32(glasses) * find_arms(raster, ARM_RADIUS))
     features = draw_own_features(raster) * cv2.erode(raster.outline, np.ones((reach, reach), np.uint8))
     occluders = _reconstruct_from_outside(unlike * (1 - features), raster.outline)
     occluders = _grow_over_features(occluders, unlike * features, raster, skin, above)

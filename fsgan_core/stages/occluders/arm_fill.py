@@ -1,0 +1,186 @@
+"""What takes the place of the target's arms of glasses beyond its face: hair, an ear, or the arms themselves.
+
+If the new face wears glasses too, its frame needs arms, and the target's stay. Else they are painted out from above and
+below. Lengths are shares of the face's width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from fsgan_core.faces.face import Face
+from fsgan_core.plates.plate import Plate
+from fsgan_core.runtime.arrays import AnyArray, Image, Mask, Matte, Vector
+from fsgan_core.stages import warp_points
+from fsgan_core.stages.features.openings import OpeningPicture
+from fsgan_core.stages.image_ops import (
+    HALF_COVERED,
+    blur_weighted,
+    fill_nonfinite,
+    mark_plate_area,
+    pad_plate,
+    smoothstep,
+    to_display,
+    to_perceptual,
+    unpremultiply,
+)
+from fsgan_core.stages.interface import FaceFrame
+from fsgan_core.stages.masking import draw_hull, make_face_raster
+from fsgan_core.stages.occluders.glasses import detect_glasses, draw_arm_zone, find_stems
+
+MARKED = 0.05  # matte value from which on a pixel is not taken to fill its surroundings
+REACH = 0.15  # what is farther away does not fill arms
+# Of the way across an arm, in which what is above passes into what is below; the top of an ear lies below its arm.
+DISSOLVE_RANGE = (0.5, 0.9)
+MIN_MATTE = 1e-6  # that a matte is divided by
+TEXTURE_SIGMA = 0.01  # what is finer is mirrored, what is coarser goes on evenly
+ARM_MARGIN = 9  # pixels: side of the square by which arms are grown, up to where the mask may take a little
+
+
+def replace_arms(frame: FaceFrame, reenacted: Plate, face_matte: Matte) -> tuple[OpeningPicture | None, Matte]:
+    """Fill what is behind the target's arms of glasses, or keep them for a new face that wears glasses.
+
+    Args:
+        frame: The target's frame.
+        reenacted: The new face.
+        face_matte: The face that is wanted, and the arms.
+
+    Returns:
+        The plate without arms in perceptual steps, and where it shows (None if there are no arms); how much of the
+        plate stays as it is.
+    """
+    arms = find_replaced_arms(frame, face_matte)
+    if arms is None:
+        return None, np.zeros_like(face_matte)
+    behind = fill_behind_arms(frame, face_matte, arms)
+    return behind, measure_new_glasses(frame, reenacted) * np.maximum(arms, behind.matte)
+
+
+def find_replaced_arms(frame: FaceFrame, face_matte: Matte) -> Matte | None:
+    """Find the arms of glasses that the mask takes beyond the face; None if it takes none.
+
+    Args:
+        frame: The target's frame.
+        face_matte: The face that is wanted, and the arms.
+    """
+    face, region, aspect = frame.face, frame.region, frame.pixel_aspect
+    hull = draw_hull(face, region, aspect, 1.0)
+    width = warp_points.measure_face_width(face.landmarks, aspect)
+    zone = draw_arm_zone(face.landmarks, _measure_up(face, aspect), width, region)
+    if not ((face_matte > 0) & (hull == 0) & (zone > 0)).any():
+        return None
+    display, inside = to_display(frame.plate, region, frame.codec), mark_plate_area(frame.plate, region)
+    sight = make_face_raster(display, face, hull, inside, region, aspect)
+    return find_stems(sight, detect_glasses(sight), region)
+
+
+def _measure_up(face: Face, aspect: float) -> Vector:
+    """The head's up direction, (2,), so that one step is a row of an upright head."""
+    roll = np.radians(face.euler[2])
+    return np.array([np.sin(roll) / aspect, -np.cos(roll)])
+
+
+def measure_new_glasses(frame: FaceFrame, reenacted: Plate) -> np.float32:
+    """Measure how surely the new face wears glasses, 0..1: then the target's arms fit its frame."""
+    rgb, alpha = unpremultiply(reenacted)
+    hull = draw_hull(frame.face, frame.region, frame.pixel_aspect, 1.0)
+    display = frame.codec.encode(fill_nonfinite(rgb))
+    sight = make_face_raster(display, frame.face, hull, alpha, frame.region, frame.pixel_aspect)
+    return np.float32(detect_glasses(sight))
+
+
+def fill_behind_arms(frame: FaceFrame, face_matte: Matte, arms: Matte) -> OpeningPicture:
+    """Fill what is behind arms of glasses, beyond the face: hair, an ear, the background.
+
+    Args:
+        frame: The target's frame.
+        face_matte: The face that is wanted, and the arms.
+        arms: `find_replaced_arms`.
+
+    Returns:
+        The plate without arms in perceptual steps, and where it shows.
+    """
+    region, up = frame.region, _measure_up(frame.face, frame.pixel_aspect)
+    width = warp_points.measure_face_width(frame.face.landmarks, frame.pixel_aspect)
+    reach, sigma = REACH * width, max(1.0, TEXTURE_SIGMA * width)
+    hidden = arms > MARKED
+    around = (mark_plate_area(frame.plate, region) > HALF_COVERED) & ~hidden
+    own = to_perceptual(pad_plate(frame.plate, region), frame.codec.exposure)
+    filled = continue_across(own, hidden, around & (face_matte < HALF_COVERED), up, reach, sigma)
+    # The mask takes as much of the face as there would be without arms; beyond the face it takes nothing but arms.
+    wanted = continue_across(face_matte, hidden, around, up, reach, sigma).picture
+    near = cv2.dilate(hidden.astype(np.uint8), np.ones((ARM_MARGIN,) * 2, np.uint8)) > 0
+    beyond = near & (draw_hull(frame.face, region, frame.pixel_aspect, 1.0) == 0)
+    share = np.clip(1 - wanted / np.maximum(face_matte, MIN_MATTE), 0, 1)
+    share = np.maximum(share * hidden, beyond) * (face_matte > 0)
+    return OpeningPicture(filled.picture, (share * filled.known).astype(np.float32))
+
+
+@dataclass(frozen=True)
+class ContinuedPicture:
+    """A picture with a part that was made up from its surroundings.
+
+    Attributes:
+        picture: (height, width) or (height, width, channels).
+        known: Where there was something to go by, or nothing was hidden.
+    """
+
+    picture: Image
+    known: Mask
+
+
+def continue_across(
+    picture: Image, hidden: Mask, usable: Mask, up: Vector, reach: float, sigma: float
+) -> ContinuedPicture:
+    """Continue a picture from above and below over what lies across it, with its texture mirrored at the edges.
+
+    Hair and the outlines of an ear run mostly down the head. So unlike a blur, this keeps them sharp.
+
+    Args:
+        picture: (height, width) or (height, width, channels).
+        hidden: What is replaced.
+        usable: What may be taken.
+        up: (2,) the head's up direction, in pixels.
+        reach: How far away something may be taken, in pixels.
+        sigma: Of the blur that parts texture from what goes on evenly, in pixels.
+    """
+    rows, columns = np.nonzero(hidden & ~usable)
+    places = np.stack([columns, rows], -1).astype(np.float64)
+    high = np.array(hidden.shape[::-1]) - 1
+
+    def look_up(points: AnyArray) -> Mask:
+        x, y = np.clip(np.round(points), 0, high).astype(int).T
+        return np.asarray(usable[y, x])
+
+    coarse = blur_weighted(picture, usable.astype(np.float32), sigma)
+    edges, mirrors, distances = [], [], []
+    for direction in (up, -up):
+        distance = np.full(len(places), np.inf)
+        for step in range(1, max(1, round(reach)) + 1):
+            reached = np.isinf(distance) & look_up(places + step * direction)
+            distance[reached] = step
+        step_to_edge = np.where(np.isinf(distance), 0, distance)[:, None] * direction
+        edges.append(places + step_to_edge)
+        mirrored = places + 2 * step_to_edge - direction
+        mirrors.append(np.where(look_up(mirrored)[:, None], mirrored, edges[-1]))
+        distances.append(distance)
+    result, known = picture.copy(), np.ones(hidden.shape, bool)
+    if not len(places):
+        return ContinuedPicture(result, known)
+
+    def take(image: Image, points: list[AnyArray]) -> Image:
+        x, y = np.moveaxis(np.asarray(points, np.float32), -1, 0)
+        values = cv2.remap(image, x, y, cv2.INTER_LINEAR)
+        return np.asarray(values.reshape(2, len(places), *picture.shape[2:]))
+
+    above, below = take(coarse, edges) + take(picture - coarse, mirrors)
+    up_way, down_way = (np.minimum(distance, 1e6) for distance in distances)
+    low, far = DISSOLVE_RANGE
+    share = smoothstep((up_way / (up_way + down_way) - low) / (far - low)).astype(np.float32)
+    share = share.reshape(-1, *(1,) * (picture.ndim - 2))
+    result[rows, columns] = above + share * (below - above)
+    known[rows, columns] = np.isfinite(distances).any(0)
+    return ContinuedPicture(result, known)

@@ -1,0 +1,113 @@
+"""Arms of glasses: where they are, and what is behind them."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from fsgan_core.contract.params import InpaintParams
+from fsgan_core.plates.colour import Codec
+from fsgan_core.stages.inpainting import inpaint
+from fsgan_core.stages.masking import draw_hull
+from fsgan_core.stages.occluders.arm_fill import (
+    continue_across,
+    fill_behind_arms,
+    find_replaced_arms,
+    measure_new_glasses,
+)
+from fsgan_core.stages.occluders.glasses import find_arms
+from fsgan_core.stages.skin.skin_model import FaceRaster
+from fsgan_core.stages.warp_points import EYE_OUTER_L, EYE_OUTER_R, TEMPLE_L, TEMPLE_R
+from tests.stages.conftest import Still
+
+UP = np.array([0.0, -1.0])
+
+
+def make_raster(still: Still, arm: float, slope: float = 0.0) -> FaceRaster:
+    """A plain face in front of grey, with arms of that brightness from its eyes to beyond its temples."""
+    hull = draw_hull(still.face, still.region, 1.0, 1.0)
+    points = still.face.landmarks - (still.region.x, still.region.y)
+    width = float(np.ptp(points[:17, 0]))
+    grey = np.where(hull > 0.5, np.float32(0.6), np.float32(0.3))
+    for eye, temple in ((EYE_OUTER_R, TEMPLE_R), (EYE_OUTER_L, TEMPLE_L)):
+        out = float(np.sign(points[temple, 0] - points[eye, 0]))
+        reach = abs(points[temple, 0] - points[eye, 0]) + 0.02 * width
+        start = points[eye] + (0.3 * out * reach, 0)
+        end = points[eye] + (out * reach, slope * reach)
+        cv2.line(grey, start.round().astype(int).tolist(), end.round().astype(int).tolist(), arm, 4)
+    return FaceRaster(np.dstack([grey] * 3), points, width, hull, UP, np.ones(hull.shape, bool))
+
+
+@pytest.mark.parametrize(("arm", "slope"), [(0.1, 0.0), (0.95, 0.0), (0.95, 0.2), (0.1, -0.2)])
+def test_dark_and_pale_arms_are_found(hopper: Still, arm: float, slope: float) -> None:
+    found = find_arms(raster := make_raster(hopper, arm, slope))
+    is_arm = np.isclose(raster.rgb[..., 0], arm)
+    assert found[is_arm].mean() > 0.8
+    near = cv2.dilate(is_arm.astype(np.uint8), np.ones((13, 13), np.uint8)) > 0
+    assert found[~near].max() < 0.2
+
+
+def test_a_bare_temple_has_no_arm(hopper: Still) -> None:
+    assert find_arms(make_raster(hopper, 0.6)).max() < 0.1
+
+
+class TestWhatIsBehind:
+    def test_strands_and_outlines_go_on_sharply(self) -> None:
+        """Strands that run down stay as contrasty behind an arm as above it; a blur would average them."""
+        strands = np.tile(np.arange(40, dtype=np.float32) // 2 % 2, (30, 1))
+        hidden = np.zeros((30, 40), bool)
+        hidden[12:18] = True
+        covered = np.where(hidden, np.float32(9), strands)
+        behind = continue_across(covered, hidden, ~hidden, UP, 10.0, 1.0)
+        assert behind.known.all()
+        assert behind.picture == pytest.approx(strands, abs=0.02)
+
+    def test_above_passes_into_below(self) -> None:
+        """Hair above and an ear below meet sharply enough."""
+        picture = np.zeros((30, 8), np.float32)
+        picture[15:] = 1.0
+        hidden = np.zeros((30, 8), bool)
+        hidden[10:20] = True
+        behind = continue_across(np.where(hidden, np.float32(5), picture), hidden, ~hidden, UP, 15.0, 1.0)
+        column = behind.picture[:, 0]
+        assert column[11] == pytest.approx(0, abs=0.02)
+        assert column[19] == pytest.approx(1, abs=0.02)
+        assert (np.diff(column) >= -0.02).all()
+
+    def test_what_is_too_far_from_anything_is_not_known(self) -> None:
+        hidden = np.ones((20, 4), bool)
+        hidden[0] = False
+        behind = continue_across(np.ones((20, 4), np.float32), hidden, ~hidden, UP, 5.0, 1.0)
+        assert behind.known[:6].all() and not behind.known[6:].any()
+
+    def test_hair_stays_hair_and_skin_becomes_face(self, hopper: Still, codec: Codec) -> None:
+        """Behind an arm the plate goes on beyond the face and where hair is; the rest is the new face."""
+        frame = hopper.frame(codec)
+        hull = draw_hull(hopper.face, frame.region, 1.0, 1.0)
+        hair, arms = np.zeros_like(hull), np.zeros_like(hull)
+        column = int(np.nonzero(hull[104] == 1)[0][0])
+        hair[:, column : column + 20] = 1
+        arms[100:108, column - 20 : column + 40] = 1
+        face_matte = np.maximum(hull * (1 - hair), arms)
+        row = fill_behind_arms(frame, face_matte, arms).matte[104]
+        assert row[column - 20 : column - 3].min() > 0.99
+        assert row[column + 3 : column + 17].min() > 0.9
+        assert row[column + 23 : column + 40].max() < 0.01
+
+
+def test_arms_stay_with_a_face_that_wears_glasses(hopper: Still, collins: Still, codec: Codec) -> None:
+    """The new face's own frame takes the target's arms; a face without glasses has them painted out."""
+    mattes = hopper.mattes(codec)
+    frame = hopper.frame(codec)
+    arms = find_replaced_arms(frame, mattes.get_matte("matte.face"))
+    assert arms is not None
+    beyond = (arms > 0.9) & (draw_hull(hopper.face, frame.region, 1.0, 1.0) == 0)
+    assert beyond.any()
+    covers = []
+    for source, wears in ((hopper, 1.0), (collins, 0.0)):
+        reenacted = hopper.reenacted(source, codec)
+        assert measure_new_glasses(frame, reenacted) == pytest.approx(wears, abs=0.1)
+        completed = inpaint(frame, reenacted=reenacted, mattes=mattes, further_views=list, params=InpaintParams())
+        covers.append(completed.get_matte("A")[beyond].mean())
+    assert covers[0] < 0.1 < 0.9 < covers[1]
