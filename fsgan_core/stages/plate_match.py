@@ -74,7 +74,7 @@ def match_darks(
     """Make a hazy face's features darker against its skin, towards the plate's and never beyond its darkest.
 
     A veil of stray light, or light from everywhere, leaves a face without darks. What is darker than the skin around
-    moves away from that skin's colour, so lips gain colour, and no halo arises.
+    gets darker, half by a factor and half away from that skin's colour: so lips keep theirs, and no halo arises.
 
     Args:
         face: The new face, in perceptual steps.
@@ -98,7 +98,8 @@ def match_darks(
     gain = float(np.clip((wanted / max(float(own), MIN_DARK)) ** DARK_SHARE, 1, MAX_DARK_GAIN)) - 1
     depth = np.maximum(depths[1], MIN_STRENGTH)
     more = np.minimum(gain, np.maximum(darkest / depth - 1, 0) / 2) * (depths[1] > 0)
-    change = np.float32(amount) * ((1 - plain) * more)[..., None] * (skin - face)
+    darker = face * (skin @ LUMA_WEIGHTS / np.maximum(luma, MIN_STRENGTH) - 1)[..., None]
+    change = np.float32(amount) * ((1 - plain) * more)[..., None] * (darker + (skin - face)) / 2
     return np.asarray(np.where(face > 0, np.maximum(face - change, 0), face), np.float32)
 
 

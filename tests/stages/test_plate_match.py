@@ -176,13 +176,13 @@ class TestDarks:
             done[inside] / face[inside], (done[inside] / face[inside]).mean(-1, keepdims=True), atol=1e-4
         )
 
-    def test_lips_gain_colour(self) -> None:
+    def test_lips_keep_their_colour(self) -> None:
         plate, face, strokes = self.hazy()
         face = face - 0.05 * strokes[..., None] * np.float32([0, 1, 0.5])
         done = self.match(face, plate, strokes)
         inside = cv2.erode(strokes, np.ones((3, 3))) > 0
         redness = [(picture[..., 0] / picture[..., 1])[inside].mean() for picture in (face, done)]
-        assert redness[1] > 1.03 * redness[0]
+        assert 1.01 * redness[0] < redness[1] < 1.2 * redness[0]
 
     def test_skin_beside_stays(self) -> None:
         plate, face, strokes = self.hazy()
