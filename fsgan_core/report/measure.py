@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+import cv2
 import numpy as np
 
 from fsgan_core.clips.inputs import JobInputs
@@ -22,7 +23,7 @@ from fsgan_core.faces.measure import FaceGauge, FacePlace, MeasuredFace
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.render.scene import JobScenes
 from fsgan_core.report.figures import MATTE_AREA, NETWORK_FIGURES, PICTURE_FIGURES
-from fsgan_core.report.looks import FrameLook, LookReader, read_face_box
+from fsgan_core.report.looks import MIN_CHANGE, FrameLook, LookReader, find_largest_channel, read_face_box
 from fsgan_core.runtime.arrays import Descriptor
 from fsgan_core.runtime.cache import NotCachedError, get_cache_folder, use_cache_only
 from fsgan_core.runtime.events import Event, EventListener, ignore_event
@@ -103,7 +104,8 @@ def _measure_matte_area(look: FrameLook) -> float:
     area = look.face_box[2] * look.face_box[3]
     if look.matte is not None:
         return float(look.matte.sum()) / area
-    return float((look.part_before != look.part_after).any(axis=2).sum()) / area
+    changed = find_largest_channel(cv2.absdiff(look.part_before, look.part_after))
+    return float(np.count_nonzero(changed > MIN_CHANGE)) / area
 
 
 @dataclass

@@ -10,7 +10,7 @@ import numpy as np
 
 from fsgan_core.contract.errors import OutputError
 from fsgan_core.plates.synthetic_mark import add_mark
-from fsgan_core.report.looks import FrameLook, fit_size
+from fsgan_core.report.looks import MIN_CHANGE, WHOLE_WIDTH, FrameLook, find_largest_channel, fit_size
 from fsgan_core.runtime.arrays import AnyArray
 from fsgan_core.runtime.sampling import sample_evenly
 
@@ -43,9 +43,9 @@ class _Level:
 
 
 _LEVELS = (
-    _Level(1280, 1400, 88),
-    _Level(1280, 1000, 82),
-    _Level(960, 800, 78),
+    _Level(WHOLE_WIDTH, 1400, 88),
+    _Level(WHOLE_WIDTH, 1000, 82),
+    _Level(WHOLE_WIDTH, 800, 78),
     _Level(800, 640, 72),
     _Level(640, 480, 65),
 )
@@ -174,7 +174,7 @@ def _encode_frame(look: FrameLook, level: _Level) -> PlayerFrame:
 def _draw_matte(look: FrameLook, difference: AnyArray) -> AnyArray:
     if look.matte is not None:
         return np.asarray(np.rint(np.clip(np.nan_to_num(look.matte), 0, 1) * 255), np.uint8)
-    return np.where(difference.max(axis=2) > 0, 255, 0).astype(np.uint8)
+    return np.where(find_largest_channel(difference) > MIN_CHANGE, 255, 0).astype(np.uint8)
 
 
 def _shrink(picture: AnyArray, size: tuple[int, int]) -> AnyArray:

@@ -16,6 +16,7 @@ from typing import Any
 
 from fsgan_core.clips.inputs import JobInputs, open_input, open_inputs
 from fsgan_core.contract import layers
+from fsgan_core.contract.curve import get_largest_value
 from fsgan_core.contract.errors import InputError, PlateError
 from fsgan_core.contract.plain_data import parse_json
 from fsgan_core.contract.shot import Clip, Shot
@@ -62,6 +63,7 @@ from fsgan_core.runtime.atomic import make_folder, write_atomically
 from fsgan_core.runtime.events import FAILED, RENDERED, Event, EventListener, RenderResult, ignore_event
 from fsgan_core.runtime.text_files import read_text_file
 from fsgan_core.runtime.threads import limit_algebra_threads
+from fsgan_core.stages.drive import compute_drive_margin
 
 __all__ = ["MEASURE_MODES", "Report", "make_report", "read_frame_seconds", "write_report"]
 
@@ -216,7 +218,11 @@ def _examine_frames(
     """Reads every frame once, for the player, the preview movie and the figures; then measures faces."""
     inputs = _open_shot(shot, result.device)
     findings.inputs = inputs
-    reader = LookReader(inputs.target, open_input(Clip(result.output, result.colorspace), inputs.config), inputs.config)
+    margin = get_largest_value(inputs.stages.reenact.margin)
+    if shot.job == "drive":
+        margin = max(margin, compute_drive_margin(inputs.stages.drive))
+    rendered = open_input(Clip(result.output, result.colorspace), inputs.config)
+    reader = LookReader(inputs.target, rendered, inputs.config, margin)
     scenes = JobScenes(inputs, "swap", with_views=False)
     tracked = find_tracked_faces(inputs, scenes, frames)
     budget = math.inf
