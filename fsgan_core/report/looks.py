@@ -79,6 +79,13 @@ class FrameLook:
     face_box: Box | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
+    def square(self, part: Image8) -> Image8:
+        """Gives a part square pixels."""
+        if self.pixel_aspect == 1.0:
+            return part
+        size = (max(1, round(part.shape[1] * self.pixel_aspect)), part.shape[0])
+        return np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA), np.uint8)
+
     @property
     def relative_window(self) -> tuple[float, float, float, float] | None:
         """The window as x, y, width and height in shares of the display window."""
@@ -195,7 +202,9 @@ def _cut_rgb(plate: Plate, window: Window) -> Image:
     inside = window.intersect(plate.data_window)
     if inside.empty:
         return np.zeros((window.height, window.width, 3), np.float32)
-    held = plate.pixels[compute_slices(inside, plate.data_window)][..., plate.find_channels(RGB)]
+    indices = plate.find_channels(RGB)
+    held = plate.pixels[compute_slices(inside, plate.data_window)]
+    held = np.ascontiguousarray(held[..., :3] if indices == [0, 1, 2] else held[..., indices])
     if inside == window:
         return held
     moved = np.zeros((window.height, window.width, 3), np.float32)

@@ -39,7 +39,6 @@ from fsgan_core.report.changes import (
 from fsgan_core.report.contact_sheet import (
     BeforeAfter,
     pick_even_frames,
-    read_before_after,
     write_contact_sheet,
     write_preview_movie,
 )
@@ -231,9 +230,10 @@ def _examine_frames(
     collector = PlayerFrames(pick_player_frames(frames))
     step = min((after - before for before, after in pairwise(frames)), default=1)
     looks = measure_looks(collector.pass_looks(reader.iterate(frames)), tracked, findings.rows, step)
+    sheet: dict[int, BeforeAfter | None] = dict.fromkeys(pick_even_frames(frames))
     fps = inputs.target.sequence.fps or DEFAULT_FPS
     findings.movies["preview"] = write_preview_movie(
-        _watch_looks(looks, findings.metadata, len(frames), on_event),
+        _watch_looks(looks, findings.metadata, sheet, len(frames), on_event),
         folder / MOVIE_FILE,
         fps=fps,
         made_from=_list_clip_names(shot),
@@ -243,7 +243,7 @@ def _examine_frames(
         collector.size, fps, collector.has_matte, _describe_player(findings.player, frames)
     )
     findings.pictures["contact sheet"] = write_contact_sheet(
-        read_before_after(reader.target, reader.result, pick_even_frames(frames), inputs.config),
+        (look for look in sheet.values() if look is not None),
         folder / SHEET_FILE,
         title=f"{Path(result.output).name}, {len(frames)} frames",
         made_from=_list_clip_names(shot),
@@ -283,13 +283,22 @@ def _open_shot(shot: Shot, device: str) -> JobInputs:
 
 
 def _watch_looks(
-    looks: Iterator[FrameLook], metadata: dict[int, Mapping[str, Any]], count: int, on_event: EventListener
+    looks: Iterator[FrameLook],
+    metadata: dict[int, Mapping[str, Any]],
+    sheet: dict[int, BeforeAfter | None],
+    count: int,
+    on_event: EventListener,
 ) -> Iterator[BeforeAfter]:
-    """The frames for the preview movie; keeps their metadata and reports the progress."""
+    """The frames for the preview movie; keeps their metadata and those of the contact sheet, reports the progress."""
     for done, look in enumerate(looks, start=1):
         metadata[look.number] = look.metadata
         on_event(Event("report", "preview", done, count))
-        yield BeforeAfter(look.number, look.before, look.after)
+        shown = BeforeAfter(look.number, look.before, look.after)
+        if look.number in sheet:
+            parts = None if look.window is None else (look.square(look.part_before), look.square(look.part_after))
+            flags = str(look.metadata.get(layers.META_FLAGS, ""))
+            sheet[look.number] = BeforeAfter(look.number, look.before, look.after, flags=flags, parts=parts)
+        yield shown
 
 
 def _has_face(frame: int, tracked: Mapping[int, Face], metadata: Mapping[int, Mapping[str, Any]]) -> bool:
