@@ -58,9 +58,9 @@ class BeforeAfter:
         number: Frame number.
         before: Frame of the target.
         after: Frame of the result, of equal size.
-        face_box: The face, (x, y, width, height) in array pixels, or None.
+        face_box: The face, (x, y, width, height) in array pixels (of `parts`, if there are any), or None.
         flags: Flags that the render set on the frame.
-        parts: The face before and after at full size, if `before` and `after` are smaller than the plate.
+        parts: The surroundings of the face before and after at full size, if `before` and `after` are smaller.
     """
 
     number: int
@@ -169,13 +169,10 @@ def _make_sheet_row(look: BeforeAfter) -> Image8:
     wholes = [_shrink_to_fit(picture, _WHOLE_WIDTH, _CROP_SIDES[1]) for picture in (look.before, look.after)]
     names = [f"{look.number}  before", "after"]
     pictures = list(wholes)
-    if look.parts is not None:
-        zoom = _choose_zoom(max(look.parts[0].shape[:2]))
-        pictures += [_resize(part, zoom) for part in look.parts]
-        names += [f"before, {zoom:.0%}", f"after, {zoom:.0%}"]
-    elif look.face_box is not None:
-        before, zoom = _crop_face(look.before, look.face_box)
-        pictures += [before, _crop_face(look.after, look.face_box)[0]]
+    if look.face_box is not None:
+        full_before, full_after = look.parts or (look.before, look.after)
+        before, zoom = _crop_face(full_before, look.face_box)
+        pictures += [before, _crop_face(full_after, look.face_box)[0]]
         names += [f"before, {zoom:.0%}", f"after, {zoom:.0%}"]
     height = max(picture.shape[0] for picture in pictures) + 30 + 2 * _GAP
     columns = []
@@ -193,28 +190,21 @@ def _make_sheet_row(look: BeforeAfter) -> Image8:
 def _crop_face(picture: Image8, box: Box) -> tuple[AnyArray, float]:
     """A square around the face, and how much it is enlarged."""
     wanted = max(16, round(max(box[2], box[3]) * _CROP_MARGIN))
+    zoom = 1.0
+    if wanted > _CROP_SIDES[1]:
+        zoom = _CROP_SIDES[1] / wanted
+    elif wanted < _CROP_SIDES[0]:
+        zoom = float(min(4, -(-_CROP_SIDES[0] // wanted)))
     x, y = round(box[0] + box[2] / 2 - wanted / 2), round(box[1] + box[3] / 2 - wanted / 2)
     crop = make_canvas(wanted, wanted)
     height, width = picture.shape[:2]
     x0, y0, x1, y1 = max(0, x), max(0, y), min(width, x + wanted), min(height, y + wanted)
     if x1 > x0 and y1 > y0:
         crop[y0 - y : y1 - y, x0 - x : x1 - x] = picture[y0:y1, x0:x1]
-    zoom = _choose_zoom(wanted)
-    return _resize(crop, zoom), zoom
-
-
-def _choose_zoom(side: int) -> float:
-    """How much a face crop is enlarged, so that it is neither tiny nor larger than the sheet allows."""
-    if side > _CROP_SIDES[1]:
-        return _CROP_SIDES[1] / side
-    return float(min(4, -(-_CROP_SIDES[0] // side))) if side < _CROP_SIDES[0] else 1.0
-
-
-def _resize(picture: Image8, zoom: float) -> AnyArray:
     if zoom == 1.0:
-        return picture
-    size = (max(1, round(picture.shape[1] * zoom)), max(1, round(picture.shape[0] * zoom)))
-    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA if zoom < 1 else cv2.INTER_NEAREST)
+        return crop, zoom
+    side = round(wanted * zoom)
+    return cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA if zoom < 1 else cv2.INTER_NEAREST), zoom
 
 
 def _shrink_to_fit(picture: Image8, width: int, height: int) -> AnyArray:

@@ -22,12 +22,12 @@ from fsgan_core.render.context import NO_FACE
 from fsgan_core.render.provenance import read_flags
 from fsgan_core.runtime.arrays import AnyArray, Image, Image8, Matte
 
-__all__ = ["FrameLook", "LookReader", "find_largest_channel", "fit_size", "read_face_box"]
+__all__ = ["FACE_MARGIN", "FrameLook", "LookReader", "find_largest_channel", "fit_size", "read_face_box"]
 
 WHOLE_WIDTH = 960
 """Width of a whole picture, at most. The part around the face has the plate's own pixels, whatever this is."""
-FACE_MARGIN = 1.45
-"""Side of the full-size part over that of the face's box."""
+FACE_MARGIN = 1.9
+"""Side of the full-size part, and of the player's view of the face, over that of the face's box."""
 MIN_CHANGE = 2
 """Steps of 255 above which a pixel counts as changed; below is rounding."""
 READ_THREADS = 2
@@ -85,6 +85,19 @@ class FrameLook:
             return part
         size = (max(1, round(part.shape[1] * self.pixel_aspect)), part.shape[0])
         return np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+    @property
+    def box_in_part(self) -> Box | None:
+        """The face's box in the part with square pixels; None if there is no face or no part."""
+        if self.face_box is None or self.window is None:
+            return None
+        x, y, width, height = self.face_box
+        return (
+            (x - self.window.x) * self.pixel_aspect,
+            y - self.window.y,
+            width * self.pixel_aspect,
+            height,
+        )
 
     @property
     def relative_window(self) -> tuple[float, float, float, float] | None:

@@ -29,6 +29,7 @@ THUMBNAIL_QUALITY = 75
 SYNTHETIC_PARTS = frozenset({"after", "reenacted", "completed"})
 """Pictures that show a synthesised face, so they carry the mark; thumbnails do, too."""
 
+_SPECKS = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (9, 9))
 _TEXT_SHARE = 3 / 4  # bytes of a picture over the characters that it takes in a page
 _SAFETY = 1.1  # a frame may be larger than the first one
 
@@ -174,7 +175,8 @@ def _encode_frame(look: FrameLook, level: _Level) -> PlayerFrame:
 def _draw_matte(look: FrameLook, difference: AnyArray) -> AnyArray:
     if look.matte is not None:
         return np.asarray(np.rint(np.clip(np.nan_to_num(look.matte), 0, 1) * 255), np.uint8)
-    return np.where(find_largest_channel(difference) > MIN_CHANGE, 255, 0).astype(np.uint8)
+    changed = np.where(find_largest_channel(difference) > MIN_CHANGE, 255, 0).astype(np.uint8)
+    return cv2.morphologyEx(changed, cv2.MORPH_CLOSE, _SPECKS)  # single pixels happen to be equal
 
 
 def _shrink(picture: AnyArray, size: tuple[int, int]) -> AnyArray:

@@ -20,6 +20,7 @@ from fsgan_core.evaluation.verdicts import FAIL, LOOK, PASS, find_worst_verdict
 from fsgan_core.plates.sequence import format_frames
 from fsgan_core.report.changes import PicturePair
 from fsgan_core.report.data import Fact, ReportData
+from fsgan_core.report.looks import FACE_MARGIN
 from fsgan_core.report.page import SYNTHETIC_NOTICE
 from fsgan_core.report.player_frames import DIFFERENCE_FACTOR, PlayerFrame
 from fsgan_core.report.plots import make_plots
@@ -32,8 +33,6 @@ __all__ = ["PlayerFacts", "format_report_page", "write_report_page"]
 TEMPLATES = Path(__file__).parent / "templates"
 MAX_FACE_VIEW = (1200, 900)
 """Width and height of the player at 100 %, at most, in pixels."""
-FACE_VIEW_MARGIN = 1.9
-"""Side of that view over that of the largest face's box."""
 
 _VERDICT_TEXTS = {
     FAIL: "beyond limits",
@@ -63,6 +62,10 @@ _VIEWS = (
     _View("completed", "Completed", "The completed face, before it is blended"),
     _View("mattes", "Mattes", "Mattes of face, hair, mouth and what covers the face"),
 )
+
+
+_CHANGED_VIEW = _View("matte", "Changed pixels", "The result, with the pixels that changed in red")
+"""In place of the matte, if it was not written."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,8 @@ def format_report_page(
     style, script = _read_template("report.css"), _read_template("report.js")
     has_names = {name for frame in player for name in frame.parts}
     views = [view for view in _VIEWS if view.name in ("after", "before", "wipe") or view.name in has_names]
+    if facts and not facts.has_matte:
+        views = [_CHANGED_VIEW if view.name == _CHANGED_VIEW.name else view for view in views]
     views = [_View(view.name, view.label, view.title, key) for key, view in enumerate(views, start=1)]
     flagged = sorted({number for remark in data.remarks for number in remark.frames})
     verdict = find_worst_verdict(frame.verdict for frame in data.frames)
@@ -200,7 +205,7 @@ def _collect_script_data(
 def _choose_face_view(player: Sequence[PlayerFrame], size: tuple[int, int]) -> tuple[int, int]:
     """Size of the player at 100 %: it holds the largest face, and does not change from frame to frame."""
     sides = [max(frame.face[2] * size[0], frame.face[3] * size[1]) for frame in player if frame.face]
-    side = round(max(sides, default=min(size)) * FACE_VIEW_MARGIN)
+    side = round(max(sides, default=min(size)) * FACE_MARGIN)
     return min(side, MAX_FACE_VIEW[0], size[0]), min(side, MAX_FACE_VIEW[1], size[1])
 
 

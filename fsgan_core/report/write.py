@@ -297,7 +297,7 @@ def _watch_looks(
         if look.number in sheet:
             parts = None if look.window is None else (look.square(look.part_before), look.square(look.part_after))
             flags = str(look.metadata.get(layers.META_FLAGS, ""))
-            sheet[look.number] = BeforeAfter(look.number, look.before, look.after, flags=flags, parts=parts)
+            sheet[look.number] = BeforeAfter(look.number, look.before, look.after, look.box_in_part, flags, parts)
         yield shown
 
 
