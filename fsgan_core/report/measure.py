@@ -37,7 +37,7 @@ BUDGET_SHARE = 0.05
 MIN_BUDGET = 0.5
 """Seconds below which no network is loaded."""
 SECONDS_PER_SOURCE = 0.5
-"""Estimated time to measure a source frame; decides how many of them a short budget measures."""
+"""Estimated time to measure the first frame."""
 SOURCE_SHARE = 0.25
 """Share of the budget that goes to the source."""
 MIN_SOURCE_FRAMES = 4
@@ -176,6 +176,8 @@ def measure_faces(
         return found
     try:
         descriptors = _describe_source(inputs, budget, on_event)
+        if descriptors is None:
+            return found
         found.source_frames = len(descriptors)
         first = time.perf_counter()
         for done, frame in enumerate(wanted):
@@ -191,13 +193,23 @@ def measure_faces(
     return found
 
 
-def _describe_source(inputs: JobInputs, budget: float | None, on_event: EventListener) -> list[Descriptor]:
-    most = MAX_SOURCE_FRAMES
-    if budget is not None:
-        most = min(most, max(MIN_SOURCE_FRAMES, int(budget * SOURCE_SHARE / SECONDS_PER_SOURCE)))
-    return measure_source_descriptors(
-        inputs.sources, inputs.config, get_cache_folder() / "measured", on_event, most=most
-    )
+def _describe_source(inputs: JobInputs, budget: float | None, on_event: EventListener) -> list[Descriptor] | None:
+    """Measures source frames; None if the budget does not allow MIN_SOURCE_FRAMES of them."""
+
+    def describe(most: int) -> list[Descriptor]:
+        folder = get_cache_folder() / "measured"
+        return measure_source_descriptors(inputs.sources, inputs.config, folder, on_event, most=most)
+
+    if budget is None:
+        return describe(MAX_SOURCE_FRAMES)
+    start = time.perf_counter()
+    describe(1)  # loads the networks, too
+    loaded = time.perf_counter()
+    describe(2)
+    cost = max(1e-3, time.perf_counter() - loaded)  # of one or two frames; what was measured before costs nothing
+    most = int(min(MAX_SOURCE_FRAMES, budget * SOURCE_SHARE / cost))
+    spare = budget - (loaded - start) - MIN_SOURCE_FRAMES * cost
+    return describe(max(MIN_SOURCE_FRAMES, most)) if spare > 0 else None
 
 
 def _measure_frame(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -61,3 +62,24 @@ def test_frames_without_a_track_have_their_matte_area_only() -> None:
     numbers = [look.number for look in measure.measure_looks(map(make_look, (1, 2, 3)), {}, rows)]
     assert numbers == [1, 2, 3] and all(row[MATTE_AREA] == 1.0 for row in rows.values())
     assert all(row["light"] != row["light"] for row in rows.values())
+
+
+@pytest.mark.parametrize(("budget", "count"), [(0.2, None), (4.0, 10), (None, measure.MAX_SOURCE_FRAMES)])
+def test_the_source_is_measured_within_its_share(
+    monkeypatch: pytest.MonkeyPatch, budget: float | None, count: int | None
+) -> None:
+    """What was measured before is cached, so only new frames take time."""
+    known: set[int] = set()
+
+    def measure_sources(*_: Any, most: int) -> list[int]:
+        time.sleep(COST * max(0, most - len(known)))
+        known.update(range(most))
+        return list(range(most))
+
+    monkeypatch.setattr(measure, "measure_source_descriptors", measure_sources)
+    inputs: Any = SimpleNamespace(sources=(), config=None)
+    found = measure._describe_source(inputs, budget, lambda event: None)
+    if count is None:
+        assert found is None
+    else:
+        assert found is not None and count / 2 <= len(found) <= 2 * count
