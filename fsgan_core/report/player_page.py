@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from fsgan_core.contract.safe_text import escape_line
 from fsgan_core.contract.version import __version__
@@ -232,13 +232,20 @@ def _read_template(name: str) -> str:
     return (TEMPLATES / name).read_text("utf-8")
 
 
+def _mark_code(text: str) -> Markup:
+    """Words between backticks as code, all else escaped."""
+    parts = [escape(escape_line(part)) for part in text.split("`")]
+    pieces = [Markup("<code>{}</code>").format(part) if place % 2 else part for place, part in enumerate(parts)]
+    return Markup("").join(pieces)
+
+
 def _finish_value(value: Any) -> Any:
     return escape_line(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 @lru_cache(maxsize=1)
 def _load_environment() -> jinja2.Environment:
-    return jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
         finalize=_finish_value,
@@ -246,3 +253,5 @@ def _load_environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["code"] = _mark_code
+    return environment

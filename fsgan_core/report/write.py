@@ -393,6 +393,11 @@ def _describe_measuring(findings: _Findings, count: int, measure: str) -> Iterat
         yield f"Identity, gaze, lids, lips, landmarks and pose were not measured: {faces.problem}"
     elif measure == MEASURE_NONE:
         yield "Identity, gaze, lids, lips, landmarks and pose were not measured, as asked."
+    elif measured == 0 and count:
+        yield (
+            "Identity, gaze, lids, lips, landmarks and pose need networks and were not measured, so that the report "
+            "costs a twentieth of the render; `fsgan report` measures them."
+        )
     elif measured < count:
         yield (
             f"Identity, gaze, lids, lips, landmarks and pose need networks and were measured on {measured} of {count} "
