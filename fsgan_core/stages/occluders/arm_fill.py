@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from scipy.ndimage import map_coordinates
 
 from fsgan_core.faces.face import Face
 from fsgan_core.plates.plate import Plate
@@ -172,9 +173,11 @@ def continue_across(
         return ContinuedPicture(result, known)
 
     def take(image: Image, points: list[AnyArray]) -> Image:
-        x, y = np.moveaxis(np.asarray(points, np.float32), -1, 0)
-        values = cv2.remap(image, x, y, cv2.INTER_LINEAR)
-        return np.asarray(values.reshape(2, len(places), *picture.shape[2:]))
+        where = np.moveaxis(np.asarray(points), -1, 0)[::-1]  # cv2.remap takes at most 32,766 points in a row
+        planes = [
+            map_coordinates(plane, where, order=1, mode="nearest") for plane in np.atleast_3d(image).transpose(2, 0, 1)
+        ]
+        return np.stack(planes, -1).reshape(2, len(places), *picture.shape[2:])
 
     above, below = take(coarse, edges) + take(picture - coarse, mirrors)
     up_way, down_way = (np.minimum(distance, 1e6) for distance in distances)

@@ -81,6 +81,14 @@ class TestWhatIsBehind:
         behind = continue_across(np.ones((20, 4), np.float32), hidden, ~hidden, UP, 5.0, 1.0)
         assert behind.known[:6].all() and not behind.known[6:].any()
 
+    def test_arms_of_a_close_up_in_8k(self) -> None:
+        """More hidden pixels than cv2.remap takes in a row."""
+        strands = np.tile(np.arange(2000, dtype=np.float32) // 8 % 2, (60, 1))
+        hidden = np.zeros(strands.shape, bool)
+        hidden[20:40] = True
+        behind = continue_across(np.where(hidden, np.float32(9), strands), hidden, ~hidden, UP, 30.0, 1.0)
+        assert behind.picture == pytest.approx(strands, abs=0.02)
+
     def test_hair_stays_hair_and_skin_becomes_face(self, hopper: Still, codec: Codec) -> None:
         """Behind an arm the plate goes on beyond the face and where hair is; the rest is the new face."""
         frame = hopper.frame(codec)
