@@ -142,7 +142,8 @@ def list_times(result: RenderResult, further: Mapping[str, float]) -> tuple[Fact
     """
     spent = dict(result.seconds)
     total = spent.pop("total", None)
-    count = max(1, len(result.list_frames(RENDERED)))
+    # `fsgan report` renders nothing: there, frames with times are those of the last render.
+    count = len(result.list_frames(RENDERED)) or sum(bool(report.seconds) for report in result.frames) or 1
     facts = [Fact(stage, f"{value:.2f} s, {value / count:.3f} s per frame") for stage, value in spent.items()]
     if total is not None:
         facts.append(Fact("render, total", f"{total:.2f} s, {total / count:.3f} s per frame"))

@@ -407,8 +407,11 @@ def _describe_measuring(findings: _Findings, count: int, measure: str) -> Iterat
         yield "The distance to the source is not measured, because the source is not known here."
     if faces.source_frames:
         yield f"Identity is the distance to the nearest of {faces.source_frames} source frames."
-    if not any(findings.rows.values()) and count:
-        yield "Light, flicker and edge need the target's track, which was not found."
+    if not any(math.isfinite(row.get("light", math.nan)) for row in findings.rows.values()) and count:
+        yield (
+            "Light, skin tone, flicker, sharpness and edge need the target's track, which is not in the cache of this "
+            "machine and version. A render of the shot puts it there."
+        )
 
 
 def read_frame_seconds(path: Path) -> dict[int, float]:

@@ -18,9 +18,11 @@ from fsgan_core.report.changes import (
     write_last_pictures,
 )
 from fsgan_core.report.data import Fact, ReportData, write_report_csv, write_report_json
+from fsgan_core.report.facts import list_times
 from fsgan_core.report.figures import make_figures
 from fsgan_core.report.limits import find_broken_limits, parse_limit
 from fsgan_core.report.plots import make_plots
+from fsgan_core.runtime.events import KEPT, PASSED, FrameReport, RenderResult
 from tests.report.made_up_report import COUNT, EVIL, FIRST, make_data, make_player
 
 
@@ -156,3 +158,13 @@ class TestChanges:
         stored = {"now": {"1001": "PHNjcmlwdD4=", "1002": EVIL}, "earlier": {}}
         (tmp_path / PICTURES_FILE).write_text(json.dumps(stored))
         assert read_last_report(tmp_path, data.output).pictures == {}
+
+
+def test_times_per_frame_count_the_frames_that_took_time() -> None:
+    """A report that renders nothing tells the times of the last render."""
+    frames = tuple(
+        FrameReport(number, state, "", {"blend": 2.0} if state == KEPT else {})
+        for number, state in ((1, KEPT), (2, KEPT), (3, PASSED))
+    )
+    result = RenderResult("swap", "o.####.exr", "ACEScg", frames, {"blend": 4.0, "total": 6.0}, {}, "cpu", ())
+    assert [fact.value for fact in list_times(result, {})] == ["4.00 s, 2.000 s per frame", "6.00 s, 3.000 s per frame"]
