@@ -21,7 +21,7 @@ from fsgan_core.contract.plain_data import parse_json
 from fsgan_core.contract.shot import Clip, Shot
 from fsgan_core.faces.track_file import load_track
 from fsgan_core.farm.bundle import SIDECARS_FOLDER, choose_analysed_frames, describe_job_engines
-from fsgan_core.plates.image_reader import read_header
+from fsgan_core.plates.image_reader import read_frame_metadata
 from fsgan_core.plates.sequence import format_frames, format_output_path, open_clip, parse_frames
 from fsgan_core.render.pipeline import RenderJob
 from fsgan_core.render.plan import plan_shot_job
@@ -395,6 +395,6 @@ def _find_failed_neighbours(reports: Sequence[FrameReport], reach: int) -> list[
 
 def _is_readable(path: Path) -> bool:
     try:
-        return bool(read_header(path).metadata.get(META_KEY))
+        return bool(read_frame_metadata(path).get(META_KEY))
     except PlateError:
         return False

@@ -13,6 +13,7 @@ import numpy as np
 import OpenImageIO as oiio
 
 from fsgan_core.contract.errors import PlateError
+from fsgan_core.contract.layers import META_CHECKSUM
 from fsgan_core.plates.exr_attributes import read_image_metadata, unpack_metadata
 from fsgan_core.plates.exr_header import EXR_MAGIC, read_attributes
 from fsgan_core.runtime.arrays import AnyArray
@@ -65,6 +66,11 @@ class OpenedImage:
     def part_names(self) -> list[str]:
         """Names of all parts; empty texts for parts without a name."""
         return [get_part_name(spec) for spec in self.specs]
+
+    @property
+    def own_part(self) -> int | None:
+        """The part of a frame that we wrote, which has the file's checksum; None: another program wrote the file."""
+        return next((index for index, part in enumerate(self._attributes) if META_CHECKSUM in part), None)
 
     def read_metadata(self, index: int) -> dict[str, Any]:
         """Gives the metadata of a part, without windows, channels and compression."""

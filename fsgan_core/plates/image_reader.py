@@ -23,7 +23,7 @@ from fsgan_core.plates.multiview import list_shared_views, select_view
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.runtime.arrays import Image, IntegerPlane
 
-__all__ = ["PlateHeader", "list_other_parts", "list_views", "read_header", "read_image"]
+__all__ = ["PlateHeader", "list_other_parts", "list_views", "read_frame_metadata", "read_header", "read_image"]
 
 log = logging.getLogger(__name__)
 
@@ -101,6 +101,17 @@ def read_header(path: Path | str, part: str = "") -> PlateHeader:
     """Reads a frame without its pixels, but turned upright; channels are as in the file. Raises PlateError."""
     with OpenedImage(Path(path)) as file:
         return _build_header(file, _choose_part(file, part))
+
+
+def read_frame_metadata(path: Path | str) -> dict[str, Any]:
+    """Reads the metadata of the part that we wrote: of one eye, if the other one came along from the target.
+
+    Raises:
+        PlateError: The file is missing, broken or not a picture.
+    """
+    with OpenedImage(Path(path)) as file:
+        own = file.own_part
+        return dict(_build_header(file, _choose_part(file, "") if own is None else own).metadata)
 
 
 def list_views(path: Path | str) -> tuple[str, ...]:

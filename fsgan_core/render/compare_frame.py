@@ -15,7 +15,7 @@ import numpy as np
 from fsgan_core.contract import layers
 from fsgan_core.plates.exr_attributes import OIIO_ATTRIBUTES, PART_NAME, pack_metadata
 from fsgan_core.plates.exr_writer import LOSSLESS_COMPRESSIONS, PartRef, choose_formats, to_half
-from fsgan_core.plates.image_reader import list_other_parts, read_header, read_image
+from fsgan_core.plates.image_reader import list_other_parts, read_frame_metadata, read_image
 from fsgan_core.plates.plate import Plate, compute_slices
 from fsgan_core.render.final import EXTRA_CHANNELS, to_output_space
 from fsgan_core.render.pipeline import RenderJob
@@ -56,7 +56,7 @@ def find_false_statement(job: RenderJob, frame: int, path: Path) -> str:
         PlateError: The file or the target cannot be read.
     """
     source = job.plan.resolve_held_frame(frame)
-    expected, stated = _make_statements(job, source), read_header(path).metadata
+    expected, stated = _make_statements(job, source), read_frame_metadata(path)
     for name in _STATEMENTS:
         if stated.get(name) != expected.get(name):
             return f"{name} is {_quote(stated.get(name))}; by the shot it must be {_quote(expected.get(name))}"
@@ -98,8 +98,8 @@ def find_changed_content(job: RenderJob, frame: int, path: Path) -> str:
         PlateError: The file or the target cannot be read.
     """
     source, stages = job.plan.resolve_held_frame(frame), job.plan.inputs.stages
-    original = job.renderer.get_target(source)
-    target, result = to_output_space(job.plan.inputs, original, original.plate), read_image(path)
+    original, part = job.renderer.get_target(source), job.plan.inputs.target.sequence.clip.part
+    target, result = to_output_space(job.plan.inputs, original, original.plate), read_image(path, part)
     has_layers = stages.output.layers == "all"
     if result.data_window != target.data_window or result.display_window != target.display_window:
         return "its windows are not the target's"
@@ -116,7 +116,7 @@ def find_changed_content(job: RenderJob, frame: int, path: Path) -> str:
         if has_layers:
             may_change &= result.get_matte(layers.MATTE_SOFT) > 0
     others = job.plan.inputs.target.sequence.list_other_parts(source)
-    return _compare_pixels(target, result, kept, formats, may_change) or _compare_other_parts(others, path)
+    return _compare_pixels(target, result, kept, formats, may_change) or _compare_other_parts(others, path, part)
 
 
 def _compare_channels(result: Plate, kept: list[str], formats: Mapping[str, str], ours: tuple[str, ...]) -> str:
@@ -164,9 +164,9 @@ def _compare_pixels(
     return ""
 
 
-def _compare_other_parts(others: tuple[PartRef, ...], path: Path) -> str:
+def _compare_other_parts(others: tuple[PartRef, ...], path: Path, own_part: str) -> str:
     """Compares the parts that a render copies from the target's file."""
-    found = list_other_parts(path)
+    found = list_other_parts(path, own_part)
     if [(part.index, part.name) for part in found] != [(part.index, part.name) for part in others]:
         return "its parts are not the target's"
     for part in others:

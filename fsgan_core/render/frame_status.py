@@ -15,7 +15,7 @@ from fsgan_core.contract.errors import FsganError, PlateError
 from fsgan_core.contract.layers import META_KEY, META_PARTS
 from fsgan_core.contract.protocol import FRAME_DONE, FRAME_MISSING, FRAME_STALE
 from fsgan_core.plates.exr_checksum import find_obvious_damage
-from fsgan_core.plates.image_reader import read_header
+from fsgan_core.plates.image_reader import read_frame_metadata
 from fsgan_core.plates.sequence import format_frames, format_output_path
 from fsgan_core.render.changed_parts import describe_parts, find_changed_parts
 from fsgan_core.render.pipeline import RenderJob
@@ -110,7 +110,7 @@ def _read_key_metadata(path: Path) -> Mapping[str, Any] | None:
 @lru_cache(maxsize=20_000)
 def _read_header_cached(path: str, *_state: int) -> Mapping[str, Any]:
     try:
-        metadata = read_header(Path(path)).metadata
+        metadata = read_frame_metadata(Path(path))
     except FsganError:
         return {"unreadable": True}
     return {

@@ -14,7 +14,7 @@ from fsgan_core.contract import layers
 from fsgan_core.contract.errors import PlateError
 from fsgan_core.plates.c2pa_manifest import ManifestStatement, read_manifest
 from fsgan_core.plates.exr_checksum import find_damage
-from fsgan_core.plates.image_reader import read_header
+from fsgan_core.plates.image_reader import read_frame_metadata
 from fsgan_core.plates.synthetic_mark import DIGITAL_SOURCE_TYPE, read_xmp, read_xmp_fields
 from fsgan_core.render.frame_list import check_listed_frame
 from fsgan_core.render.provenance import strip_foreign_prefixes
@@ -62,7 +62,7 @@ def inspect_file(path: Path | str) -> FileStatement:
 
 
 def _inspect_exr(path: Path) -> FileStatement:
-    metadata = strip_foreign_prefixes(read_header(path).metadata)
+    metadata = strip_foreign_prefixes(read_frame_metadata(path))
     facts = {
         name.removeprefix(layers.META_PREFIX): str(value)
         for name, value in metadata.items()

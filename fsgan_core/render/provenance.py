@@ -13,7 +13,7 @@ from fsgan_core.contract.consent import describe_consent
 from fsgan_core.contract.errors import FsganError
 from fsgan_core.contract.version import __version__
 from fsgan_core.plates.exr_checksum import find_damage
-from fsgan_core.plates.image_reader import read_header
+from fsgan_core.plates.image_reader import read_frame_metadata
 from fsgan_core.render.context import QUICK, RenderContext
 from fsgan_core.render.engines import ResolvedEngine
 from fsgan_core.render.shared_dependencies import get_view_name
@@ -160,7 +160,7 @@ def read_finished_metadata(path: Path, key: str) -> Mapping[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        metadata = read_header(path).metadata
+        metadata = read_frame_metadata(path)
     except FsganError as error:
         log.info("%s is rendered again: %s", path, error)
         return None
@@ -176,7 +176,7 @@ def read_finished_metadata(path: Path, key: str) -> Mapping[str, Any] | None:
 def is_full_frame(path: Path) -> bool:
     """Tells whether a file is a rendered frame, and not one of a quick look."""
     try:
-        metadata = read_header(path).metadata if path.is_file() else {}
+        metadata = read_frame_metadata(path) if path.is_file() else {}
     except FsganError:
         return False
     return layers.META_KEY in metadata and QUICK not in read_flags(metadata)
@@ -193,7 +193,7 @@ def read_other_parts(path: Path, key: str) -> str | None:
         None if the file is missing, damaged, not a rendered frame, or has this key.
     """
     try:
-        metadata = read_header(path).metadata if path.is_file() else {}
+        metadata = read_frame_metadata(path) if path.is_file() else {}
     except FsganError:
         return None
     if metadata.get(layers.META_KEY) in (None, key):

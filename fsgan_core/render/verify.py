@@ -18,7 +18,7 @@ from fsgan_core.contract.protocol import FRAME_DONE
 from fsgan_core.contract.shot import Clip, Shot
 from fsgan_core.plates.exr_checksum import find_damage, find_obvious_damage
 from fsgan_core.plates.image_file import OpenedImage
-from fsgan_core.plates.image_reader import read_header
+from fsgan_core.plates.image_reader import read_frame_metadata
 from fsgan_core.plates.sequence import format_output_path, open_clip, select_frames
 from fsgan_core.render.changed_parts import describe_parts
 from fsgan_core.render.compare_frame import find_changed_content, find_false_statement
@@ -167,7 +167,7 @@ def _verify_file(path: Path) -> tuple[str, str]:
     if not path.stat().st_size:
         return DAMAGED, "it is empty"
     try:
-        metadata = read_header(path).metadata
+        metadata = read_frame_metadata(path)
         damage = find_damage(path) or find_obvious_damage(path)
         if not damage:
             _decode_pixels(path)

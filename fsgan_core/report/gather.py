@@ -11,7 +11,7 @@ from fsgan_core.contract import layers
 from fsgan_core.contract.errors import PlateError
 from fsgan_core.contract.plain_data import parse_json
 from fsgan_core.contract.shot import Shot
-from fsgan_core.plates.image_reader import read_header
+from fsgan_core.plates.image_reader import read_frame_metadata
 from fsgan_core.plates.sequence import format_output_path
 from fsgan_core.render.context import NO_FACE
 from fsgan_core.render.plan import plan_shot_job
@@ -50,7 +50,7 @@ def gather_rendered_frames(shot: Shot, folder: Path, frames: str = "", device: s
     for frame in plan.frames:
         path = format_output_path(plan.output, frame)
         try:
-            metadata = read_header(path).metadata
+            metadata = read_frame_metadata(path)
         except PlateError as error:
             message = str(error) if path.is_file() else f"there is no {path}; render the shot"
             reports.append(FrameReport(frame, FAILED, str(path), message=message))
