@@ -193,7 +193,9 @@ class FrameRenderer:
                         (view.display, view.window, view.face.get_mesh(view.pixel_aspect), view.pixel_aspect)
                         for view in (self._get_view(scene, ref) for ref in scene.iris_views)
                     ),
-                    measure_iris(self._show_eyes(scene, frame) for frame in scene.iris_frames),
+                    measure_iris(
+                        self._show_eyes(scene, frame) for frame in scene.iris_frames if self._is_readable(frame)
+                    ),
                 )
         return compute_iris_tint(*self._iris_colours[scene.number], params.iris)
 
@@ -254,7 +256,7 @@ class FrameRenderer:
         return self._add_provenance(plate, "mask", frame)
 
     def _is_readable(self, frame: int) -> bool:
-        """Tells whether a neighbour's plate can be read; if not, the matte is averaged without it."""
+        """Tells whether another frame's plate can be read; if not, mattes and irises are measured without it."""
         if frame in self._measured_mattes:
             return True
         try:

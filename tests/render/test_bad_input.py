@@ -104,6 +104,15 @@ class TestFaces:
         assert "plate.0002.exr" in message and "internal error" not in message
         assert message.encode(), "it can be printed"
 
+    def test_a_plate_that_is_cut_off_after_the_analysis_fails_alone(self, small: Small, tmp_path: Path) -> None:
+        """Others may be measured by it, such as the irises: then without it."""
+        plates = copied(small, tmp_path / "in")
+        for frame in range(2, 7):
+            path = plates.folder / f"plate.{frame:04d}.exr"
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        result = render_shot(plates.shot(tmp_path / "out", "1-2"))
+        assert (result.list_frames("rendered"), result.list_frames("failed")) == ((1,), (2,))
+
     def test_no_face_in_some_target_frames(self, small: Small, tmp_path: Path, grace_hopper: np.ndarray) -> None:
         """Passed through bit for bit, and listed; analysed here, not given."""
         plates = copied(small, tmp_path / "in")
