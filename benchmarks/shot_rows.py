@@ -83,7 +83,7 @@ def run_shot(footage: Footage, size: tuple[int, int], frames: int, *options: str
     """Renders frames of a shot in a new process; returns its figures."""
     last = FIRST_FRAME + frames - 1
     shot = footage.make_shot(size, last + MATTE_REACH)
-    path = footage.folder / f"shot_{size[0]}_{last}.json"
+    path = footage.folder / f"shot_{size[0]}_{last}.toml"
     shot.save(path)
     command = [sys.executable, "-m", "benchmarks.shot_run", str(path), "--frames", f"{FIRST_FRAME}-{last}", *options]
     done = subprocess.run(

@@ -1,6 +1,6 @@
 """Renders a shot in a process of its own and prints what it cost, as JSON: for the rows about whole shots.
 
-    python -m benchmarks.shot_run SHOT.json --frames 3-14 [--cores 1] [--rounds 3] [--parts] [--report FOLDER]
+    python -m benchmarks.shot_run SHOT.toml --frames 3-14 [--cores 1] [--rounds 3] [--parts] [--report FOLDER]
 
 Frame 1 and 2 are rendered first, so that what a clip costs once is not counted. Then the frames are rendered, in turns
 with `--parts`: the files alone (every frame read, and written again as a result is) and the work alone (plates that are

@@ -95,33 +95,38 @@ def limit_library_threads(count: int, *, files: int = 0, networks: int = 0) -> I
     import OpenImageIO as oiio
     import torch
 
+    torch_before = torch.get_num_threads()  # of this thread, and of threads that begin
+
     def set_limits() -> Callable[[], None]:
         global _network_threads
-        networks_before, torch_before, cv_before = _network_threads, torch.get_num_threads(), cv2.getNumThreads()
+        networks_before, cv_before = _network_threads, cv2.getNumThreads()
         files_before = {name: oiio.get_int_attribute(name) for name in _OIIO_ATTRIBUTES}
-
-        def set_counts(torch_count: int, cv_count: int, file_counts: Mapping[str, int]) -> None:
-            torch.set_num_threads(torch_count)
-            cv2.setNumThreads(cv_count)
-            for name, value in file_counts.items():
-                if value != oiio.get_int_attribute(name):
-                    oiio.attribute(name, value)
 
         def restore() -> None:
             global _network_threads
             _network_threads = networks_before
-            set_counts(torch_before, cv_before, files_before)
+            cv2.setNumThreads(cv_before)
+            _set_file_threads(files_before)
 
         _network_threads = min(networks_before or torch_before, networks or count)
-        set_counts(
-            min(torch_before, count),
-            min(cv_before, count),
-            {name: min(value, files or count) for name, value in files_before.items()},
-        )
+        cv2.setNumThreads(min(cv_before, count))
+        _set_file_threads({name: min(value, files or count) for name, value in files_before.items()})
         return restore
 
     with _restore_after_last_block(set_limits), limit_algebra_threads():
-        yield
+        torch.set_num_threads(min(torch_before, count))
+        try:
+            yield
+        finally:
+            torch.set_num_threads(torch_before)
+
+
+def _set_file_threads(counts: Mapping[str, int]) -> None:
+    import OpenImageIO as oiio
+
+    for name, value in counts.items():
+        if value != oiio.get_int_attribute(name):
+            oiio.attribute(name, value)
 
 
 def get_network_threads() -> int:
