@@ -4,7 +4,7 @@
     python -m benchmarks.gpu --dry-run    on any machine: tiny networks on the CPU, to see that all of it runs
 
 The networks need torch and numpy. The whole frame also needs the other packages of pyproject.toml, which all come as
-wheels: OpenImageIO, opencolorio, opencv-python, av, cachetools, fileseq, filelock, lazy-loader, platformdirs, pyamg,
+wheels: OpenImageIO, opencolorio, opencv-python, av, cachetools, fileseq, filelock, lazy-loader, platformdirs,
 pyyaml, requests, safetensors, scikit-image, scipy, threadpoolctl, and matplotlib for the picture of the target. Without
 them that part is left out, and a line says so. No footage and no weights are needed: weights come from a rule.
 
