@@ -151,7 +151,7 @@ class LookReader:
         look = FrameLook(
             frame, whole, whole, None, display, aspect, nothing, nothing, face_box=box, metadata=after.metadata
         )
-        area = self._find_area(after.metadata, box, display)
+        area = self._find_area(after.metadata, box, display, size)
         if area.empty:
             return look
         part_before = self.config.to_srgb8(_cut_rgb(before, area), self.target.space)
@@ -182,12 +182,20 @@ class LookReader:
         named = result.metadata.get(META_COLORSPACE)
         return self.config.resolve_space(str(named)) if named and not self.result.clip.colorspace else self.result.space
 
-    def _find_area(self, metadata: Mapping[str, Any], box: Box | None, display: Window) -> Window:
-        """The area in which pixels may have changed: the region around the face that the stages worked in."""
+    def _find_area(
+        self, metadata: Mapping[str, Any], box: Box | None, display: Window, size: tuple[int, int]
+    ) -> Window:
+        """The area in which pixels may have changed: the region around the face that the stages worked in.
+
+        It has room to move every edge to a whole pixel of the small picture, which has `size`.
+        """
         if box is None:
             return EMPTY if NO_FACE in read_flags(metadata) else display
         region = compute_region(box, self.margin + _AREA_EXTRA)
-        return _unite([region, _frame_face(box)]).intersect(display)
+        area = _unite([region, _frame_face(box)])
+        across, down = math.ceil(display.width / size[0]) + 1, math.ceil(display.height / size[1]) + 1
+        grown = Window(area.x - across, area.y - down, area.width + 2 * across, area.height + 2 * down)
+        return grown.intersect(display)
 
     def _shrink_to_srgb(self, plate: Plate, window: Window, size: tuple[int, int]) -> Image8:
         """Shrinks in the file's own (mostly linear) values, so that only few pixels need the colour conversion."""

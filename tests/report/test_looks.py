@@ -58,6 +58,18 @@ def test_the_face_has_all_its_pixels_and_the_rest_is_the_targets(reader: LookRea
     assert (look.after[middle].astype(int) - look.before[middle]).mean() > 20
 
 
+@pytest.mark.parametrize("x", [800, 801, 802, 803])
+@pytest.mark.parametrize("y", [300, 301, 302])
+def test_the_small_picture_shows_the_result_wherever_the_face_lies(reader: LookReader, x: int, y: int) -> None:
+    """An area that ended at the face's frame had no room for whole small pixels, and the target was shown instead."""
+    result = reader.result.sequence.read(1)
+    path = reader.result.sequence.get_frame_path(1)
+    write_exr(path, replace(result, metadata={**result.metadata, META_FACE: f"{x} {y} 200 200"}))
+    look = replace(reader, margin=0.3).read(1)
+    middle = (slice(215, 265), slice(515, 565))
+    assert (look.after[middle].astype(int) - look.before[middle]).mean() > 20
+
+
 def test_a_frame_without_a_face_is_unchanged(reader: LookReader) -> None:
     look = reader.read(2)
     assert look.window is None and np.array_equal(look.before, look.after)
