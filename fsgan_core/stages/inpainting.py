@@ -79,6 +79,8 @@ TONE_SIGMA = 0.12  # the surroundings in which a tone is odd
 ODD_TONE, ODD_SKIN = 0.06, 0.12  # perceptual steps
 USUAL_PERCENTILE, DARK_RANGE = 60, (0.04, 0.14)  # of the skin's luma; perceptual steps below it
 CLEAR_SIGMA = 0.012  # softness of the edges of clear skin
+LINE_SHARE = 0.3  # of that softness: finer is grain
+LINE_RANGE = (0.08, 0.14)  # perceptual steps off the skin's shading
 SEAM_SIGMA = 0.02  # softness of the edge of what is shown, inwards
 MIN_TRUST = 1e-4  # of features: they are continued only if nothing else is shown
 MIN_WEIGHT = 1e-6
@@ -348,7 +350,22 @@ def measure_target_skin(frame: FaceFrame, mattes: Plate) -> TargetSkin:
     odd = np.abs(own - picture).max(-1) / ODD_TONE
     clear = (skin * (1 - dark) / (1 + odd**2) ** 2).astype(np.float32)
     clear = cv2.GaussianBlur(clear, (0, 0), CLEAR_SIGMA * surface.width)
+    clear = clear * (1 - _draw_around_lines(own - picture, CLEAR_SIGMA * surface.width))
     return TargetSkin(np.asarray(picture), plain, np.clip(1.1 * clear - 0.05, 0, 1), surface.width)
+
+
+def _draw_around_lines(difference: Image, reach: float) -> Matte:
+    """1 around thin lines that differ strongly from skin (a rim of glasses), which the softness would hide.
+
+    Args:
+        difference: From the shading of the skin.
+        reach: How far from a line, in pixels.
+    """
+    steady = cv2.GaussianBlur(difference, (0, 0), max(0.5, LINE_SHARE * reach))
+    line = smoothstep((np.abs(steady).max(-1) - LINE_RANGE[0]) / (LINE_RANGE[1] - LINE_RANGE[0])).astype(np.float32)
+    side = 2 * max(1, round(2 * reach)) + 1
+    grown = cv2.dilate(line, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
+    return np.asarray(cv2.GaussianBlur(grown, (0, 0), reach / 2))
 
 
 def soften_seam(shown: Matte, keep: Matte, skin: TargetSkin) -> Matte:

@@ -17,7 +17,7 @@ from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.stages.blending import blend
 from fsgan_core.stages.image_ops import to_perceptual, to_scene_linear, unpremultiply
-from fsgan_core.stages.inpainting import inpaint
+from fsgan_core.stages.inpainting import inpaint, measure_target_skin
 from fsgan_core.stages.interface import FaceFrame, FurtherViews
 from tests.stages.conftest import Still
 
@@ -320,6 +320,19 @@ class TestForehead:
         )
         kept = fringe & (alpha == 0)
         assert np.array_equal(result.pixels[kept], target.plate.crop(target.region).pixels[kept])
+
+    def test_a_thin_rim_of_glasses_is_no_clear_skin(self, collins: Still, codec: Codec) -> None:
+        frame, mattes = collins.frame(codec), collins.mattes(codec, WHOLE)
+        bare = measure_target_skin(frame, mattes).clear
+        row, column = np.unravel_index(bare.argmax(), bare.shape)
+        plate = frame.plate.pixels.copy()
+        y = row + frame.region.y - frame.plate.data_window.y
+        x = column + frame.region.x - frame.plate.data_window.x
+        plate[y - 5 : y + 6, x] *= 0.3
+        rimmed = replace(frame, plate=replace(frame.plate, pixels=plate))
+        clear = measure_target_skin(rimmed, mattes).clear
+        assert bare[row, column] > 0.6 and clear[row, column] < 0.05
+        assert np.abs(clear - bare)[row - 20 : row + 21, [column - 12, column + 12]].max() < 0.05
 
     def test_may_be_made_up(self, hopper: Still, collins: Still, codec: Codec) -> None:
         shown, fringe, _ = self.hidden(collins, hopper, codec)
