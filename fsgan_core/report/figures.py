@@ -16,6 +16,7 @@ __all__ = [
     "PANELS",
     "PICTURE_FIGURES",
     "SECONDS",
+    "SECONDS_PREFIX",
     "Panel",
     "get_advice",
     "judge_frame",

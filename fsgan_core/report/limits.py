@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,11 +10,13 @@ from dataclasses import dataclass
 from fsgan_core.contract.errors import InputError
 from fsgan_core.plates.sequence import format_frames
 from fsgan_core.report.data import Figure, ReportData
+from fsgan_core.report.figures import NETWORK_FIGURES, PICTURE_FIGURES, SECONDS, SECONDS_PREFIX
 
 __all__ = ["FAIL_COUNTS", "Limit", "find_broken_limits", "parse_limit"]
 
 FAIL_COUNTS = ("failed", "flagged")
 """Counts of frames that a limit may name beside the figures."""
+_NAMES = (*FAIL_COUNTS, *NETWORK_FIGURES, *PICTURE_FIGURES, SECONDS)
 _LIMIT = re.compile(
     r"^\s*(?P<mean>mean\s+)?(?P<name>[a-z_.]+)\s*(?P<sign>[<>])\s*(?P<value>-?\d+(\.\d+)?)\s*$", re.IGNORECASE
 )
@@ -46,7 +49,8 @@ def parse_limit(text: str) -> Limit:
     """Reads a limit such as "identity>0.5" or "mean flicker>0.3".
 
     Raises:
-        InputError: It is not a limit.
+        InputError: It is not a limit, or names a figure that does not exist. So a misspelt name is refused before
+            anything is rendered or measured.
 
     >>> parse_limit("mean identity > 0.5").value
     0.5
@@ -57,7 +61,17 @@ def parse_limit(text: str) -> Limit:
             f"'{text}' is not a limit; write a figure, > or <, and a number, such as \"identity>0.5\", or "
             '"mean identity>0.45" for the mean over all frames'
         )
-    return Limit(text.strip(), found["name"].lower(), found["sign"], float(found["value"]), bool(found["mean"]))
+    name = found["name"].lower()
+    if name not in _NAMES and not name.startswith(SECONDS_PREFIX):
+        raise InputError(_describe_unknown(name, _NAMES))
+    return Limit(text.strip(), name, found["sign"], float(found["value"]), bool(found["mean"]))
+
+
+def _describe_unknown(name: str, names: Sequence[str]) -> str:
+    # "sharpness" is what the page calls sharpness_off.
+    near = [one for one in names if one.startswith(name)] or difflib.get_close_matches(name, names)
+    hint = f"did you mean {', '.join(near)}?" if near else f"there are {', '.join(names)}"
+    return f"--fail-on: there is no figure '{name}'; {hint}"
 
 
 def find_broken_limits(data: ReportData, limits: Iterable[Limit]) -> list[str]:
@@ -77,8 +91,7 @@ def find_broken_limits(data: ReportData, limits: Iterable[Limit]) -> list[str]:
             continue
         figure = data.find_figure(limit.name)
         if figure is None:
-            names = [*FAIL_COUNTS, *(one.name for one in data.figures)]
-            raise InputError(f"there is no figure '{limit.name}'; there are {', '.join(names)}")
+            raise InputError(_describe_unknown(limit.name, [*FAIL_COUNTS, *(one.name for one in data.figures)]))
         message = _check_figure(figure, limit, data.numbers)
         if message:
             found.append(f"{limit.text}: {message}")

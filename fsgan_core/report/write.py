@@ -68,6 +68,8 @@ __all__ = ["MEASURE_MODES", "Report", "make_report", "read_frame_seconds", "writ
 
 PAGE_FILE, MARKDOWN_FILE = "summary.html", "summary.md"
 RESULT_FILE, TABLE_FILE = "result.json", "report.csv"
+CHECK_STEP = "check"
+"""Step of a render that looks whether a frame is up to date."""
 SHEET_FILE, MOVIE_FILE = "contact_sheet.png", "preview.mp4"
 DEFAULT_FPS = 24.0
 """Frames per second of the preview of a target that is not a movie."""
@@ -339,7 +341,8 @@ def _assemble(
         )
         for name in names
     }
-    seconds = [report.seconds for report in result.frames]
+    # A frame that was kept has the time of its check only. It is no time of a render, and must not be compared with one.
+    seconds = [{} if report.seconds.keys() <= {CHECK_STEP} else report.seconds for report in result.frames]
     figures = make_figures(len(frames), columns, seconds, is_drive=shot.job == "drive")
     judged = tuple(
         ReportFrame(frame.number, frame.state, frame.flags, frame.message, judge_frame(figures, place), frame.key)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fsgan_core.cli import main
-from fsgan_core.clips.shot_file import save_shot
+from fsgan_core.clips.shot_file import load_shot, save_shot
 from fsgan_core.render.pipeline import render_shot
 from fsgan_core.report.write import make_report
 from tests.report.chromium import Chromium, find_chromium
@@ -70,6 +70,19 @@ def test_a_second_report_measures_nothing_again(rendered: Path, monkeypatch: pyt
 def test_wrong_limits_are_refused_before_any_work(rendered: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert report(rendered, "--fail-on", "identity") == 2
     assert "is not a limit" in capsys.readouterr().err
+    assert main(["render", str(rendered), "--report", str(rendered.parent / "no"), "--fail-on", "sharpness>1"]) == 2
+    assert "did you mean sharpness_off?" in capsys.readouterr().err
+    assert not (rendered.parent / "no").exists()
+
+
+def test_frames_that_were_kept_have_no_time(rendered: Path, tmp_path: Path) -> None:
+    """The check of a frame takes a moment, which is no time of a render: a comparison would say "worse"."""
+    shot = load_shot(rendered)
+    result = render_shot(shot)
+    assert {one.state for one in result.frames} == {"kept"}
+    made = make_report(tmp_path, shot, result, measure="none")
+    seconds = made.data.find_figure("seconds")
+    assert seconds is not None and seconds.mean is None
 
 
 def test_missing_frames_are_failures(rendered: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

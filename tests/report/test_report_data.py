@@ -65,8 +65,12 @@ def test_limits(limit: str, expected: list[str]) -> None:
 def test_wrong_limits() -> None:
     with pytest.raises(InputError, match="is not a limit"):
         parse_limit("identity=>0.5; rm")
-    with pytest.raises(InputError, match="no figure 'identy'; there are failed, flagged, identity"):
-        find_broken_limits(make_data(), [parse_limit("identy>1")])
+    with pytest.raises(InputError, match="no figure 'identy'; did you mean identity"):
+        parse_limit("identy>1")
+    with pytest.raises(InputError, match="no figure 'sharpness'; did you mean sharpness_off"):
+        parse_limit("sharpness>1.3")
+    with pytest.raises(InputError, match="no figure 'zzz'; there are failed, flagged, identity"):
+        parse_limit("mean zzz>1")
 
 
 def test_remarks_say_why_and_what_to_do() -> None:
