@@ -45,9 +45,8 @@ _TEXT_COLOUR, _WARNING_COLOUR = (235, 235, 235), (255, 190, 90)
 _WHOLE_WIDTH = 520  # width that a whole picture gets on the sheet
 _CROP_SIDES = (320, 640)  # least and largest side of a face crop
 _CROP_MARGIN = 1.7  # side of the crop over that of the face's box
+_OUTLINE = tuple((across, down) for across in (-1, 0, 1) for down in (-1, 0, 1) if (across, down) != (0, 0))
 _MOVIE_WIDTH = 1920  # both pictures together, at most
-
-"""Written into every preview movie."""
 
 
 @dataclass(frozen=True)
@@ -289,6 +288,7 @@ def _join_side_by_side(look: BeforeAfter) -> Image8:
     height, width = (side // 2 * 2 for side in picture.shape[:2])
     picture = np.ascontiguousarray(picture[:height, :width]) if min(height, width) else np.zeros((2, 2, 3), np.uint8)
     for x, text in ((10, f"before  {look.number}"), (halves[0].shape[1] + 10, "after")):
-        for colour, thick in (((0, 0, 0), 3), (_TEXT_COLOUR, 1)):
-            cv2.putText(picture, text, (x, 24), cv2.FONT_HERSHEY_SIMPLEX, 0.6, colour, thick, cv2.LINE_AA)
+        for across, down in _OUTLINE:  # thicker letters would be wider, and no outline of these
+            draw_text(picture, text, (x + across, 24 + down), 0.6, (0, 0, 0))
+        draw_text(picture, text, (x, 24), 0.6)
     return picture

@@ -341,7 +341,7 @@ def _assemble(
         )
         for name in names
     }
-    # A frame that was kept has the time of its check only. It is no time of a render, and must not be compared with one.
+    # A frame that was kept has the time of its check only, which must not be compared with the time of a render.
     seconds = [{} if report.seconds.keys() <= {CHECK_STEP} else report.seconds for report in result.frames]
     figures = make_figures(len(frames), columns, seconds, is_drive=shot.job == "drive")
     judged = tuple(
