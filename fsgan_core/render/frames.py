@@ -305,7 +305,8 @@ class FrameRenderer:
 
         Raises PlateError, EngineError.
         """
-        if not self._keeps_pictures:
+        # Of stages that are read from files there is nothing to render, and their files may change.
+        if not self._keeps_pictures or self.context.upstream:
             return self._render_stages_before_blend(frame)
         dependencies = list_dependencies(self.context, "inpaint", frame), list_dependencies(self.context, "mask", frame)
         key = compute_digest(*dependencies, self.context.list_flags(frame))
