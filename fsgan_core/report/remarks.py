@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from fsgan_core.evaluation.verdicts import LOOK_FACTOR
 from fsgan_core.plates.sequence import format_frames
-from fsgan_core.render.context import BRIDGED, NO_FACE
+from fsgan_core.render.context import BRIDGED, NO_FACE, QUICK
 from fsgan_core.render.pipeline import FLAG_MEANINGS
 from fsgan_core.report.data import Figure, Remark, ReportFrame
 from fsgan_core.report.figures import get_advice
@@ -24,6 +24,8 @@ _FLAG_ADVICE: Mapping[str, str] = {
     "driver-held": "The driver's clip is too short for the plate. Change drive.offset or drive.speed, or use a longer "
     "clip.",
     "turn-limited": "Lower drive.pose for these frames.",
+    QUICK: "Do not judge how steady the face is yet. Start the same render without the quick look: it renders these "
+    "frames again.",
 }
 _FIGURE_REASONS: Mapping[str, str] = {
     "identity": "the face resembles the source too little",

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from fsgan_core.contract.errors import InputError
+from fsgan_core.render.context import NO_FACE, QUICK
+from fsgan_core.render.pipeline import FLAG_MEANINGS
 from fsgan_core.report.changes import (
     DATA_FILE,
     PICTURES_FILE,
@@ -17,12 +19,13 @@ from fsgan_core.report.changes import (
     read_last_report,
     write_last_pictures,
 )
-from fsgan_core.report.data import Fact, ReportData, write_report_csv, write_report_json
+from fsgan_core.report.data import Fact, ReportData, ReportFrame, write_report_csv, write_report_json
 from fsgan_core.report.facts import list_times
-from fsgan_core.report.figures import make_figures
+from fsgan_core.report.figures import get_advice, make_figures
 from fsgan_core.report.limits import find_broken_limits, parse_limit
 from fsgan_core.report.plots import make_plots
-from fsgan_core.runtime.events import KEPT, PASSED, FrameReport, RenderResult
+from fsgan_core.report.remarks import make_remarks
+from fsgan_core.runtime.events import KEPT, PASSED, RENDERED, FrameReport, RenderResult
 from tests.report.made_up_report import COUNT, EVIL, FIRST, make_data, make_player
 
 
@@ -82,6 +85,21 @@ def test_remarks_say_why_and_what_to_do() -> None:
     )
     assert "reenact.likeness" in first.advice
     assert second.name == "pose-clamped" and "nearest pose" in second.reason and "view map" in second.advice
+
+
+@pytest.mark.parametrize("flag", [*FLAG_MEANINGS, NO_FACE])
+def test_each_flag_has_a_reason_and_advice_of_its_own(flag: str) -> None:
+    (remark,) = make_remarks([ReportFrame(7, RENDERED, (flag,))], ())
+    assert remark.name == flag and remark.frames == (7,)
+    assert not remark.reason.startswith(flag) and remark.reason.endswith(" (7)")
+    assert remark.advice != get_advice("a name without advice")
+
+
+def test_a_quick_look_is_to_be_rendered_again() -> None:
+    frames = [ReportFrame(number, RENDERED, (QUICK,)) for number in (1, 2, 3)]
+    (remark,) = make_remarks(frames, ())
+    assert remark.frames == (1, 2, 3) and "only these frames were analysed" in remark.reason
+    assert "render without the quick look" in remark.advice
 
 
 def test_a_drive_has_no_limits_on_the_expression() -> None:
