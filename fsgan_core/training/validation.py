@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from fsgan_core.faces.identity import compare_descriptors, compute_descriptor
+from fsgan_core.plates.synthetic_mark import add_mark
 from fsgan_core.runtime.arrays import Descriptor, Image8, PlaneStack
 from fsgan_core.runtime.atomic import write_atomically
 from fsgan_core.training.data.pairs import PairSampler, TrainingPair
@@ -119,13 +120,13 @@ def make_strip(pictures: Sequence[Image8], pairs: PairSampler, trial: Sequence[T
 
 
 def write_strip(path: Path, picture: Image8) -> None:
-    """Write a picture as PNG.
+    """Write a picture as PNG, with the mark of synthesised faces.
 
     Raises:
         OutputError: The file cannot be written.
     """
     with write_atomically(path) as temporary:
-        temporary.write_bytes(cv2.imencode(".png", picture[..., ::-1])[1].tobytes())
+        temporary.write_bytes(add_mark(cv2.imencode(".png", picture[..., ::-1])[1].tobytes()))
 
 
 def to_pictures(output: PlaneStack) -> list[Image8]:

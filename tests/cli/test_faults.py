@@ -57,6 +57,7 @@ class TestUnforeseen:
         assert out == "" and err.count("\n") == 1 and "Traceback" not in err
         (log,) = (cache / "faults").iterdir()
         assert f"internal error, KeyError: 'nobody thought of this' (the details are in {log}" in err
+        assert os.name == "nt" or log.stat().st_mode & 0o777 == 0o600
         text = log.read_text()
         assert "Traceback" in text and "b.####.exr" in text and "Python 3" in text
 

@@ -31,8 +31,9 @@ from fsgan_core.plates.exr_checksum import find_damage, write_checksum
 from fsgan_core.plates.exr_header import find_value
 from fsgan_core.plates.exr_writer import PartRef, write_exr
 from fsgan_core.plates.image_reader import read_image
-from fsgan_core.plates.plate import Plate
-from fsgan_core.render.pipeline import render_shot
+from fsgan_core.plates.plate import Plate, compute_slices
+from fsgan_core.render.pipeline import RenderJob, render_shot
+from fsgan_core.render.plan import plan_shot_job
 from fsgan_core.render.verify import VerifiedFrame, verify_files, verify_shot
 from tests.small_shot import Small
 
@@ -78,6 +79,16 @@ def paint(plate: Plate, place: tuple[int, int], value: float = 0.25) -> Plate:
     pixels = plate.pixels.copy()
     pixels[(*place, plate.channels.index("G"))] += value
     return replace(plate, pixels=pixels)
+
+
+def find_unmatted(shot: Shot) -> tuple[int, int]:
+    """Row and column of a pixel inside the region, where `matte.soft` is 0; the shot has all layers."""
+    plate = read_image(second(shot))
+    region = RenderJob(plan_shot_job(shot)).context.get_region(2).intersect(plate.data_window)
+    allowed = np.zeros(plate.pixels.shape[:2], bool)
+    allowed[compute_slices(region, plate.data_window)] = True
+    row, column = np.argwhere(allowed & (plate.get_matte(MATTE_SOFT) == 0))[0]
+    return int(row), int(column)
 
 
 def find_face(shot: Shot) -> tuple[int, int]:
@@ -233,6 +244,12 @@ class TestForgedDigest:
         assert (of_shot.state, of_file.state) == (expected, by_itself)
         assert words in of_shot.message and "render it again with --force" in of_shot.message
 
+    def test_another_key(self, rendered: Rendered, tmp_path: Path) -> None:
+        shot = rendered(tmp_path, "result")
+        forge(second(shot), state(fsgan_key="0" * 64))
+        of_shot, of_file = judge(shot)
+        assert (of_shot.state, of_file.state) == ("stale", "whole")
+
     @pytest.mark.parametrize("layers", ["result", "all"])
     def test_a_pixel_outside(self, rendered: Rendered, tmp_path: Path, layers: str) -> None:
         shot = rendered(tmp_path, layers)
@@ -251,6 +268,22 @@ class TestForgedDigest:
 
         forge(second(shot), hide)
         assert judge(shot)[0].state == "changed"
+
+    def test_outside_the_matte_but_inside_the_region(self, rendered: Rendered, tmp_path: Path) -> None:
+        """The limits that docs/security.md states: seen only by a matte that the forger left alone."""
+        full, plain = rendered(tmp_path / "all", "all"), rendered(tmp_path / "plain", "result")
+        place = find_unmatted(full)
+        forge(second(plain), lambda plate: paint(plate, place))
+        assert [found.state for found in verify_shot(plain)] == ["whole"] * 3
+        forge(second(full), lambda plate: paint(plate, place))
+        assert judge(full)[0].state == "changed"
+
+        def hide(plate: Plate) -> Plate:
+            plate.pixels[(*place, plate.channels.index(MATTE_SOFT))] = 1.0
+            return plate
+
+        forge(second(full), hide)
+        assert [found.state for found in verify_shot(full)] == ["whole"] * 3
 
     def test_channels_types_windows_and_parts(self, rendered: Rendered, tmp_path: Path) -> None:
         shot = rendered(tmp_path, "result")

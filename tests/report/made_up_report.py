@@ -84,7 +84,9 @@ def make_data(count: int = COUNT, *, text: str = EVIL) -> ReportData:
         {"reenact": text},
         (text,),
         (text,),
-        ReportChanges(text, (SettingChange(text, text, text),), (SettingChange(text, text, text, False),), (FIRST,)),
+        changes=ReportChanges(
+            text, (SettingChange(text, text, text),), (SettingChange(text, text, text, False),), (FIRST,)
+        ),
     )
 
 

@@ -79,6 +79,15 @@ def test_hostile_names_do_no_harm(page: Chromium) -> None:
     assert page.messages == []
 
 
+def test_what_changed_stands_side_by_side(page: Chromium) -> None:
+    """Also of settings and figures with hostile names."""
+    headings = page.evaluate("[...document.querySelectorAll('h2')].map((one) => one.textContent)")
+    assert "What changed since the last report" in headings
+    assert page.evaluate("document.querySelectorAll('.pairs img').length") == 2
+    assert page.evaluate("document.querySelectorAll('[onerror]').length") == 0
+    assert page.messages == []
+
+
 def test_a_script_that_got_in_would_not_run(page: Chromium) -> None:
     """The page's policy allows its own script by its digest, and no other."""
     page.evaluate(

@@ -16,6 +16,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from fsgan_core.contract.errors import InputError  # noqa: E402
+from fsgan_core.render.inspection import inspect_file  # noqa: E402
 from fsgan_core.training.data.face_crops import FaceSet, load_faces, save_faces  # noqa: E402
 from fsgan_core.training.data.pairs import Batch, PairSampler, TrainingPair  # noqa: E402
 from fsgan_core.training.finetune_loop import FinetunedGenerator, FinetuneStep, finetune_generator  # noqa: E402
@@ -74,6 +75,7 @@ class TestLearns:
         assert names == ["preview_000000.png", "preview_000002.png", "preview_000004.png"]
         strip = cv2.imread(str(tmp_path / "looks" / names[1]))
         assert strip.shape == (2 * 68, 4 * 68, 3), "two pairs: source, warped, target, made"
+        assert all(inspect_file(tmp_path / "looks" / name).is_synthetic is True for name in names)
 
 
 class TestResume:
