@@ -21,7 +21,7 @@ from av.video.stream import VideoStream
 
 from fsgan_core.contract.errors import OutputError
 from fsgan_core.plates.c2pa_manifest import embed_manifest
-from fsgan_core.plates.synthetic_mark import SYNTHETIC_COMMENT, append_movie_mark
+from fsgan_core.plates.synthetic_mark import SYNTHETIC_COMMENT, append_movie_mark, make_xmp
 from fsgan_core.runtime.arrays import Image8
 from fsgan_core.runtime.atomic import explain_os_error, make_folder
 
@@ -66,6 +66,7 @@ def write_movie(
     codecs: Sequence[MovieCodec] = PREVIEW_CODECS,
     is_synthetic: bool = False,
     made_from: Sequence[str] = (),
+    consent: str = "",
 ) -> Path:
     """Writes pictures as a movie, whole or not at all; holds one picture at a time.
 
@@ -76,6 +77,7 @@ def write_movie(
         codecs: Encoders, of which the first that works here is taken.
         is_synthetic: Mark the file: it shows a synthesised face. If the studio signs, it gets a signed manifest, too.
         made_from: Names of the clips that it shows, for the manifest.
+        consent: The performer's release, for the mark; empty: none is named.
 
     Returns:
         The path that was written.
@@ -101,7 +103,7 @@ def write_movie(
             comment = {"comment": SYNTHETIC_COMMENT} if is_synthetic else {}
             _encode_movie(chain([first], stream), temporary, rate, codec, comment, final)
             if is_synthetic:
-                append_movie_mark(temporary)
+                append_movie_mark(temporary, make_xmp(consent=consent))
                 embed_manifest(temporary, title=final.name, ingredients=made_from)
             temporary.replace(final)
             return final

@@ -20,7 +20,7 @@ from fsgan_core.plates.c2pa_manifest import embed_manifest
 from fsgan_core.plates.colour import ColourConfig
 from fsgan_core.plates.movie_writer import PREVIEW_CODECS, MovieCodec, write_movie
 from fsgan_core.plates.plate import Plate
-from fsgan_core.plates.synthetic_mark import add_mark
+from fsgan_core.plates.synthetic_mark import add_mark, make_xmp
 from fsgan_core.runtime.arrays import AnyArray, Image8
 from fsgan_core.runtime.atomic import write_atomically
 from fsgan_core.runtime.sampling import sample_evenly
@@ -135,7 +135,12 @@ def _read_face_box(plate: Plate) -> Box | None:
 
 
 def write_contact_sheet(
-    frames: Iterable[BeforeAfter], path: Path | str, *, title: str = "", made_from: Sequence[str] = ()
+    frames: Iterable[BeforeAfter],
+    path: Path | str,
+    *,
+    title: str = "",
+    made_from: Sequence[str] = (),
+    consent: str = "",
 ) -> Path:
     """Writes a PNG with a row per frame and returns its path.
 
@@ -148,6 +153,7 @@ def write_contact_sheet(
         path: The file.
         title: A line above the pictures.
         made_from: Names of the clips, for a signed manifest.
+        consent: The performer's release, for the mark; empty: none is named.
 
     Raises:
         OutputError: There is no frame, or the file cannot be written.
@@ -161,7 +167,7 @@ def write_contact_sheet(
         draw_text(band, title, (_GAP, 28), 0.8)
         rows.insert(0, band)
     sheet = np.concatenate([_pad_row(row, width) for row in rows], axis=0)
-    return write_png(path, sheet, is_synthetic=True, made_from=made_from)
+    return write_png(path, sheet, is_synthetic=True, made_from=made_from, consent=consent)
 
 
 def _make_sheet_row(look: BeforeAfter) -> Image8:
@@ -232,11 +238,18 @@ def draw_text(
     cv2.putText(picture, ascii_only, place, cv2.FONT_HERSHEY_SIMPLEX, size, colour, 1, cv2.LINE_AA)
 
 
-def write_png(path: Path | str, picture: Image8, *, is_synthetic: bool = False, made_from: Sequence[str] = ()) -> Path:
+def write_png(
+    path: Path | str,
+    picture: Image8,
+    *,
+    is_synthetic: bool = False,
+    made_from: Sequence[str] = (),
+    consent: str = "",
+) -> Path:
     """Writes a picture as PNG, whole or not at all, and returns the path.
 
     A picture that shows a synthesised face is marked, and signed if the studio signs; `made_from` are the names of its
-    clips.
+    clips, `consent` is the performer's release for the mark.
 
     Raises:
         OutputError: The file cannot be written.
@@ -249,7 +262,8 @@ def write_png(path: Path | str, picture: Image8, *, is_synthetic: bool = False, 
             f"cannot write {path}: the picture of {picture.shape[1]}x{picture.shape[0]} pixels could not be encoded"
         )
     with write_atomically(path) as temporary:
-        temporary.write_bytes(add_mark(encoded.tobytes()) if is_synthetic else encoded.tobytes())
+        content = encoded.tobytes()
+        temporary.write_bytes(add_mark(content, make_xmp(consent=consent)) if is_synthetic else content)
         if is_synthetic:
             embed_manifest(temporary, title=path.name, ingredients=made_from)
     return path
@@ -265,11 +279,12 @@ def write_preview_movie(
     fps: float = 24.0,
     codecs: Sequence[MovieCodec] = PREVIEW_CODECS,
     made_from: Sequence[str] = (),
+    consent: str = "",
 ) -> Path:
     """Writes before and after, side by side, as a movie; holds one frame at a time.
 
     Its metadata say that it shows synthesised faces. It is signed if the studio signs; `made_from` are the names of its
-    clips.
+    clips, `consent` is the performer's release for the mark.
 
     Returns:
         The path that was written.
@@ -278,7 +293,7 @@ def write_preview_movie(
         OutputError: There is no frame, no encoder works, or the file cannot be written.
     """
     pictures = (_join_side_by_side(look) for look in frames)
-    return write_movie(pictures, path, fps, codecs=codecs, is_synthetic=True, made_from=made_from)
+    return write_movie(pictures, path, fps, codecs=codecs, is_synthetic=True, made_from=made_from, consent=consent)
 
 
 def _join_side_by_side(look: BeforeAfter) -> Image8:

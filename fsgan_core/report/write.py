@@ -16,6 +16,7 @@ from typing import Any
 
 from fsgan_core.clips.inputs import JobInputs, open_input, open_inputs
 from fsgan_core.contract import layers
+from fsgan_core.contract.consent import describe_consent
 from fsgan_core.contract.curve import get_largest_value
 from fsgan_core.contract.errors import InputError, PlateError
 from fsgan_core.contract.plain_data import parse_json
@@ -239,6 +240,7 @@ def _examine_frames(
         folder / MOVIE_FILE,
         fps=fps,
         made_from=_list_clip_names(shot),
+        consent=describe_consent(shot.stages.consent),
     )
     findings.player = collector.finish()
     findings.player_facts = PlayerFacts(
@@ -249,6 +251,7 @@ def _examine_frames(
         folder / SHEET_FILE,
         title=f"{Path(result.output).name}, {len(frames)} frames",
         made_from=_list_clip_names(shot),
+        consent=describe_consent(shot.stages.consent),
     )
     if time.perf_counter() - start + SOURCE_SECONDS < budget:
         findings.source = make_source_pictures(

@@ -5,11 +5,15 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
+from markupsafe import escape
 
 from fsgan_core.cli import main
 from fsgan_core.clips.shot_file import load_shot, save_shot
+from fsgan_core.plates.synthetic_mark import DIGITAL_SOURCE_TYPE, read_xmp
+from fsgan_core.render.inspection import inspect_file
 from fsgan_core.render.pipeline import render_shot
 from fsgan_core.report.write import make_report
 from tests.report.chromium import Chromium, find_chromium
@@ -89,6 +93,31 @@ def test_missing_frames_are_failures(rendered: Path, tmp_path: Path, capsys: pyt
     assert report(rendered, "--frames", "3-4", "--measure", "none", "--output", str(tmp_path / "r")) == 1
     assert "frame 4: there is no" in capsys.readouterr().err
     assert "Not rendered" in (tmp_path / "r" / "summary.html").read_text()
+
+
+def test_sheet_and_movie_of_an_unsigned_report_are_marked(rendered: Path) -> None:
+    """Without a studio's key there is no manifest; the XMP packet says that the faces are synthesised."""
+    for name in ("contact_sheet.png", "preview.mp4"):
+        statement = inspect_file(rendered.parent / "report" / name)
+        assert statement.is_synthetic is True and "release" not in statement.facts
+
+
+def test_the_release_stands_in_report_sheet_and_movie(small: Small, tmp_path: Path) -> None:
+    release = {"consent__reference": "R-17 <b>", "consent__scope": "sequence 010", "consent__expires": "2090-01-31"}
+    shot = small.shot(tmp_path, "1-2", **release)
+    make_report(tmp_path / "report", shot, render_shot(shot), measure="none")
+    settings = json.loads((tmp_path / "report" / "report.json").read_text())["settings"]
+    expected = {"consent.reference": "R-17 <b>", "consent.scope": "sequence 010", "consent.expires": "2090-01-31"}
+    assert expected.items() <= settings.items()
+    page = (tmp_path / "report" / "summary.html").read_text()
+    for label, value in expected.items():
+        assert f'<tr><th scope="row">{label}</th><td>{escape(value)}</td></tr>' in page
+    for name in ("contact_sheet.png", "preview.mp4"):
+        xmp = ElementTree.fromstring(read_xmp(tmp_path / "report" / name))
+        texts = {one.tag.rpartition("}")[2]: "".join(one.itertext()).strip() for one in xmp.iter()}
+        assert texts["UsageTerms"] == "R-17 <b>; sequence 010; until 2090-01-31"
+        assert texts["DigitalSourceType"] == DIGITAL_SOURCE_TYPE
+        assert inspect_file(tmp_path / "report" / name).facts["release"] == texts["UsageTerms"]
 
 
 @pytest.mark.skipif(not find_chromium(), reason="Chromium is not installed (apt install chromium)")
