@@ -1,7 +1,8 @@
-"""Details of the page: factor of the difference, speed, print, and what it says of a shot that was sampled."""
+"""Details of the page: factor of the difference, speed, print, a shot that was sampled, weights and licence."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fsgan_core.contract import layers
+from fsgan_core.report.data import Fact
+from fsgan_core.report.facts import list_weights
 from fsgan_core.report.player_frames import MAX_PLAYER_FRAMES, PlayerFrame, PlayerFrames, pick_player_frames
 from fsgan_core.report.player_page import PlayerFacts, format_report_page, write_report_page
 from fsgan_core.report.write import _describe_player
@@ -123,3 +127,28 @@ def test_a_sampled_shot_is_said_to_be_sampled() -> None:
 def test_the_page_says_that_the_shot_was_sampled() -> None:
     facts = PlayerFacts((WIDTH, HEIGHT), FPS, True, ("The player shows 240 of 241 frames.",))
     assert "The player shows 240 of 241 frames." in format_report_page(make_data(), make_player(), facts)
+
+
+def test_the_page_names_weights_and_their_licence_class() -> None:
+    """Those of all frames, each once, although frames may come from several renders."""
+    facts = list_weights(
+        [
+            {layers.META_WEIGHTS: "mediapipe_face_mesh:0123456789ab", layers.META_LICENCE: "commercial"},
+            {
+                layers.META_WEIGHTS: "mediapipe_face_mesh:0123456789ab, small_mask:ba9876543210, own:00aa",
+                layers.META_LICENCE: "commercial, unknown",
+            },
+            {layers.META_WEIGHTS: "none"},
+            {},
+        ]
+    )
+    assert facts == (
+        Fact("mediapipe_face_mesh", "commercial; SHA-256 0123456789ab..."),
+        Fact("own", "not in the catalogue; SHA-256 00aa..."),
+        Fact("small_mask", "unknown; SHA-256 ba9876543210..."),
+        Fact("licence classes of all", "commercial, unknown"),
+    )
+    text = format_report_page(replace(make_data(), weights=facts))
+    _, _, table = text.partition("<h3>Weights and licence class</h3>")
+    rows = re.findall("<th[^>]*>([^<]*)</th><td>([^<]*)</td>", table.partition("</table>")[0])
+    assert rows == [(fact.label, fact.value) for fact in facts]

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import csv
 import json
+import platform
+import shutil
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from markupsafe import escape
 
 from fsgan_core.cli import main
+from fsgan_core.clips.inputs import open_inputs
 from fsgan_core.clips.shot_file import load_shot, save_shot
+from fsgan_core.contract.version import __version__
 from fsgan_core.plates.synthetic_mark import DIGITAL_SOURCE_TYPE, read_xmp
 from fsgan_core.render.inspection import inspect_file
 from fsgan_core.render.pipeline import render_shot
+from fsgan_core.report.figures import PANELS
 from fsgan_core.report.write import make_report
 from tests.report.chromium import Chromium, find_chromium
 from tests.small_shot import Small
@@ -122,9 +128,12 @@ def test_the_release_stands_in_report_sheet_and_movie(small: Small, tmp_path: Pa
 
 @pytest.mark.skipif(not find_chromium(), reason="Chromium is not installed (apt install chromium)")
 def test_the_page_of_a_real_render(rendered: Path, tmp_path: Path) -> None:
-    """Player, layers, atlas and view map; nothing in the console, nothing loaded."""
-    assert report(rendered, "--quiet", "--output", str(tmp_path / "r")) == 0
-    page = tmp_path / "r" / "summary.html"
+    """Player, layers, plots, facts, atlas and view map; nothing in the console, nothing loaded."""
+    folder = tmp_path / "r"
+    folder.mkdir()
+    shutil.copy(rendered.parent / "report" / "result.json", folder)  # the times of the render
+    assert report(rendered, "--quiet", "--output", str(folder)) == 0
+    page = folder / "summary.html"
     with Chromium(tmp_path / "profile") as browser:
         browser.open(page)
         browser.wait_for("Number(document.getElementById('player').dataset.drawn)")
@@ -138,7 +147,63 @@ def test_the_page_of_a_real_render(rendered: Path, tmp_path: Path) -> None:
         assert browser.evaluate("document.querySelectorAll('.atlas img').length") == 1
         assert browser.evaluate("document.querySelectorAll('.map img').length") >= 1
         assert browser.evaluate("document.body.textContent").count("<img src=x onerror=alert(1)>") == 1
+        _check_plots(browser)
+        _check_facts(browser, rendered)
         assert browser.messages == [] and browser.requests == [page.as_uri()]
+
+
+def _check_plots(browser: Chromium) -> None:
+    """The page has a plot, with lines or bars, of each figure that the report promises."""
+    script = (
+        "Object.fromEntries([...document.querySelectorAll('.plot')].map((one) => [one.dataset.plot, "
+        "[...one.querySelectorAll('svg polyline, svg path')].map((line) => line.getAttribute('points') ?? "
+        "line.getAttribute('d'))]))"
+    )
+    lines = browser.evaluate(script)
+    assert set(lines) == {panel.name for panel in PANELS}
+    assert {"gaze", "lids", "lips", "light", "landmarks", "pose", "flicker", "matte", "edge"} <= set(lines)
+    assert len(lines["identity"]) == 2  # to the source and to the target
+    assert len(lines["seconds"]) >= 4  # stages
+    for name, drawn in lines.items():
+        assert drawn and all(drawn), name
+    assert [len(line.split()) for line in lines["identity"]] == [FRAMES, FRAMES]
+    assert len(lines["flicker"][0].split()) == FRAMES - 2  # the first and the last frame lack a neighbour
+    stages = browser.evaluate(
+        "[...document.querySelectorAll('[data-plot=seconds] .entry')].map((one) => one.textContent.split(' ')[0])"
+    )
+    assert {"reenact", "mask", "inpaint", "blend"} <= set(stages)
+
+
+def _check_facts(browser: Chromium, rendered: Path) -> None:
+    """The tables hold what was set and nothing else, the licence class, colour, machine and versions."""
+    script = (
+        "Object.fromEntries([...document.querySelectorAll('.facts')].map((one) => [one.querySelector('h3').textContent,"
+        " Object.fromEntries([...one.querySelectorAll('tr')].map((row) => [row.querySelector('th').textContent, "
+        "row.querySelector('td').textContent]))]))"
+    )
+    tables = browser.evaluate(script)
+    shot = load_shot(rendered)
+    assert tables["Settings that differ from the defaults"] == {
+        "output.layers": "all",
+        "target, track": shot.target.track,
+        "source 1, track": shot.source[0].track,
+    }
+    assert tables["Weights and licence class"] == {"licence classes of all": "none: no network drew pixels"}
+    surroundings = tables["Colour, machine, versions"]
+    inputs = open_inputs(shot.source, shot.target, shot.stages)
+    colour = {
+        "OCIO config": inputs.config.name,
+        "colour space of source": "sRGB",
+        "colour space of plate": "ACEScg",
+        "working space": "ACEScg",
+        "colour space of the result": "ACEScg",
+    }
+    assert colour.items() <= surroundings.items() and inputs.config.name
+    assert surroundings["report made on"].startswith(f"{platform.node()}, {platform.system()} {platform.machine()}, ")
+    assert surroundings["device of the networks"] == "cpu"
+    versions = {"fsgan": __version__, "Python": platform.python_version(), "numpy": np.__version__}
+    assert versions.items() <= surroundings.items()
+    assert {"torch", "opencv-python", "OpenImageIO", "opencolorio", "av"} <= set(surroundings)
 
 
 def test_limits_of_a_render(rendered: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
