@@ -31,6 +31,7 @@ _STATEMENTS = (
     layers.META_WEIGHTS,
     layers.META_LICENCE,
     layers.META_SOURCE,
+    layers.META_LEADING_VIEW,
     layers.META_DRIVER,
     layers.META_PRESET,
     layers.META_CONSENT,

@@ -224,6 +224,7 @@ class TestForgedDigest:
                 f"{META_CONSENT} is 'R-17'; by the shot it must be absent",
             ),
             (state(fsgan_source="somebody"), "changed", "whole", "fsgan/source is 'somebody'; by the shot it must be"),
+            (state(**{"fsgan_leading-view": "source 7"}), "changed", "whole", "fsgan/leading-view is 'source 7'"),
             (state(fsgan_engine="blend=mine"), "changed", "whole", "fsgan/engine is 'blend=mine'"),
             (state(shot="other"), "changed", "whole", "its metadata entry shot is not the target's"),
             (state(comments="not synthesised"), "changed", "whole", "its metadata entry comments is not the target's"),
