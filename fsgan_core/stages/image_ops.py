@@ -7,12 +7,13 @@ import numpy as np
 
 from fsgan_core.contract.layers import RGB
 from fsgan_core.plates.colour import Codec
-from fsgan_core.plates.plate import Plate, Window
-from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Plane, Points
+from fsgan_core.plates.plate import Plate, Window, compute_slices
+from fsgan_core.runtime.arrays import AnyArray, Image, Mask, Matte, Plane, Points
 
 HALF_COVERED = 0.5  # matte value from which on a pixel counts as inside
 MAX_HALF = 65504.0  # the largest half float
 MIN_SIGMA_DRAWN = 0.3  # pixels: a narrower feather is not worth a blur
+BLUR_REACH = 4.0  # sigmas after which OpenCV's Gaussian blur ends
 SUBPIXEL_BITS, SUBPIXEL_STEPS = 4, 16  # OpenCV draws polygons at 1/16 of a pixel
 MIN_ALPHA = 1e-6  # below it there is no colour to divide out
 MIN_WEIGHT = 1e-6  # least sum of weights that is divided by
@@ -53,7 +54,9 @@ def to_perceptual(rgb: Image, exposure: float) -> Image:
     >>> to_perceptual(np.array([0.0, 1.0], np.float32), 0.0).round(4).tolist()
     [0.0, 1.0]
     """
-    finite = np.nan_to_num(np.asarray(rgb, np.float32), nan=0.0, posinf=MAX_HALF, neginf=-MAX_HALF)
+    finite = np.asarray(rgb, np.float32)
+    if not np.isfinite(finite).all():
+        finite = np.nan_to_num(finite, nan=0.0, posinf=MAX_HALF, neginf=-MAX_HALF)
     x = finite * np.float32(2.0**exposure)
     size = np.abs(x)
     curve = np.where(
@@ -97,9 +100,10 @@ def pad_plate(plate: Plate, window: Window) -> Image:
 
 def fill_nonfinite(rgb: Image) -> Image:
     """Replace NaN and infinite pixels by a smooth continuation of the others; return `rgb` itself if there are none."""
-    good = np.asarray(np.isfinite(rgb).all(-1))
-    if good.all():
+    finite = np.isfinite(rgb)
+    if finite.all():
         return rgb
+    good = np.asarray(finite.all(-1))
     filled = np.where(good[..., None], rgb, np.float32(0))
     weight = np.asarray(good, np.float32)
     known, sigma = weight.copy(), 1.0
@@ -119,7 +123,7 @@ def clip01(matte: Plane) -> Matte:
     >>> clip01(np.array([-0.5, 0.25, 2.0, np.nan], np.float32)).tolist()
     [0.0, 0.25, 1.0, 0.0]
     """
-    return np.asarray(np.clip(np.nan_to_num(matte), 0, 1), np.float32)
+    return np.asarray(np.fmin(np.fmax(matte, 0), 1), np.float32)  # both pass over NaN
 
 
 def mark_plate_area(plate: Plate, window: Window) -> Matte:
@@ -143,11 +147,34 @@ def draw_polygon(points: Points, window: Window, feather: float = 0.0) -> Matte:
     >>> draw_polygon(square, Window(0, 0, 6, 6))[2].round(1).tolist()[2:4]
     [1.0, 1.0]
     """
-    matte = np.zeros((window.height, window.width), np.uint8)
-    corners = np.round((points - (window.x, window.y)) * SUBPIXEL_STEPS).astype(np.int32)
+    result = np.zeros((window.height, window.width), np.float32)
+    # Only what the polygon and its blur reach is drawn.
+    reach = int(np.ceil(BLUR_REACH * feather)) + 4
+    (left, top), (right, bottom) = (points.min(0) - reach).astype(int), (points.max(0) + reach).astype(int) + 1
+    part = Window(int(left), int(top), int(right - left), int(bottom - top)).intersect(window)
+    if part.empty:
+        return result
+    matte = np.zeros((part.height, part.width), np.uint8)
+    corners = np.round((points - (part.x, part.y)) * SUBPIXEL_STEPS).astype(np.int32)
     cv2.fillPoly(matte, [corners], 255, cv2.LINE_AA, SUBPIXEL_BITS)
     soft = np.asarray(matte.astype(np.float32) / 255, np.float32)
-    return np.asarray(cv2.GaussianBlur(soft, (0, 0), feather)) if feather > MIN_SIGMA_DRAWN else soft
+    if feather > MIN_SIGMA_DRAWN:
+        soft = np.asarray(cv2.GaussianBlur(soft, (0, 0), feather))
+    result[compute_slices(part, window)] = soft
+    return result
+
+
+def slice_marked(marked: Mask) -> tuple[slice, slice]:
+    """Find the rows and columns that hold all marked pixels; without any, both slices are empty.
+
+    >>> slice_marked(np.array([[False, False, False], [False, True, True]]))
+    (slice(1, 2, None), slice(1, 3, None))
+    """
+    (top, bottom), (left, right) = (
+        (int(places[0]), int(places[-1]) + 1) if len(places) else (0, 0)
+        for places in (np.flatnonzero(marked.any(axis)) for axis in (1, 0))
+    )
+    return slice(top, bottom), slice(left, right)
 
 
 def draw_convex_hull(points: Points, window: Window, feather: float = 0.0) -> Matte:
@@ -190,6 +217,18 @@ def smoothstep(x: AnyArray) -> AnyArray:
     """
     t = np.clip(x, 0, 1)
     return np.asarray(t * t * (3 - 2 * t))
+
+
+def find_largest(picture: Image) -> Plane:
+    """Find the largest channel of each pixel: the same as numpy's `max`, several times as fast.
+
+    >>> find_largest(np.array([[3.0, 4.0, 1.0]])).tolist()
+    [4.0]
+    """
+    first, *others = np.moveaxis(picture, -1, 0)
+    for other in others:
+        first = np.maximum(first, other)
+    return np.asarray(first)
 
 
 def sum_channels(vectors: AnyArray) -> AnyArray:

@@ -38,10 +38,11 @@ from fsgan_core.stages.image_ops import (
     clip01,
     draw_polygon,
     fill_nonfinite,
+    find_largest,
     mark_plate_area,
     pad_plate,
-    premultiply,
     smoothstep,
+    sum_channels,
     to_perceptual,
     to_scene_linear,
     unpremultiply,
@@ -98,10 +99,10 @@ def inpaint(
     """Fills what is missing from further views, the atlas and the target's shading (see `interface.InpaintEngine`)."""
     face, codec = frame.face, frame.codec
     rgb, alpha = unpremultiply(reenacted)
-    picture = to_perceptual(fill_nonfinite(rgb), codec.exposure)
+    own = to_perceptual(fill_nonfinite(rgb), codec.exposure)
     face_matte, needed = compute_fill_mattes(mattes, frame.holdout)
     dark = find_dark_parts(face, reenacted)
-    picture, shown = gather_views(picture, alpha, needed, further_views, codec, params, dark, atlas)
+    picture, shown = gather_views(own, alpha, needed, further_views, codec, params, dark, atlas)
     untouched = np.zeros_like(needed)
     if not (shown > CONFIDENT_SHARE).any():
         needed = np.zeros_like(needed)  # there is nothing to go by
@@ -113,7 +114,7 @@ def inpaint(
         untouched = np.maximum(untouched, find_unseen_forehead(shown, face_matte, face, reenacted))
     behind, kept_arms = replace_arms(frame, reenacted, face_matte)
     untouched = np.maximum(untouched, kept_arms)
-    return make_completed_plate(picture, alpha, face_matte, needed, codec, reenacted, untouched, behind)
+    return make_completed_plate(picture, own, alpha, face_matte, needed, codec, reenacted, untouched, behind)
 
 
 def compute_fill_mattes(mattes: Plate, holdout: Matte | None) -> tuple[Matte, Matte]:
@@ -195,6 +196,7 @@ def find_unseen_forehead(shown: Matte, face_matte: Matte, face: Face, reenacted:
 
 def make_completed_plate(
     picture: Image,
+    own: Image,
     alpha: Matte,
     face_matte: Matte,
     needed: Matte,
@@ -207,6 +209,7 @@ def make_completed_plate(
 
     Args:
         picture: Straight colour in perceptual steps.
+        own: The reenacted picture, likewise.
         alpha: Where the reenacted face was.
         face_matte: The part of the plate that gets the new face.
         needed: Where something must be there.
@@ -220,17 +223,16 @@ def make_completed_plate(
     if untouched is not None:
         cover, completed = cover * (1 - untouched), completed * (1 - untouched)
     kept = clip01(reenacted.get_matte(MATTE_KEPT))
-    own = to_perceptual(fill_nonfinite(unpremultiply(reenacted)[0]), codec.exposure)
     picture = picture + kept[..., None] * (own - picture)
     if behind is not None:
         picture = picture + behind.matte[..., None] * (behind.picture - picture)
         kept = np.maximum(kept, behind.matte)
-    pixels = np.dstack(
-        [premultiply(to_scene_linear(picture, codec.exposure), cover), completed * (face_matte > 0), kept]
-    )
+    pixels = np.empty((*alpha.shape, 6), np.float32)
+    pixels[..., :3] = to_scene_linear(picture, codec.exposure) * cover[..., None]
+    pixels[..., 3], pixels[..., 4], pixels[..., 5] = cover, completed * (face_matte > 0), kept
     metadata = {name: value for name, value in reenacted.metadata.items() if name == META_MOUTH}
     return Plate(
-        pixels.astype(np.float32),
+        pixels,
         (*RGBA, MATTE_COMPLETED, MATTE_KEPT),
         reenacted.data_window,
         reenacted.display_window,
@@ -284,7 +286,7 @@ def _add_view(picture: Image, shown: Matte, other: Plate, codec: Codec, dark: Da
     own = blur_weighted(np.maximum(extra, 0), both, sigma, aspect) + LIGHT_FLOOR
     extra = (extra + LIGHT_FLOOR) * np.clip(light / own, *LIGHT_GAIN_LIMITS) - LIGHT_FLOOR
     skin = smoothstep(
-        (extra.mean(-1) / np.maximum(light.mean(-1), 1e-6) - HAIR_LIGHT[0]) / (HAIR_LIGHT[1] - HAIR_LIGHT[0])
+        (sum_channels(extra) / np.maximum(sum_channels(light), 3e-6) - HAIR_LIGHT[0]) / (HAIR_LIGHT[1] - HAIR_LIGHT[0])
     )
     skin = skin.astype(np.float32)
     alpha = alpha * np.maximum.reduce([dark.eyes_lips, dark.brows * _mask_out_hair(1 - skin, dark, alpha), skin])
@@ -341,13 +343,13 @@ def measure_target_skin(frame: FaceFrame, mattes: Plate) -> TargetSkin:
     own = to_perceptual(pad_plate(frame.plate, region), frame.codec.exposure)
     # Glasses, strands of hair: what differs from the skin around is no skin.
     usual = blur_weighted(own, skin.astype(np.float32), max(1.0, TONE_SIGMA * surface.width), aspect)
-    skin = skin / (1 + (np.abs(own - usual).max(-1) / ODD_SKIN) ** 2) ** 2
+    skin = skin / (1 + (find_largest(np.abs(own - usual)) / ODD_SKIN) ** 2) ** 2
     sigma = SHADING_SIGMA * surface.width
     picture = cv2.GaussianBlur(push_pull(own, skin.astype(np.float32)), (0, 0), sigmaX=sigma / aspect, sigmaY=sigma)
     luma, sure = picture @ LUMA_WEIGHTS, skin > HALF_COVERED
     brightness = float(np.percentile(luma[sure], USUAL_PERCENTILE)) if sure.any() else 0.0
     dark = np.clip((brightness - luma - DARK_RANGE[0]) / (DARK_RANGE[1] - DARK_RANGE[0]), 0, 1)  # a beard, a shadow
-    odd = np.abs(own - picture).max(-1) / ODD_TONE
+    odd = find_largest(np.abs(own - picture)) / ODD_TONE
     clear = (skin * (1 - dark) / (1 + odd**2) ** 2).astype(np.float32)
     clear = cv2.GaussianBlur(clear, (0, 0), CLEAR_SIGMA * surface.width)
     clear = clear * (1 - _draw_around_lines(own - picture, CLEAR_SIGMA * surface.width))
@@ -362,7 +364,8 @@ def _draw_around_lines(difference: Image, reach: float) -> Matte:
         reach: How far from a line, in pixels.
     """
     steady = cv2.GaussianBlur(difference, (0, 0), max(0.5, LINE_SHARE * reach))
-    line = smoothstep((np.abs(steady).max(-1) - LINE_RANGE[0]) / (LINE_RANGE[1] - LINE_RANGE[0])).astype(np.float32)
+    strength = (find_largest(np.abs(steady)) - LINE_RANGE[0]) / (LINE_RANGE[1] - LINE_RANGE[0])
+    line = smoothstep(strength).astype(np.float32)
     side = 2 * max(1, round(2 * reach)) + 1
     grown = cv2.dilate(line, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
     return np.asarray(cv2.GaussianBlur(grown, (0, 0), reach / 2))
@@ -396,7 +399,7 @@ def extend_picture(picture: Image, shown: Matte, keep: Matte, skin: TargetSkin) 
     known = np.where(shown > CONFIDENT_SHARE, shown, 0) * (skin.plain + MIN_TRUST)
     known = known / known.max()
     usual = blur_weighted(difference, known, max(1.0, TONE_SIGMA * skin.width))
-    odd = np.abs(difference - usual).max(-1) / ODD_TONE
+    odd = find_largest(np.abs(difference - usual)) / ODD_TONE
     tone = push_pull(difference, (known / (1 + odd**2) ** 2).astype(np.float32))
     share = soften_seam(shown, keep, skin)
     return np.asarray(skin.picture + tone + share[..., None] * (difference - tone), np.float32)

@@ -31,7 +31,7 @@ from fsgan_core.faces.mesh import (
 from fsgan_core.plates.curve import LUMA_WEIGHTS
 from fsgan_core.plates.plate import Window
 from fsgan_core.runtime.arrays import AnyArray, Image, Mask, Matrix, Matte, Mesh, Plane, Points, Points3D, Vector
-from fsgan_core.stages.image_ops import blur_weighted, smoothstep, to_perceptual, to_scene_linear
+from fsgan_core.stages.image_ops import blur_weighted, smoothstep, sum_channels, to_perceptual, to_scene_linear
 
 # Reading the pictures. Lengths in mm are on the generic face; "of the face" is a share of the face's width.
 FACE_WIDTH = 144.0  # mm
@@ -198,23 +198,28 @@ def fit_light(colours: Matrix, normals: Points3D, weights: Vector) -> LightFit:
         weights: (n,) how much a sample shows skin; not all 0.
     """
     basis = compute_light_basis(normals)
-    luma = colours @ LUMA_WEIGHTS
-    tint = colours - luma[:, None]
+    counted = np.asarray(weights > 0)
+    weights, known = weights[counted], basis[counted]
+    luma = colours[counted] @ LUMA_WEIGHTS
+    tint = colours[counted] - luma[:, None]
     current = weights
     for _ in range(FIT_ROUNDS):
         # On half a sphere the terms have a mean; without it the penalties leave the level alone.
-        centred = basis - current @ basis / current.sum()
-        centred[:, 0] = 1
+        mean = current @ known / current.sum()
+        mean[0] = 0
+        centred = known - mean
         share = (centred * current[:, None]).T / current.sum()
         system = share @ centred
-        level = centred @ np.linalg.solve(system + np.diag(ORDER_PENALTIES + MIN_PENALTY), share @ luma)
-        shift = centred @ np.linalg.solve(system + np.diag(COLOUR_PENALTIES + MIN_PENALTY), share @ tint)
-        distance = np.sqrt((luma - level) ** 2 + ((tint - shift) ** 2).sum(1))
+        level = np.linalg.solve(system + np.diag(ORDER_PENALTIES + MIN_PENALTY), share @ luma)
+        shift = np.linalg.solve(system + np.diag(COLOUR_PENALTIES + MIN_PENALTY), share @ tint)
+        distance = np.sqrt((luma - centred @ level) ** 2 + sum_channels((tint - centred @ shift) ** 2))
         spread = max(MIN_SPREAD, MAD_TO_DEVIATION * _compute_weighted_median(distance, weights))
         # Huber's weights are steady from frame to frame; what is far off (hair, a beard) does not count at all.
         far = distance / spread
         current = weights / np.maximum(far, 1) / (1 + (far / FAR_OUTLIER) ** 4)
-    return LightFit(level[:, None] + shift, current)
+    every = np.zeros(len(basis))
+    every[counted] = current
+    return LightFit((basis - mean) @ (level[:, None] + shift), every)
 
 
 def _compute_weighted_median(values: Vector, weights: Vector) -> float:

@@ -7,8 +7,6 @@ nose is marked as not shown: another view, or the atlas, fills it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 
@@ -50,19 +48,6 @@ BEYOND = np.vstack([HAIRLINE, [(-26.0, -62.0, 8.0), (0.0, -64.0, 4.0), (26.0, -6
 """Points of the forehead above the mesh, (n, 3) mm on the generic head."""
 
 
-@dataclass(frozen=True)
-class MeshMap:
-    """Where a region's pixels lie in a view.
-
-    Attributes:
-        places: Coordinates of the view's plate for each pixel of the region.
-        shown: 1 where the view shows the skin that belongs here, 0 where it turns it away or hides it.
-    """
-
-    places: PointMap
-    shown: Matte
-
-
 def square_mesh(mesh: Mesh, aspect: float) -> Mesh:
     """Returns a mesh in square pixels.
 
@@ -88,12 +73,8 @@ def find_visible_vertices(mesh: Mesh) -> Vector:
     Returns:
         (478,): 1 shown, 0 turned away or behind other skin.
     """
-    return _rate_visibility(compute_facing(mesh), find_hidden_vertices(mesh))
-
-
-def _rate_visibility(facing: Vector, hidden: AnyArray) -> Vector:
     low, high = SHOWN_FACING
-    return np.where(hidden, 0.0, smoothstep((facing - low) / (high - low)))
+    return np.where(find_hidden_vertices(mesh), 0.0, smoothstep((compute_facing(mesh) - low) / (high - low)))
 
 
 @remember_results(REMEMBERED_MESHES)
@@ -104,11 +85,15 @@ def find_hidden_vertices(mesh: Mesh) -> AnyArray:
     ab, ac = b - a, c - a
     area = ab[:, 0] * ac[:, 1] - ab[:, 1] * ac[:, 0]
     area = np.where(np.abs(area) < 1e-9, 1e-9, area)
-    to = mesh[:, None, :2] - a[None, :, :2]
-    v = (to[..., 0] * ac[:, 1] - to[..., 1] * ac[:, 0]) / area
-    w = (ab[:, 0] * to[..., 1] - ab[:, 1] * to[..., 0]) / area
-    depth = a[:, 2] + v * ab[:, 2] + w * ac[:, 2]
-    covers = (v > 0) & (w > 0) & (v + w < 1) & (depth < mesh[:, None, 2] - margin)
+    # Barycentric coordinates and depth are affine in a place, so one product gives them for all pairs.
+    v = np.stack([ac[:, 1], -ac[:, 0], a[:, 1] * ac[:, 0] - a[:, 0] * ac[:, 1]]) / area
+    w = np.stack([-ab[:, 1], ab[:, 0], a[:, 0] * ab[:, 1] - a[:, 1] * ab[:, 0]]) / area
+    depth = v * ab[:, 2] + w * ac[:, 2]
+    depth[2] += a[:, 2]
+    places = np.column_stack([mesh[:, :2], np.ones(len(mesh))])
+    covers = places @ depth < mesh[:, 2:] - margin
+    for share in (v, w, [[0], [0], [1]] - v - w):
+        covers &= places @ share > 0
     return np.asarray(covers.any(1))
 
 
@@ -126,7 +111,7 @@ def place_beyond(mesh: Mesh) -> Points:
 
 def fit_mesh_map(
     goal: Mesh, view: Mesh, region: Window, stiffness: float, aspect: float = 1.0, view_aspect: float = 1.0
-) -> MeshMap:
+) -> PointMap:
     """Fits the map from a region's pixels to a view whose face becomes the goal.
 
     Args:
@@ -136,18 +121,18 @@ def fit_mesh_map(
         stiffness: Of the spline; 0 meets each vertex exactly.
         aspect: Width of the region's pixels over their height.
         view_aspect: The same of the view.
+
+    Returns:
+        Coordinates of the view's plate for each pixel of the region.
     """
     square_goal, square_view = square_mesh(goal, aspect), square_mesh(view, view_aspect)
     goal_facing, view_facing = compute_facing(square_goal), compute_facing(square_view)
-    hidden_in_view = find_hidden_vertices(square_view)
-    hidden = find_hidden_vertices(square_goal) | hidden_in_view
+    hidden = find_hidden_vertices(square_goal) | find_hidden_vertices(square_view)
     knots = (np.minimum(goal_facing, view_facing) > KNOT_FACING) & ~hidden
     knots[SKIN_COUNT:] = False
     destination = np.vstack([goal[knots, :2], place_beyond(square_goal) / (aspect, 1.0)])
     source = np.vstack([view[knots, :2], place_beyond(square_view) / (view_aspect, 1.0)])
-    places = fit_spline_map(destination, source, region, _make_stiffness(stiffness)[_add_beyond(knots)], aspect)
-    shown = draw_vertex_values(goal, _rate_visibility(view_facing, hidden_in_view), region, aspect)
-    return MeshMap(places, shown)
+    return fit_spline_map(destination, source, region, _make_stiffness(stiffness)[_add_beyond(knots)], aspect)
 
 
 def _add_beyond(knots: AnyArray) -> AnyArray:
@@ -176,9 +161,9 @@ def draw_vertex_values(mesh: Mesh, values: Vector, region: Window, aspect: float
     points = np.round((mesh[:, :2] - (region.x, region.y)) * scale).astype(np.int32)
     order = np.argsort(-square[TRIANGLES, 2].mean(1))
     canvas = np.full((region.height, region.width), np.nan, np.float32)
+    corners, shades = points[TRIANGLES], values[TRIANGLES].mean(1).tolist()
     for index in order:  # far to near
-        corners = TRIANGLES[index]
-        cv2.fillConvexPoly(canvas, points[corners], float(values[corners].mean()), cv2.LINE_8, 4)
+        cv2.fillConvexPoly(canvas, corners[index], shades[index], cv2.LINE_8, 4)
     empty = np.isnan(canvas)
     if empty.all():
         return np.zeros(canvas.shape, np.float32)

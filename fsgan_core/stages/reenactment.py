@@ -33,7 +33,7 @@ from fsgan_core.faces.mesh import BROW_L as MESH_BROW_L
 from fsgan_core.faces.mesh import BROW_R as MESH_BROW_R
 from fsgan_core.faces.mesh import LIDS_L, LIDS_R, OUTER_LIPS, read_landmarks68
 from fsgan_core.plates.colour import Codec
-from fsgan_core.plates.plate import Plate, Window
+from fsgan_core.plates.plate import Plate, Window, compute_slices
 from fsgan_core.plates.region import compute_region
 from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Mesh, Plane, PointMap, Points, Points3D, Points68, Vector
 from fsgan_core.stages import warp_points
@@ -43,11 +43,18 @@ from fsgan_core.stages.features.iris import IrisTint
 from fsgan_core.stages.features.lips import find_lip_edges
 from fsgan_core.stages.features.mouth import cover_inner_mouth, keep_mouth, set_inner_mouth
 from fsgan_core.stages.features.openings import OpeningPicture, ViewPicture, measure_lid_openings
-from fsgan_core.stages.image_ops import HALF_COVERED, draw_polygon, mark_plate_area, premultiply, smoothstep, to_display
+from fsgan_core.stages.image_ops import HALF_COVERED, draw_polygon, mark_plate_area, smoothstep, to_display
 from fsgan_core.stages.interface import FaceFrame, SourceView
 from fsgan_core.stages.leading_view import FramePlan
 from fsgan_core.stages.masking import measure_mattes
-from fsgan_core.stages.mesh_warp import fit_mesh_map
+from fsgan_core.stages.mesh_warp import (
+    draw_vertex_values,
+    find_visible_vertices,
+    fit_mesh_map,
+    measure_mesh_width,
+    place_beyond,
+    square_mesh,
+)
 from fsgan_core.stages.proportions import displace_mesh, weigh_regions
 from fsgan_core.stages.warp import compute_cell_areas, sample_picture
 
@@ -57,6 +64,7 @@ OUTLINE_EDGE = 0.015  # this near to its outline, a view's skin is mixed with wh
 OCCLUDER_EDGE = 0.035  # this near to hair or an occluder, a view's skin is not trusted
 VIEW_STRICTNESS = 8.0  # missed skin is filled from other views, but hair that passes for skin smears over the face
 VIEW_MARGIN = 0.6  # around a source face, that is kept
+WORK_MARGIN = 0.16  # around the new face, in which a frame's picture is made: four times SEEN_SIGMA
 
 # Enlargement against the rest of the face, at which a view begins to show nothing, and at which it shows nothing.
 STRETCH_RANGE = (2.5, 4.5)
@@ -118,19 +126,20 @@ def reenact(
     A is 1 where the views show skin of the source. The frame's plate gives the eyeballs, and the inner mouth where the
     plan keeps it.
     """
-    target, face, region, codec = frame.plate, frame.face, frame.region, frame.codec
+    target, face, codec = frame.plate, frame.face, frame.codec
     aspect = target.pixel_aspect
     goal = compute_goal_mesh(face, params, likeness, aspect)
     width = warp_points.measure_face_width(face.landmarks, aspect)
 
-    by_view = warp_views([w.view for w in plan.views], views, goal, region, params.stiffness, aspect)
+    window = find_work_window(goal, frame.region, aspect)
+    by_view = warp_views([w.view for w in plan.views], views, goal, frame.region, params.stiffness, aspect, window)
     warped = [(by_view[w.view], w) for w in plan.views]
     lead = max(warped, key=lambda pair: pair[1].detail)[0]
-    plate, own = to_display(target, region, codec), face.get_mesh(aspect)
-    edges = find_lip_edges(plate, own, region, aspect)
+    plate, own = to_display(target, window, codec), face.get_mesh(aspect)
+    edges = find_lip_edges(plate, own, window, aspect)
     pictures = [
         (
-            cover_inner_mouth(w.picture, w.places, make_view_picture(views[weight.view]), goal, edges, region, aspect),
+            cover_inner_mouth(w.picture, w.places, make_view_picture(views[weight.view]), goal, edges, window, aspect),
             weight.light,
             weight.detail,
         )
@@ -144,23 +153,40 @@ def reenact(
     alpha = sum(w.matte * weight.detail for w, weight in warped)
     alpha = np.clip(alpha, 0, 1).astype(np.float32)
     openings = measure_view_openings(plan, views)
-    picture = close_lids(picture, alpha, plate, own, goal, openings, region, aspect)
+    picture = close_lids(picture, alpha, plate, own, goal, openings, window, aspect)
     leading = views[max(plan.views, key=lambda w: w.detail).view]
     if params.eyes == "source":
-        eyes = set_eyes(make_view_picture(leading), lead.places, own, goal, region, aspect, alpha.shape)
+        eyes = set_eyes(make_view_picture(leading), lead.places, own, goal, window, aspect, alpha.shape)
         picture = picture + eyes.matte[..., None] * (eyes.picture - picture)
         alpha = np.maximum(alpha, eyes.matte)
     seen = measure_seen(alpha, SEEN_SIGMA * width, aspect)
-    mouth = set_inner_mouth(picture, opened, plate, own, goal, edges, region, aspect, plan.inner_mouth)
+    mouth = set_inner_mouth(picture, opened, plate, own, goal, edges, window, aspect, plan.inner_mouth)
     picture = picture + seen[..., None] * (mouth.picture - picture)
-    own_parts = keep_openings(plate, own, goal, region, aspect, params, 0.0, iris_tint, openings)
+    own_parts = keep_openings(plate, own, goal, window, aspect, params, 0.0, iris_tint, openings)
     own_parts = replace(own_parts, matte=own_parts.matte * seen)
     picture = picture + own_parts.matte[..., None] * (own_parts.picture - picture)
     own_matte = np.maximum(own_parts.matte, mouth.matte * seen)
     alpha = np.maximum(alpha, own_matte)
     return make_reenacted_plate(
-        codec.decode(picture), alpha, lead, face, region, target, 1 - plan.inner_mouth, own_matte
+        codec.decode(picture), alpha, lead, face, frame.region, target, 1 - plan.inner_mouth, own_matte, window
     )
+
+
+def find_work_window(goal: Mesh, region: Window, aspect: float) -> Window:
+    """Finds the part of a region in which a new face is: beyond it nothing is made.
+
+    Args:
+        goal: The mesh of the new face, plate coordinates.
+        region: Of the frame.
+        aspect: Width of a pixel over its height.
+    """
+    square = square_mesh(goal, aspect)
+    points = np.vstack([square[:, :2], place_beyond(square)])
+    margin = WORK_MARGIN * measure_mesh_width(square)
+    low = np.floor((points.min(0) - margin) / (aspect, 1.0)).astype(int)
+    high = np.ceil((points.max(0) + margin) / (aspect, 1.0)).astype(int) + 1
+    window = Window(int(low[0]), int(low[1]), int(high[0] - low[0]), int(high[1] - low[1])).intersect(region)
+    return region if window.empty else window
 
 
 def compute_goal_mesh(face: Face, params: ReenactParams, likeness: Points3D | None, aspect: float) -> Mesh:
@@ -241,7 +267,15 @@ def keep_openings(
 
 
 def make_reenacted_plate(
-    rgb: Image, alpha: Matte, lead: WarpedView, face: Face, region: Window, target: Plate, kept: float, own: Matte
+    rgb: Image,
+    alpha: Matte,
+    lead: WarpedView,
+    face: Face,
+    region: Window,
+    target: Plate,
+    kept: float,
+    own: Matte,
+    window: Window | None = None,
 ) -> Plate:
     """Make the stage's plate.
 
@@ -250,13 +284,19 @@ def make_reenacted_plate(
         alpha: Where it shows the new face.
         lead: The leading view, for coordinates and confidence.
         face: The target's.
-        region: The part of the target that the arrays cover.
+        region: The part of the target that the plate covers.
         target: The target plate.
         kept: How much of the inner mouth is the target's own, 0..1.
         own: Where the picture is the target's own: eyeballs and inner mouth.
+        window: The part of the region that the arrays cover, those of `lead` too but for its STMap; None if all of it.
     """
-    confidence = lead.confidence * np.float32(face.confidence)
-    pixels = np.dstack([premultiply(rgb, alpha), lead.stmap, confidence, own]).astype(np.float32)
+    pixels = np.zeros((region.height, region.width, 8), np.float32)
+    part = pixels[compute_slices(window or region, region)]
+    part[..., :3] = rgb * alpha[..., None]
+    part[..., 3] = alpha
+    pixels[..., 4:6] = lead.stmap
+    part[..., 6] = lead.confidence * np.float32(face.confidence)
+    part[..., 7] = own
     return Plate(
         pixels,
         (*RGBA, ST_U, ST_V, CONFIDENCE, MATTE_KEPT),
@@ -269,12 +309,12 @@ def make_reenacted_plate(
 
 @dataclass(frozen=True)
 class WarpedView:
-    """A view warped to a region.
+    """A view warped to a window of a region.
 
     Attributes:
         picture: Display-like; its border is continued.
         matte: Where it shows skin.
-        stmap: (height, width, 2) s, t into the source picture, 0..1, from the lower left.
+        stmap: (height, width, 2) of the whole region: s, t into the source picture, 0..1, from the lower left.
         confidence: 0..1.
         places: (height, width, 2) the place in the view's plate that each pixel shows.
     """
@@ -293,6 +333,7 @@ def warp_views(
     region: Window,
     stiffness: float,
     aspect: float,
+    window: Window | None = None,
 ) -> dict[ViewRef, WarpedView]:
     """Warp views to a goal mesh.
 
@@ -300,18 +341,22 @@ def warp_views(
         refs: The views to warp.
         views: All views at hand.
         goal: (478, 3), plate coordinates.
-        region: The part of the plate to make.
+        region: The part of the plate that the warp is computed for.
         stiffness: Of the spline.
         aspect: Width of the plate's pixels over their height.
+        window: The part of the region of which the pictures are made; None for all of it.
     """
-    return {ref: warp_view(views[ref], goal, region, stiffness, aspect) for ref in refs}
+    return {ref: warp_view(views[ref], goal, region, stiffness, aspect, window or region) for ref in refs}
 
 
-def warp_view(view: SourceView, goal: Mesh, region: Window, stiffness: float, aspect: float) -> WarpedView:
+def warp_view(
+    view: SourceView, goal: Mesh, region: Window, stiffness: float, aspect: float, window: Window
+) -> WarpedView:
     """Warp one view to a goal mesh; arguments as for `warp_views`."""
-    mesh_map = fit_mesh_map(goal, view.face.get_mesh(view.pixel_aspect), region, stiffness, aspect, view.pixel_aspect)
-    mapping = mesh_map.places
-    local = mapping - np.array([view.window.x, view.window.y], np.float32)
+    mesh = view.face.get_mesh(view.pixel_aspect)
+    mapping = fit_mesh_map(goal, mesh, region, stiffness, aspect, view.pixel_aspect)
+    places = np.ascontiguousarray(mapping[compute_slices(window, region)])
+    local = places - np.array([view.window.x, view.window.y], np.float32)
     picture = sample_picture(view.display, local)
     x, y = local[..., 0], local[..., 1]
     matte: AnyArray = np.clip(cv2.remap(view.matte, x, y, cv2.INTER_LINEAR, borderValue=0.0), 0, 1)
@@ -323,12 +368,13 @@ def warp_view(view: SourceView, goal: Mesh, region: Window, stiffness: float, as
         ],
         -1,
     )
-    area = np.abs(compute_cell_areas(mapping.astype(np.float64)))
-    features = draw_features(read_landmarks68(goal), region)
-    matte = matte * np.minimum(mesh_map.shown, np.maximum(mark_unstretched(area, matte), features))
+    area = np.abs(compute_cell_areas(places))
+    features = draw_features(read_landmarks68(goal), window)
+    shown = draw_vertex_values(goal, find_visible_vertices(square_mesh(mesh, view.pixel_aspect)), window, aspect)
+    matte = matte * np.minimum(shown, np.maximum(mark_unstretched(area, matte), features))
     # A view that is enlarged much, or turned far away, shows little of what it should.
     confidence = (np.clip(area * TRUSTED_ENLARGEMENT, 0, 1) * matte * view.face.confidence).astype(np.float32)
-    return WarpedView(picture, matte, stmap, confidence, mapping)
+    return WarpedView(picture, matte, stmap, confidence, places)
 
 
 def mark_unstretched(area: Plane, matte: Matte) -> Matte:

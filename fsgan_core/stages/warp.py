@@ -6,15 +6,21 @@ that keeps it from following noise. Where it would fold, its displacement is smo
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 import cv2
 import numpy as np
 from scipy.interpolate import RectBivariateSpline
 
 from fsgan_core.plates.plate import Window
 from fsgan_core.runtime.arrays import AnyArray, Image, Matrix, Plane, PointMap, Points, Vector
+from fsgan_core.stages.image_ops import slice_marked
 
 # The spline is evaluated on a grid and interpolated between: points across the region, and pixels from one to the next.
 GRID_POINTS, FINEST_STEP, COARSEST_STEP = 110, 2, 8
+# Away from its points the spline is so smooth that every third point of the grid is enough: the error is below a
+# hundredth of a pixel. Nearer to them than OUTER_MARGIN such steps all points are evaluated.
+OUTER_FACTOR, OUTER_MARGIN = 3, 2
 KERNEL_ROWS = 128  # points at a time, so that their distances to the knots stay in the processor's cache
 SYSTEM_RIDGE = 1e-9  # added to the stiffness, so that the system can be solved for points that coincide
 
@@ -31,6 +37,7 @@ MAX_RATIO = 8.0  # between shrinking across and down
 SQUARE_LIMIT = 0.3  # octaves of difference between across and down that do not matter
 NEED_SIGMA = 4  # pixels over which the need of filtering is smoothed
 MIN_FILTER_SIGMA = 0.05  # pixels: a narrower filter does nothing
+LANCZOS_TAPS = 4  # pixels to either side of a place that it is made from
 
 
 def fit_spline_map(
@@ -56,21 +63,41 @@ def fit_spline_map(
     target[:n] = source
     coefficients = np.linalg.solve(_build_spline_system(knots, stiffness), target)
 
+    def evaluate(x: Vector, y: Vector) -> PointMap:
+        places = (np.stack(np.meshgrid(x + region.x, y + region.y), -1).reshape(-1, 2) - centre) * square / scale
+        values = np.column_stack([np.ones(len(places)), places]) @ coefficients[n:]
+        for first in range(0, len(places), KERNEL_ROWS):
+            part = slice(first, first + KERNEL_ROWS)
+            values[part] += _evaluate_kernel(places[part], knots) @ coefficients[:n]
+        return np.asarray(values.reshape(len(y), len(x), 2))
+
     step = int(np.clip(region.width // GRID_POINTS, FINEST_STEP, COARSEST_STEP))
-    x = np.arange(-step, region.width + 2 * step, step)
-    y = np.arange(-step, region.height + 2 * step, step)
-    grid = (np.stack(np.meshgrid(x + region.x, y + region.y), -1).reshape(-1, 2) - centre) * square / scale
-    bending = [
-        _evaluate_kernel(grid[first : first + KERNEL_ROWS], knots) @ coefficients[:n]
-        for first in range(0, len(grid), KERNEL_ROWS)
-    ]
-    values = np.concatenate(bending) + np.column_stack([np.ones(len(grid)), grid]) @ coefficients[n:]
-    coarse = remove_folds(values.reshape(len(y), len(x), 2))
-    rows, columns = np.arange(region.height), np.arange(region.width)
-    fine = np.stack([RectBivariateSpline(y, x, coarse[..., k])(rows, columns) for k in (0, 1)], -1)
+    x, y = (np.arange(-step, size + 2 * step, step, dtype=np.float64) for size in (region.width, region.height))
+    low, high = destination.min(0) - (region.x, region.y), destination.max(0) - (region.x, region.y)
+    coarse = remove_folds(_evaluate_grid(evaluate, x, y, low, high))
+    columns, rows = np.arange(region.width, dtype=np.float64), np.arange(region.height, dtype=np.float64)
+    fine = _interpolate_grid(coarse, x, y, columns, rows).astype(np.float32)
     if has_folds(fine):  # a cubic may overshoot into a fold, straight lines cannot
-        fine = np.stack([RectBivariateSpline(y, x, coarse[..., k], kx=1, ky=1)(rows, columns) for k in (0, 1)], -1)
-    return fine.astype(np.float32)
+        fine = _interpolate_grid(coarse, x, y, columns, rows, degree=1).astype(np.float32)
+    return fine
+
+
+def _evaluate_grid(
+    evaluate: Callable[[Vector, Vector], PointMap], x: Vector, y: Vector, low: Vector, high: Vector
+) -> PointMap:
+    """A smooth map at all points of a grid: evaluated near the box from `low` to `high`, elsewhere at fewer points."""
+    outer_x, outer_y = (np.append(at[:-1:OUTER_FACTOR], at[-1]) if len(at) > 4 * OUTER_FACTOR else at for at in (x, y))
+    margin = OUTER_FACTOR * OUTER_MARGIN * (x[1] - x[0])
+    rows, columns = (slice(*np.searchsorted(at, (low[k] - margin, high[k] + margin))) for k, at in ((1, y), (0, x)))
+    outside = evaluate(outer_x, outer_y)
+    values = _interpolate_grid(outside, outer_x, outer_y, x, y)
+    values[rows, columns] = evaluate(x[columns], y[rows])
+    return values
+
+
+def _interpolate_grid(values: PointMap, x: Vector, y: Vector, to_x: Vector, to_y: Vector, degree: int = 3) -> PointMap:
+    splines = [RectBivariateSpline(y, x, values[..., k], kx=degree, ky=degree) for k in (0, 1)]
+    return np.stack([spline(to_y, to_x) for spline in splines], -1)
 
 
 def compute_spline_shares(knots: Points, places: Points, stiffness: Vector) -> Matrix:
@@ -104,21 +131,21 @@ def compute_corner_areas(mapping: PointMap) -> AnyArray:
     Returns:
         (4, height - 1, width - 1).
     """
-    right, down = np.diff(mapping, axis=1), np.diff(mapping, axis=0)
-    return np.stack(
-        [
-            right[r : len(right) - 1 + r, :, 0] * down[:, c : down.shape[1] - 1 + c, 1]
-            - right[r : len(right) - 1 + r, :, 1] * down[:, c : down.shape[1] - 1 + c, 0]
-            for r in (0, 1)
-            for c in (0, 1)
-        ]
-    )
+    return np.stack(list(_iterate_corner_areas(mapping)))
+
+
+def _iterate_corner_areas(mapping: PointMap) -> Iterator[Plane]:
+    planes = np.ascontiguousarray(np.moveaxis(mapping, -1, 0))
+    right, down = np.diff(planes, axis=2), np.diff(planes, axis=1)
+    for rows in (slice(-1), slice(1, None)):
+        for columns in (slice(-1), slice(1, None)):
+            yield right[0, rows] * down[1, :, columns] - right[1, rows] * down[0, :, columns]
 
 
 def has_folds(mapping: PointMap) -> bool:
     """Tell whether any cell is flipped against the others."""
-    areas = compute_corner_areas(mapping)
-    return bool((areas * np.sign(np.median(areas)) <= 0).any())
+    lowest, highest = zip(*((area.min(), area.max()) for area in _iterate_corner_areas(mapping)), strict=True)
+    return bool(min(lowest) <= 0 <= max(highest))
 
 
 def remove_folds(mapping: PointMap, rounds: int = SMOOTHING_ROUNDS) -> PointMap:
@@ -128,15 +155,15 @@ def remove_folds(mapping: PointMap, rounds: int = SMOOTHING_ROUNDS) -> PointMap:
     after `rounds` rounds, the whole map moves towards the affine one.
     """
     height, width = mapping.shape[:2]
-    y, x = np.mgrid[0:height, 0:width]
-    basis = np.column_stack([np.ones(height * width), x.ravel(), y.ravel()])
-    affine = (basis @ np.linalg.lstsq(basis, mapping.reshape(-1, 2), rcond=None)[0]).reshape(mapping.shape)
-    usual = float(np.median(compute_cell_areas(affine)))
-    offset = mapping - affine
+    x, y = np.arange(width) - (width - 1) / 2, np.arange(height) - (height - 1) / 2
+    across, down = x @ mapping.mean(0) / (x @ x), y @ mapping.mean(1) / (y @ y)
+    usual = float(across[0] * down[1] - across[1] * down[0])
     if usual == 0:
         return mapping
+    affine = mapping.mean((0, 1)) + x[:, None] * across + y[:, None, None] * down
+    offset = mapping - affine
     for number in range(rounds + DAMPING_ROUNDS):
-        flipped = (compute_corner_areas(affine + offset) / usual).min(0) < MIN_CELL_AREA
+        flipped = np.minimum.reduce([area / usual for area in _iterate_corner_areas(affine + offset)]) < MIN_CELL_AREA
         if not flipped.any():
             break
         if number >= rounds:
@@ -171,11 +198,13 @@ def sample_picture(picture: Image, mapping: PointMap) -> Image:
         ratio = 1.0
     level = np.log2(np.maximum(shrink, MIN_SHRINK)) * OCTAVE_STEPS
     first = int(np.floor(max(float(level.min()), -abs(np.log2(ratio)))))
-    result = _resample_lanczos(_filter_picture(picture, first, ratio), mapping)
+    result = _resample_lanczos(picture, first, ratio, mapping)
     for step in range(first + 1, int(np.ceil(level.max())) + 1):
-        coarser = _resample_lanczos(_filter_picture(picture, step, ratio), mapping)
-        share = np.clip(level - (step - 1), 0, 1)
-        result += (share if picture.ndim == 2 else share[..., None]) * (coarser - result)
+        # Each pixel is mixed from two neighbouring levels, so a level is made only where one of its pixels counts.
+        part = slice_marked(level > step - 1)
+        share = np.clip(level[part] - (step - 1), 0, 1)
+        coarser = _resample_lanczos(picture, step, ratio, mapping[part])
+        result[part] += (share if picture.ndim == 2 else share[..., None]) * (coarser - result[part])
     return result
 
 
@@ -184,24 +213,39 @@ def _smooth_shrink(need: Plane) -> Plane:
     return np.asarray(cv2.GaussianBlur(need.astype(np.float32), (0, 0), NEED_SIGMA))
 
 
-def _filter_picture(picture: Image, level: int, ratio: float) -> Image:
-    """Filter out what a raster coarser by `level` half octaves cannot hold; `ratio` times more across than down."""
+def _resample_lanczos(picture: Image, level: int, ratio: float, mapping: PointMap) -> Image:
+    """Resample a picture without what a raster coarser by `level` half octaves cannot hold.
+
+    Args:
+        picture: As for `sample_picture`.
+        level: Of the filter.
+        ratio: The picture is filtered so many times more across than down.
+        mapping: Array coordinates in `picture`.
+    """
     shrink = 2.0 ** (level / OCTAVE_STEPS) * np.sqrt([ratio, 1 / ratio])
-    if (shrink <= 1).all():
-        return picture
-    across, down = (_make_gaussian(0.5 * np.sqrt(max(size**2 - 1, 0.0))) for size in shrink)
-    return np.asarray(cv2.sepFilter2D(picture, -1, across, down, borderType=cv2.BORDER_REPLICATE))
+    x, y = mapping[..., 0], mapping[..., 1]
+    if (shrink > 1).any():
+        across, down = (_make_gaussian(0.5 * np.sqrt(max(size**2 - 1, 0.0))) for size in shrink)
+        # Only what the map reaches is filtered.
+        columns, rows = (
+            _reach(at, len(kernel) // 2 + LANCZOS_TAPS, size)
+            for at, kernel, size in zip((x, y), (across, down), picture.shape[1::-1], strict=True)
+        )
+        picture = np.asarray(cv2.sepFilter2D(picture[rows, columns], -1, across, down, borderType=cv2.BORDER_REPLICATE))
+        x, y = x - np.float32(columns.start), y - np.float32(rows.start)
+    return np.asarray(cv2.remap(picture, x, y, cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REPLICATE))
+
+
+def _reach(at: Plane, margin: int, size: int) -> slice:
+    """The part of an axis of `size` pixels that places on it come near to."""
+    first = int(np.clip(np.floor(at.min()) - margin, 0, size - 1))
+    return slice(first, int(np.clip(np.ceil(at.max()) + margin + 1, first + 1, size)))
 
 
 def _make_gaussian(sigma: float) -> Matrix:
     if sigma <= MIN_FILTER_SIGMA:
         return np.ones((1, 1))
     return np.asarray(cv2.getGaussianKernel(2 * int(np.ceil(4 * sigma)) + 1, sigma))
-
-
-def _resample_lanczos(picture: Image, mapping: PointMap) -> Image:
-    x, y = mapping[..., 0], mapping[..., 1]
-    return np.asarray(cv2.remap(picture, x, y, cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REPLICATE))
 
 
 def _build_spline_system(knots: Points, stiffness: Vector) -> Matrix:

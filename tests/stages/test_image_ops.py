@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
+from fsgan_core.stages import image_ops
 from fsgan_core.stages.image_ops import (
     apply_guided_filter,
     blur_weighted,
@@ -127,6 +129,23 @@ class TestPolygon:
         matte = draw_polygon(square, Window(0, 0, 30, 30), feather=2.0)
         assert matte[0, 0] > 0.95 and matte[20, 20] == 0
         assert 0.2 < matte[4, 8] < 0.8
+
+    @pytest.mark.parametrize("feather", [0.5, 1.7, 6.0])
+    def test_only_what_it_reaches_is_drawn(self, feather: float, monkeypatch: pytest.MonkeyPatch) -> None:
+        sizes = []
+        fill = cv2.fillPoly
+
+        def note(matte: np.ndarray, *arguments: object) -> object:
+            sizes.append(matte.size)
+            return fill(matte, *arguments)
+
+        monkeypatch.setattr(cv2, "fillPoly", note)
+        shape = np.array([(100.2, 90.7), (131.6, 97.3), (112.9, 120.4)])
+        matte = draw_polygon(shape, Window(0, 0, 400, 400), feather)
+        monkeypatch.setattr(image_ops, "BLUR_REACH", 1000.0)
+        assert np.abs(draw_polygon(shape, Window(0, 0, 400, 400), feather) - matte).max() < 1e-6
+        assert sizes[0] < 0.1 * sizes[1]
+        assert not draw_polygon(shape, Window(300, 300, 20, 30), feather).any()
 
 
 class TestAlpha:

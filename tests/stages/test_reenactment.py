@@ -12,6 +12,7 @@ import pytest
 from fsgan_core.contract.params import MaskParams, ReenactParams
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
+from fsgan_core.stages import reenactment
 from fsgan_core.stages.allowed_views import ViewRef
 from fsgan_core.stages.image_ops import unpremultiply
 from fsgan_core.stages.interface import FaceFrame
@@ -247,6 +248,21 @@ class TestViews:
         assert mixed[below_eyes].mean() > 1.07 * lead[below_eyes].mean()
         fine = [cv2.Laplacian(part, cv2.CV_32F)[below_eyes] for part in (lead, mixed)]
         assert np.abs(fine[0] - fine[1]).max() < 0.05 * np.abs(fine[0]).max()
+
+
+class TestWorkWindow:
+    def test_holds_all_that_is_shown(
+        self, collins: Still, hopper: Still, codec: Codec, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Nothing is made far from the face, and what is made is the same as on the whole region."""
+        part = collins.reenacted(hopper, codec)
+        window = reenactment.find_work_window(collins.face.get_mesh(), collins.region, 1.0)
+        assert window.width * window.height < 0.7 * collins.region.width * collins.region.height
+        monkeypatch.setattr(reenactment, "find_work_window", lambda goal, region, aspect: region)
+        whole = collins.reenacted(hopper, codec)
+        assert np.abs(whole.get_matte("A") - part.get_matte("A")).max() < 1e-3
+        assert np.abs(codec.encode(whole.get("R", "G", "B")) - codec.encode(part.get("R", "G", "B"))).max() < 1e-3
+        assert np.array_equal(whole.get("st.u", "st.v"), part.get("st.u", "st.v"))
 
 
 class TestLikeness:

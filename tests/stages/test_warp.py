@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fsgan_core.plates.plate import Window
-from fsgan_core.stages import warp_points
+from fsgan_core.stages import warp, warp_points
 from fsgan_core.stages.warp import (
     compute_cell_areas,
     compute_corner_areas,
@@ -35,6 +35,23 @@ class TestSample:
         picture = np.random.default_rng(0).normal(0.5, 2.0, (60, 80, 3)).astype(np.float32)
         assert np.array_equal(sample_picture(picture, plain(60, 80)), picture)
         assert np.array_equal(sample_picture(picture[..., 0], plain(60, 80)), picture[..., 0])
+
+    def test_only_what_the_map_reaches_is_filtered(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        picture = np.random.default_rng(2).random((300, 400, 3)).astype(np.float32)
+        mapping = plain(40, 50) * np.float32(1.6) + np.float32([200.25, 120.5])
+        sizes = []
+        filter_picture = cv2.sepFilter2D
+
+        def note(picture: np.ndarray, *arguments: object, **options: object) -> np.ndarray:
+            sizes.append(picture.shape[:2])
+            return filter_picture(picture, *arguments, **options)
+
+        monkeypatch.setattr(warp.cv2, "sepFilter2D", note)
+        part = sample_picture(picture, mapping)
+        assert sizes
+        assert max(height for height, _ in sizes) < 100
+        monkeypatch.setattr(warp, "_reach", lambda at, margin, size: slice(0, size))
+        assert np.array_equal(sample_picture(picture, mapping), part)
 
     @pytest.mark.parametrize("shift", [0.3, 0.5, -0.17])
     def test_a_shift_is_met_to_a_fraction_of_a_pixel(self, shift: float) -> None:
@@ -138,6 +155,32 @@ class TestMap:
         assert not has_folds(mapping)
         steps = np.concatenate([np.abs(np.diff(mapping, axis=axis)).max((0, 1)) for axis in (0, 1)])
         assert steps.max() < 20  # source pixels per pixel: nothing is torn
+
+    def test_far_from_its_points_fewer_places_are_evaluated_and_nothing_moves(
+        self, landmarks: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        own, wanted = (warp_points.compute_control_points(landmarks[name]) for name in ("astronaut", "grace_hopper"))
+        wanted = (wanted - wanted.mean(0)) * 0.5 + (240, 260)
+        region, places = Window(0, 0, 480, 480), []
+        evaluate = warp._evaluate_kernel
+
+        def count(points: np.ndarray, knots: np.ndarray) -> np.ndarray:
+            places.append(len(points))
+            return evaluate(points, knots)
+
+        def fit() -> tuple[np.ndarray, int]:
+            places.clear()
+            return fit_spline_map(wanted, own, region, np.full(len(own), 0.01)), sum(places)
+
+        monkeypatch.setattr(warp, "_evaluate_kernel", count)
+        mapping, few = fit()
+        monkeypatch.setattr(warp, "OUTER_FACTOR", 1)
+        monkeypatch.setattr(warp, "OUTER_MARGIN", 1000)
+        everywhere, many = fit()
+        assert few < 0.5 * many
+        assert np.abs(mapping - everywhere).max() < 0.01
+        left, top, right, bottom = (*wanted.min(0).astype(int), *wanted.max(0).astype(int))
+        assert np.abs(mapping - everywhere)[top:bottom, left:right].max() < 1e-4
 
     def test_a_good_map_is_left_alone(self) -> None:
         mapping = plain(30, 40).astype(np.float64)

@@ -22,6 +22,7 @@ from fsgan_core.stages.features.iris import IrisTint, find_iris_disc, tint_iris
 from fsgan_core.stages.features.openings import (
     EYES,
     LOG_FLOOR,
+    WINDOW_EDGE,
     Eye,
     OpeningPicture,
     OpeningWindow,
@@ -46,7 +47,7 @@ from fsgan_core.stages.image_ops import smoothstep
 from fsgan_core.stages.warp import sample_picture
 
 # Lengths are shares of the eye's width.
-EYE_MARGIN = 0.9  # of the window around an eye
+EYE_MARGIN = 0.9  # of the window around an eye in which a lid is closed
 FEATHER = 0.05  # from the lids inwards, over which the eyeball appears: it never covers the lashes
 MIN_FEATHER = 1.0  # pixels
 LASH_WIDTH = 0.06  # from the lids outwards
@@ -97,14 +98,18 @@ def keep_eyes(
     openings = measure_lid_openings(goal, aspect)
     views = openings if view_openings is None else view_openings
     for eye, opening, view_opening in zip(EYES, openings, views, strict=True):
-        part = _open_window(goal, eye, region, aspect)
+        window = _open_window(goal, eye, region, aspect)
+        ring = square_points(goal, eye.lids, aspect)
+        width = measure_ring_width(ring)
+        # Nothing shows beyond the lashes.
+        part = make_opening_window(ring, min(EYE_MARGIN, LASH_WIDTH + WINDOW_EDGE / width) * width, region, aspect)
         shown = measure_shown_share(opening)
-        if part is None or shown <= 0:
+        if window is None or part is None or shown <= 0:
             continue
         knots = [*eye.lids, *eye.orbit, *eye.socket]
-        moved = fit_opening_map(goal[knots], target[knots], part, region, aspect)
+        moved = fit_opening_map(goal[knots], target[knots], window, region, aspect, part)
         crop = plate[part.slices] if moved is None else sample_picture(plate, moved)
-        distance = measure_ring_distance(trace_ring(square_points(goal, eye.lids, aspect)), part.places)
+        distance = measure_ring_distance(trace_ring(ring), part.places)
         if tint is not None:
             crop = tint_iris(crop, part.places, distance, goal, eye, aspect, tint)
         own = shown * draw_opening(distance, goal, eye, aspect, measure_stretched_share(opening, view_opening))

@@ -16,6 +16,7 @@ from fsgan_core.faces.mesh import INNER_LIPS, OUTER_LIPS
 from fsgan_core.plates.curve import LUMA_WEIGHTS
 from fsgan_core.plates.plate import Window
 from fsgan_core.runtime.arrays import AnyArray, Image, Matrix, Mesh, Plane, Points, Vector
+from fsgan_core.runtime.memo import remember_results
 from fsgan_core.stages.features.openings import (
     ARC_SAMPLES,
     LOG_FLOOR,
@@ -26,6 +27,8 @@ from fsgan_core.stages.features.openings import (
 )
 from fsgan_core.stages.image_ops import smoothstep
 from fsgan_core.stages.warp import sample_picture
+
+REMEMBERED_MOUTHS = 256  # of the views of a job and the frames at work: each is asked for several times
 
 STATIONS = 48  # along the mouth, at which the ends of the lips are measured
 ACROSS = 40  # samples across a lip
@@ -112,6 +115,7 @@ class LipPlaces:
     lower_outer: Plane
 
 
+@remember_results(REMEMBERED_MOUTHS)
 def find_mouth_axes(mesh: Mesh, aspect: float) -> MouthAxes:
     """Finds the axes and the curves of a mesh's mouth.
 

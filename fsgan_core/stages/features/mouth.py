@@ -26,6 +26,7 @@ from fsgan_core.stages.features.lips import (
 )
 from fsgan_core.stages.features.openings import (
     LOG_FLOOR,
+    WINDOW_EDGE,
     OpeningPicture,
     OpeningWindow,
     ViewPicture,
@@ -42,7 +43,7 @@ from fsgan_core.stages.image_ops import smoothstep
 from fsgan_core.stages.warp import sample_picture
 
 # Lengths are shares of the mouth's width.
-MOUTH_MARGIN = 0.5  # of the window around the mouth
+MAP_MARGIN = 0.5  # of the window around the mouth on which a map is fitted
 FEATHER, MIN_FEATHER = 0.035, 1.0  # from the lips inwards, over which the inner mouth appears; pixels
 OTHER_SIGMA, MIN_OTHER_SIGMA = 0.006, 0.7  # softness of what is no lip; pixels
 SHOWN_FEATHER = 0.015  # outside the lips' ends, over which the source's inner mouth appears
@@ -136,8 +137,7 @@ def keep_mouth(plate: Image, target: Mesh, goal: Mesh, region: Window, aspect: f
     part = _open_window(goal, region, aspect)
     if part is None:
         return OpeningPicture(picture, matte)
-    knots = [*INNER_LIPS, *OUTER_LIPS]
-    moved = fit_opening_map(goal[knots], target[knots], part, region, aspect)
+    moved = _fit_lips_map(goal, target, part, region, aspect)
     if moved is not None:
         picture[part.slices] = sample_picture(plate, moved)
     matte[part.slices] = draw_lips_opening(goal, part, aspect)
@@ -262,17 +262,16 @@ def _take_plate_mouth(
     plate: Image, target: Mesh, goal: Mesh, edges: LipEdges, part: OpeningWindow, region: Window, aspect: float
 ) -> tuple[Image, Image]:
     """The plate moved along with the lips, and the same with its lips continued over the mouth."""
-    height, width = plate.shape[:2]
-    whole = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).astype(np.float32)
+    rows, columns = part.slices
+    own_places = np.stack(np.meshgrid(np.arange(columns.start, columns.stop), np.arange(rows.start, rows.stop)), -1)
     mouth = find_mouth_axes(target, aspect)
     lips = measure_lip_places(mouth, part.places)
     own = plate[part.slices]
-    closed = continue_lips(plate, whole[part.slices], lips, mouth, edges, edges, aspect)
-    knots = [*INNER_LIPS, *OUTER_LIPS]
-    moved = fit_opening_map(goal[knots], target[knots], part, region, aspect)
+    closed = continue_lips(plate, own_places, lips, mouth, edges, edges, aspect)
+    moved = _fit_lips_map(goal, target, part, region, aspect)
     if moved is None:
         return own, closed
-    corner = np.array([part.slices[1].start, part.slices[0].start], np.float32)
+    corner = np.array([columns.start, rows.start], np.float32)
     return sample_picture(plate, moved), sample_picture(closed, moved - corner)
 
 
@@ -286,4 +285,13 @@ def _place_between(value: AnyArray | float, low: float, high: float) -> AnyArray
 
 def _open_window(goal: Mesh, region: Window, aspect: float) -> OpeningWindow | None:
     ring = square_points(goal, OUTER_LIPS, aspect)
-    return make_opening_window(ring, MOUTH_MARGIN * measure_ring_width(ring), region, aspect)
+    width = measure_ring_width(ring)
+    return make_opening_window(ring, min(MAP_MARGIN, LINE_REACH + WINDOW_EDGE / width) * width, region, aspect)
+
+
+def _fit_lips_map(goal: Mesh, target: Mesh, part: OpeningWindow, region: Window, aspect: float) -> PointMap | None:
+    """`fit_opening_map` of a window around the lips."""
+    ring = square_points(goal, OUTER_LIPS, aspect)
+    window = make_opening_window(ring, MAP_MARGIN * measure_ring_width(ring), region, aspect)
+    knots = [*INNER_LIPS, *OUTER_LIPS]
+    return None if window is None else fit_opening_map(goal[knots], target[knots], window, region, aspect, part)

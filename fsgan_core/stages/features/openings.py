@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from scipy.interpolate import CubicSpline
+from scipy.interpolate import splev, splrep
 
 from fsgan_core.faces.mesh import INNER_LIPS, IRIS_L, IRIS_R, LIDS_L, LIDS_R, MIRROR_ORDER
-from fsgan_core.plates.plate import Window
+from fsgan_core.plates.plate import Window, compute_slices
 from fsgan_core.runtime.arrays import AnyArray, Image, Matrix, Matte, Mesh, Plane, PointMap, Points, Vector
 from fsgan_core.stages.image_ops import blur_weighted, smoothstep
 from fsgan_core.stages.warp import fit_spline_map
@@ -25,6 +25,7 @@ _SOCKET_R = (113, 225, 224, 223, 222, 221, 189, 244, 233, 232, 231, 230, 229, 22
 
 ARC_SAMPLES = 24  # points of an outline's upper and lower arc
 MIN_WINDOW = 12  # pixels, in each direction
+WINDOW_EDGE = 16  # pixels: nearer to a window's edge a picture is filtered differently (four times `warp.NEED_SIGMA`)
 MIN_MOVE = 0.02  # pixels: a smaller move is none
 MAP_STIFFNESS = 1e-4  # of the spline that moves an opening
 SKIN_SIGMAS = (0.5, 0.25, 0.12)  # of the opening's width: the blurs that continue skin, widest first
@@ -128,7 +129,8 @@ def trace_ring(ring: Points) -> Points:
     for arc in (ring[: half + 1], np.vstack([ring[half:], ring[:1]])):
         length = np.linalg.norm(np.diff(arc, axis=0), axis=1)
         at = np.concatenate([[0.0], np.cumsum(np.maximum(length, 1e-6))])
-        arcs.append(CubicSpline(at, arc)(np.linspace(0, at[-1], ARC_SAMPLES, endpoint=False)))
+        along = np.linspace(0, at[-1], ARC_SAMPLES, endpoint=False)
+        arcs.append(np.column_stack([splev(along, splrep(at, values, s=0)) for values in arc.T]))
     return np.vstack(arcs)
 
 
@@ -248,16 +250,22 @@ def find_middle_line(mesh: Mesh, ring: Sequence[int]) -> AnyArray:
 
 
 def fit_opening_map(
-    goal: AnyArray, target: AnyArray, window: OpeningWindow, region: Window, aspect: float
+    goal: AnyArray,
+    target: AnyArray,
+    window: OpeningWindow,
+    region: Window,
+    aspect: float,
+    part: OpeningWindow | None = None,
 ) -> PointMap | None:
     """Fits a small smooth map from a window's pixels to where the target's own picture shows the same place.
 
     Args:
         goal: (n, 2 or 3) points of the new face, plate coordinates.
         target: The same points of the target's face.
-        window: The pixels.
+        window: The pixels around the opening.
         region: What the map's coordinates are counted from.
         aspect: Width of a pixel over its height.
+        part: The pixels whose map is wanted; None for all.
 
     Returns:
         (height, width, 2) array coordinates in the region's picture; None if nothing moves.
@@ -267,6 +275,8 @@ def fit_opening_map(
         return None
     stiffness = np.full(len(goal), MAP_STIFFNESS)
     places = fit_spline_map(destination, source, window.window, stiffness, aspect)
+    if part is not None:
+        places = places[compute_slices(part.window, window.window)]
     return np.asarray(places - np.array([region.x, region.y], np.float32), np.float32)
 
 

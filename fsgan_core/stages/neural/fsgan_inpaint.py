@@ -77,9 +77,9 @@ class FsganInpaint:
         )
         rgb, alpha = unpremultiply(reenacted)
         face_matte, needed = compute_fill_mattes(mattes, frame.holdout)
-        picture = to_perceptual(fill_nonfinite(rgb), codec.exposure)
+        own = to_perceptual(fill_nonfinite(rgb), codec.exposure)
         dark = find_dark_parts(face, reenacted)
-        picture, shown = gather_views(picture, alpha, needed, further_views, codec, params, dark, atlas)
+        picture, shown = gather_views(own, alpha, needed, further_views, codec, params, dark, atlas)
 
         before, known = cut_masked_crop(perceptual_to_display(picture, codec), shown, region, crop)
         before = np.clip(before, 0, 1)
@@ -93,7 +93,7 @@ class FsganInpaint:
         if params.as_published:  # the answer itself, wherever the network draws
             there = mark_crop_area(crop, region)
             drawn = display_to_perceptual(paste_crop(after, crop, region), codec)
-            return make_completed_plate(drawn, alpha, face_matte, there, codec, reenacted)
+            return make_completed_plate(drawn, own, alpha, face_matte, there, codec, reenacted)
         drawn = display_to_perceptual(after, codec)
         soft: Matte = np.asarray(cv2.GaussianBlur(hard, (0, 0), CORE_EDGE))
         core = np.clip(paste_crop(np.maximum(hard, np.clip(2 * soft, 0, 1)), crop, region, "linear"), 0, 1)
@@ -109,4 +109,4 @@ class FsganInpaint:
         if (filled > CONFIDENT_SHARE).any():
             picture = extend_picture(picture, filled, np.ones_like(filled), measure_target_skin(frame, mattes))
         behind, kept_arms = replace_arms(frame, reenacted, face_matte)
-        return make_completed_plate(picture, alpha, face_matte, needed, codec, reenacted, kept_arms, behind)
+        return make_completed_plate(picture, own, alpha, face_matte, needed, codec, reenacted, kept_arms, behind)

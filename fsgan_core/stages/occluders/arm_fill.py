@@ -23,6 +23,7 @@ from fsgan_core.stages.image_ops import (
     fill_nonfinite,
     mark_plate_area,
     pad_plate,
+    slice_marked,
     smoothstep,
     to_display,
     to_perceptual,
@@ -88,7 +89,9 @@ def measure_new_glasses(frame: FaceFrame, reenacted: Plate) -> np.float32:
     """Measure how surely the new face wears glasses, 0..1: then the target's arms fit its frame."""
     rgb, alpha = unpremultiply(reenacted)
     hull = draw_hull(frame.face, frame.region, frame.pixel_aspect, 1.0)
-    display = frame.codec.encode(fill_nonfinite(rgb))
+    display = np.zeros_like(rgb)
+    shown = slice_marked(alpha > 0)  # the rest is black
+    display[shown] = frame.codec.encode(fill_nonfinite(rgb[shown]))
     sight = make_face_raster(display, frame.face, hull, alpha, frame.region, frame.pixel_aspect)
     return np.float32(detect_glasses(sight))
 
@@ -160,9 +163,11 @@ def continue_across(
     edges, mirrors, distances = [], [], []
     for direction in (up, -up):
         distance = np.full(len(places), np.inf)
+        left = np.arange(len(places))
         for step in range(1, max(1, round(reach)) + 1):
-            reached = np.isinf(distance) & look_up(places + step * direction)
-            distance[reached] = step
+            reached = look_up(places[left] + step * direction)
+            distance[left[reached]] = step
+            left = left[~reached]
         step_to_edge = np.where(np.isinf(distance), 0, distance)[:, None] * direction
         edges.append(places + step_to_edge)
         mirrored = places + 2 * step_to_edge - direction

@@ -47,12 +47,11 @@ FRAME_CONTRAST, FRAME_SOFTNESS = 0.03, 0.08  # display values beyond twice the u
 
 def detect_glasses(raster: FaceRaster) -> float:
     """Measure how surely a face wears glasses, 0..1: by a dark line all across the bridge of the nose."""
-    skin = raster.skin
-    if skin is None:
+    if not raster.shows_skin:
         return 0.0
     luma = raster.rgb @ LUMA_WEIGHTS
     line = _find_dark_lines(luma, BRIDGE_RADIUS * raster.face_width) / np.float32(
-        max(float(np.median(luma[skin.sampled])), MIN_SKIN_LUMA)
+        max(float(np.median(luma[raster.sampled])), MIN_SKIN_LUMA)
     )
     points, down, across = (
         raster.landmarks,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 import cv2
 import numpy as np
@@ -66,6 +66,11 @@ class Atlas:
     picture: Image
     confidence: Matte
     painted: Matte | None = None
+
+    @cached_property
+    def perceptual(self) -> Image:
+        """The picture in perceptual steps, in which it is sampled."""
+        return to_perceptual(self.picture, 0.0)
 
     @property
     def size(self) -> int:

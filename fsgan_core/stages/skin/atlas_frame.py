@@ -96,19 +96,17 @@ def project_atlas(atlas: Atlas, coordinates: PointMap, mesh: Mesh, aspect: float
         mesh: (478, 3) the face in its pose.
         aspect: Width of a pixel over its height.
     """
-    size = atlas.size
+    texels = {size: to_texels(coordinates, size).astype(np.float32) for size in (atlas.size, LIGHT_SIZE)}
 
     def sample(picture: AnyArray, interpolation: int = cv2.INTER_LINEAR) -> AnyArray:
-        texels = to_texels(coordinates, len(picture)).astype(np.float32)
-        return np.asarray(
-            cv2.remap(picture, texels[..., 0], texels[..., 1], interpolation, borderMode=cv2.BORDER_REPLICATE)
-        )
+        at = texels[len(picture)]
+        return np.asarray(cv2.remap(picture, at[..., 0], at[..., 1], interpolation, borderMode=cv2.BORDER_REPLICATE))
 
     normals = interpolate_vertices(compute_vertex_normals(square_mesh(mesh, aspect))[:SKIN_COUNT], LIGHT_SIZE)
-    picture = to_scene_linear(sample(to_perceptual(atlas.picture, 0.0), cv2.INTER_CUBIC), 0.0)
+    picture = to_scene_linear(sample(atlas.perceptual, cv2.INTER_CUBIC), 0.0)
     painted = np.zeros(coordinates.shape[:2], np.float32) if atlas.painted is None else sample(atlas.painted)
     confidence = np.clip(sample(atlas.confidence), 0, 1)
-    return AtlasPicture(picture, confidence, np.clip(painted, 0, 1), sample(draw_skin(size)), sample(normals))
+    return AtlasPicture(picture, confidence, np.clip(painted, 0, 1), sample(draw_skin(atlas.size)), sample(normals))
 
 
 def find_changes(painted: Image, computed: Image, exposure: float = 0.0) -> Matte:

@@ -81,6 +81,21 @@ class FaceRaster:
         return np.asarray(cv2.cvtColor(self.rgb, cv2.COLOR_RGB2Lab))
 
     @cached_property
+    def sampled(self) -> Mask:
+        """Pixels of the inner face that surely are skin."""
+        core = (
+            draw_polygon(_locate_inner_face(self.landmarks), self.window)
+            * (1 - draw_own_features(self))
+            * (self.outline > HALF_COVERED)
+        )
+        return (core > HALF_COVERED) & self.inside
+
+    @property
+    def shows_skin(self) -> bool:
+        """Whether enough of the inner face is visible to learn from."""
+        return int(self.sampled.sum()) >= MIN_PIXELS
+
+    @cached_property
     def skin(self) -> SkinModel | None:
         """`fit_skin` of this raster, computed once."""
         return fit_skin(self)
@@ -103,13 +118,8 @@ class SkinModel:
 
 def fit_skin(raster: FaceRaster) -> SkinModel | None:
     """Fit a smooth field of colour to the inner face; None if too little of it is visible."""
-    core = (
-        draw_polygon(_locate_inner_face(raster.landmarks), raster.window)
-        * (1 - draw_own_features(raster))
-        * (raster.outline > HALF_COVERED)
-    )
-    sampled = (core > HALF_COVERED) & raster.inside
-    if sampled.sum() < MIN_PIXELS:
+    sampled = raster.sampled
+    if not raster.shows_skin:
         return None
     # Across and up the head, so that a tilted head is fitted like an upright one.
     offset = np.moveaxis(np.mgrid[0 : sampled.shape[0], 0 : sampled.shape[1]][::-1], 0, -1) - raster.landmarks[NOSE_TIP]
