@@ -64,6 +64,7 @@ def run_render(options: Namespace, presenter: Presenter) -> int:
 
 def _render_shot(shot: Shot, frames: str, options: Namespace, presenter: Presenter) -> int:
     from fsgan_core.render.pipeline import render_shot
+    from fsgan_core.report.kept_looks import KeptLooks
     from fsgan_core.report.limits import find_broken_limits, parse_limit
     from fsgan_core.runtime.device import choose_device
 
@@ -73,15 +74,21 @@ def _render_shot(shot: Shot, frames: str, options: Namespace, presenter: Present
     if options.report:
         _check_report_folder(Path(options.report))
     device = choose_device(options.device)
-    quick = getattr(options, "quick", False)
+    kept = KeptLooks()
     result = render_shot(
-        shot, frames=frames, device=device, force=options.force, quick=quick, on_event=presenter.on_event
+        shot,
+        frames=frames,
+        device=device,
+        force=options.force,
+        quick=getattr(options, "quick", False),
+        on_event=presenter.on_event,
+        on_picture=kept.keep if options.report else None,
     )
     if not options.report:
         return presenter.show_result(result)
     from fsgan_core.report.write import make_report
 
-    report = make_report(Path(options.report), shot, result, on_event=presenter.on_event)
+    report = make_report(Path(options.report), shot, result, on_event=presenter.on_event, kept=kept)
     return presenter.show_result(result, str(report.files[0]), find_broken_limits(report.data, limits))
 
 

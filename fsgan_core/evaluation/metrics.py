@@ -39,6 +39,11 @@ SSIM_SIDE = 256
 """Side in pixels of the face crop for SSIM."""
 SSIM_MARGIN = 1.2
 """The crop's side over the longer side of the landmarks' box."""
+SSIM_WINDOW = 7
+"""Side in pixels of a window."""
+_SSIM_MEANS, _SSIM_VARIANCES = (0.01 * 255) ** 2, (0.03 * 255) ** 2  # the publication's constants
+_SSIM_COVARIANCE = SSIM_WINDOW**2 / (SSIM_WINDOW**2 - 1)  # of a sample
+_SSIM_MIDDLE = np.float32(127.5)
 FOREHEAD_SHARE = 0.25
 """How far the face region reaches above the brows, over the distance from chin to brows."""
 OUTSIDE_MARGIN = 0.15
@@ -141,14 +146,27 @@ def compute_ssim(result: Image8, target: Image8, landmarks: Points68, pixel_aspe
     Returns:
         Up to 1, which is equal.
     """
-    from skimage.metrics import structural_similarity as ssim
-
     points = landmarks * (pixel_aspect, 1.0)
     low, high = points.min(axis=0), points.max(axis=0)
     side = float((high - low).max()) * SSIM_MARGIN
     corner = (low + high) / 2.0 - side / 2.0
     crops = [_crop_square(picture, corner, side, pixel_aspect) for picture in (result, target)]
-    return float(ssim(*crops, channel_axis=2, data_range=255))
+    return _compute_similarity(*(crop.astype(np.float32) - _SSIM_MIDDLE for crop in crops))
+
+
+def _compute_similarity(one: AnyArray, other: AnyArray) -> float:
+    """The mean structural similarity (Wang et al. 2004) over windows of equal weight.
+
+    Pictures are float32, values less _SSIM_MIDDLE: small numbers keep their digits in the squares.
+    """
+    first, second = (cv2.blur(picture, (SSIM_WINDOW, SSIM_WINDOW)) for picture in (one, other))
+    mixed = cv2.blur(one * other, (SSIM_WINDOW, SSIM_WINDOW)) - first * second
+    both = cv2.blur(one * one + other * other, (SSIM_WINDOW, SSIM_WINDOW)) - first * first - second * second
+    first, second = first + _SSIM_MIDDLE, second + _SSIM_MIDDLE
+    shares = (2 * first * second + _SSIM_MEANS) * (2 * _SSIM_COVARIANCE * mixed + _SSIM_VARIANCES)
+    shares /= (first * first + second * second + _SSIM_MEANS) * (_SSIM_COVARIANCE * both + _SSIM_VARIANCES)
+    edge = SSIM_WINDOW // 2
+    return float(shares[edge:-edge, edge:-edge].mean(dtype=np.float64))
 
 
 def _crop_square(picture: Image8, corner: Vector, side: float, pixel_aspect: float) -> AnyArray:

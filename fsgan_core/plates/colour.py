@@ -31,6 +31,7 @@ from fsgan_core.plates.rec709 import (
     make_rec709_conversion,
 )
 from fsgan_core.plates.space_search import SRGB, find_space_by_rule, find_stated_space, suggest_spaces
+from fsgan_core.plates.srgb8 import encode_srgb8
 from fsgan_core.plates.stated_colour import NOTHING_STATED, StatedColour
 from fsgan_core.runtime.arrays import Image, Image8
 from fsgan_core.runtime.cache import compute_digest
@@ -258,15 +259,14 @@ class ColourConfig:
         Returns:
             (..., 3), 0..255.
         """
-        display = copy_rgb(rgb)
-        np.nan_to_num(display, copy=False, nan=0.0, posinf=SCENE_LIMIT, neginf=-SCENE_LIMIT)
+        values = copy_rgb(rgb)
+        values[np.isnan(values)] = 0.0
+        np.clip(values, -SCENE_LIMIT, SCENE_LIMIT, out=values)
         space = self.resolve_space(space)
-        if space != SRGB:
-            way = self._get_conversion(space)
-            way.apply_forward(display)
-            curve.apply_in_chunks(display, way.to_rec709, curve.encode_srgb)
-        display *= np.float32(255.0)
-        return np.clip(np.rint(display), 0.0, 255.0).astype(np.uint8)
+        if space == SRGB:
+            values *= np.float32(255.0)
+            return np.clip(np.rint(values), 0.0, 255.0).astype(np.uint8)
+        return encode_srgb8(self._get_conversion(space).to_linear_rec709(values))
 
     def _get_space(self, name: str) -> ocio.ColorSpace:
         return self._config.getColorSpace(self.resolve_space(name))

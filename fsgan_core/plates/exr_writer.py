@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -274,6 +274,17 @@ def _pack_pixels(plate: Plate, formats: Sequence[str]) -> AnyArray:
         if kind == "half":
             pixels[..., index] = to_half(pixels[..., index])
     return pixels
+
+
+def round_as_written(plate: Plate, depth: str) -> Plate:
+    """Gives a plate the values that a lossless file of it holds; `depth` is that of `write_exr`."""
+    formats = choose_formats(plate, depth)
+    halves = [index for index, kind in enumerate(formats) if kind == "half"]
+    if len(halves) == len(formats):
+        return replace(plate, pixels=to_half(plate.pixels).astype(np.float32))
+    pixels = plate.pixels.copy()
+    pixels[..., halves] = to_half(pixels[..., halves])
+    return replace(plate, pixels=pixels)
 
 
 def to_half(pixels: Image) -> HalfImage:

@@ -52,7 +52,7 @@ class MovieCodec:
 
 
 PREVIEW_CODECS = (
-    MovieCodec("libx264", ".mp4", {"crf": "17", "preset": "veryfast"}),
+    MovieCodec("libx264", ".mp4", {"crf": "20", "preset": "ultrafast"}),
     MovieCodec("mpeg4", ".mp4", quality=3),
 )
 """Tried in this order. H.264 plays everywhere; FFmpeg may have been built without it."""

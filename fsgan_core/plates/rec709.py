@@ -11,6 +11,7 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
+import cv2
 import numpy as np
 import PyOpenColorIO as ocio
 
@@ -79,6 +80,16 @@ class Rec709Conversion:
         if self._has_srgb_curve:
             return curve.decode_srgb(planes)
         return planes if self.matrix is None else _multiply_planes(self.matrix, planes)
+
+    def to_linear_rec709(self, rgb: Image) -> Image:
+        """Does both steps to Rec.709 in float32, for pictures of 8 bits; `rgb` is (..., 3) and may be changed."""
+        self.apply_forward(rgb)
+        if self._has_srgb_curve:
+            curve.apply_in_chunks(rgb, curve.decode_srgb)
+        if self.matrix is None or rgb.size == 0:
+            return rgb
+        turned = cv2.transform(rgb.reshape(1, -1, 3), self.matrix.astype(np.float32))
+        return np.asarray(turned, np.float32).reshape(rgb.shape)
 
     def from_rec709(self, planes: ColourPlanes) -> ColourPlanes:
         """Does the first step back."""

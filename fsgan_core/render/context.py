@@ -17,12 +17,21 @@ from fsgan_core.render.scene import Scene
 from fsgan_core.stages.allowed_views import ViewRef
 from fsgan_core.stages.drive import compute_drive_margin
 
-__all__ = ["BRIDGED", "NO_FACE", "QUICK", "RenderContext", "make_context"]
+__all__ = ["BRIDGED", "FLAG_MEANINGS", "NO_FACE", "QUICK", "RenderContext", "make_context"]
 
 # Flags of a frame.
 NO_FACE = "no-face"
 QUICK = "quick"
 BRIDGED = "bridged"
+
+
+FLAG_MEANINGS: Mapping[str, str] = {
+    "driver-held": "outside the driver's clip; its first or last frame is held",
+    "turn-limited": "the driver turns further than a single picture of a head can be turned",
+    "pose-clamped": "the head turns further than any source view; the nearest pose was used",
+    QUICK: "only these frames were analysed, without smoothing; render without the quick look for the final picture",
+    BRIDGED: "the face was not detected there and is interpolated from the frames around",
+}
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from fsgan_core.clips.finetuned import describe_foreign_sources
@@ -25,7 +25,7 @@ from fsgan_core.plates.sequence import check_output, format_frames, format_outpu
 from fsgan_core.plates.stream import BackgroundWriter, read_ahead
 from fsgan_core.render.analysis_cost import AnalysisCost
 from fsgan_core.render.changed_parts import describe_parts, find_changed_parts, format_parts
-from fsgan_core.render.context import BRIDGED, NO_FACE, QUICK, make_context
+from fsgan_core.render.context import FLAG_MEANINGS, NO_FACE, make_context
 from fsgan_core.render.final import make_empty_picture, make_passed_plate, render_final_plate
 from fsgan_core.render.frames import FrameRenderer
 from fsgan_core.render.plan import RenderPlan, plan_shot_job, plan_stage_job
@@ -51,12 +51,15 @@ from fsgan_core.runtime.events import (
 )
 from fsgan_core.runtime.threads import count_frame_workers, limit_algebra_threads, limit_render_threads
 
-__all__ = ["RenderJob", "render_shot", "render_stage"]
+__all__ = ["PictureListener", "RenderJob", "render_shot", "render_stage"]
 
 log = logging.getLogger(__name__)
 
 FRAMES_PER_WRITER = 4  # frames at a time that one thread can write
 MAX_WRITE_BEHIND_BYTES = 256 << 20  # a larger plate is written before its worker begins the next one
+
+PictureListener = Callable[["RenderJob", int, Plate], object]
+"""Gets a job, a frame's number and its finished plate, before the plate is written. Called from several threads."""
 
 
 def render_shot(
@@ -67,6 +70,7 @@ def render_shot(
     force: bool = False,
     quick: bool = False,
     on_event: EventListener = ignore_event,
+    on_picture: PictureListener | None = None,
     is_cancelled: CancelCheck = never_cancelled,
 ) -> RenderResult:
     """Renders a shot (swap or drive) in one pass, without files between stages.
@@ -79,6 +83,7 @@ def render_shot(
         quick: For a look: analyse only these frames, and a few of each source, instead of whole clips. Such a frame
             depends on the others that are rendered with it, has the flag "quick", and is stale for any other render.
         on_event: Called with each step. Several threads may call it, one at a time.
+        on_picture: Called with each finished plate.
         is_cancelled: Called often, from several threads. Once it returns True, no further step of a frame begins.
 
     Returns:
@@ -89,7 +94,7 @@ def render_shot(
         FsganError: Something is wrong with the whole shot.
     """
     plan = plan_shot_job(shot, frames=frames, device=device, quick=quick)
-    return RenderJob(plan, force=force, on_event=on_event, is_cancelled=is_cancelled).run()
+    return RenderJob(plan, force=force, on_event=on_event, on_picture=on_picture, is_cancelled=is_cancelled).run()
 
 
 def render_stage(
@@ -136,6 +141,7 @@ class RenderJob:
         plan: What to render, from which inputs, to which files.
         force: Render frames whose file is already right.
         on_event: Called with each step. Several threads may call it, one at a time.
+        on_picture: Called with each finished plate.
         is_cancelled: Called often, from several threads.
         warm: What earlier renders of this process left in memory.
     """
@@ -146,12 +152,14 @@ class RenderJob:
         *,
         force: bool = False,
         on_event: EventListener = ignore_event,
+        on_picture: PictureListener | None = None,
         is_cancelled: CancelCheck = never_cancelled,
         warm: WarmCache | None = None,
     ) -> None:
         self.plan = plan
         self.force = force
         self.on_event = on_event
+        self.on_picture = on_picture
         self.is_cancelled = is_cancelled
 
         def make_scenes() -> JobScenes:
@@ -259,6 +267,8 @@ class RenderJob:
             plate, state = self._render_picture(source)
             keys = {layers.META_KEY: key, layers.META_PARTS: format_parts(compute_parts(dependencies))}
             plate = replace(plate, metadata={**plate.metadata, **keys})
+            if self.on_picture is not None:
+                self.on_picture(self, frame, plate)
             if plate.pixels.nbytes > MAX_WRITE_BEHIND_BYTES:
                 self._write_frame(frame, plate, state, clock.take_seconds())
             else:
@@ -316,20 +326,15 @@ class RenderJob:
         """Writes a frame, in a thread. Raises MachineError."""
         output = self.plan.inputs.stages.output
         start = time.perf_counter()
+        path = format_output_path(self.plan.output, frame)
         try:
             if self.plan.stage == FINAL:
                 other_parts = self.plan.inputs.target.sequence.list_other_parts(self.plan.resolve_held_frame(frame))
-                write_exr(
-                    format_output_path(self.plan.output, frame),
-                    plate,
-                    compression=output.compression,
-                    depth=output.depth,
-                    other_parts=other_parts,
-                )
+                write_exr(path, plate, compression=output.compression, depth=output.depth, other_parts=other_parts)
             else:
                 # The next stage must read the same bits.
                 lossless = output.compression if output.compression in LOSSLESS_COMPRESSIONS else "zip"
-                write_exr(format_output_path(self.plan.output, frame), plate, compression=lossless, depth="float")
+                write_exr(path, plate, compression=lossless, depth="float")
         except Exception as error:
             self._report_failure(frame, error)
             return
@@ -388,8 +393,7 @@ class RenderJob:
             self._seconds[stage] = self._seconds.get(stage, 0.0) + stage_seconds
 
     def _make_result(self) -> RenderResult:
-        plan = self.plan
-        inputs = plan.inputs
+        plan, inputs = self.plan, self.plan.inputs
         reports = tuple(self._reports[frame] for frame in plan.frames)
         return RenderResult(
             command=plan.command,
@@ -440,12 +444,3 @@ class RenderJob:
                 yield "no face was found in any of these frames of the target; they are the plate, unchanged"
             else:
                 yield f"no face in {format_frames(frames)}; these frames are the plate, unchanged"
-
-
-FLAG_MEANINGS: Mapping[str, str] = {
-    "driver-held": "outside the driver's clip; its first or last frame is held",
-    "turn-limited": "the driver turns further than a single picture of a head can be turned",
-    "pose-clamped": "the head turns further than any source view; the nearest pose was used",
-    QUICK: "only these frames were analysed, without smoothing; render without the quick look for the final picture",
-    BRIDGED: "the face was not detected there and is interpolated from the frames around",
-}

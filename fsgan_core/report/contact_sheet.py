@@ -40,12 +40,12 @@ SHEET_FRAMES = 6
 """Frames on a contact sheet."""
 
 _GAP = 8
-_CANVAS_COLOUR = np.array((24, 24, 27), np.uint8)
+_CANVAS_COLOUR = (24, 24, 27)
 _TEXT_COLOUR, _WARNING_COLOUR = (235, 235, 235), (255, 190, 90)
-_WHOLE_WIDTH = 520  # width that a whole picture gets on the sheet
+_WHOLE_WIDTH = 480  # width that a whole picture gets on the sheet: half of what a report keeps of it
 _CROP_SIDES = (320, 640)  # least and largest side of a face crop
 _CROP_MARGIN = 1.7  # side of the crop over that of the face's box
-_OUTLINE = tuple((across, down) for across in (-1, 0, 1) for down in (-1, 0, 1) if (across, down) != (0, 0))
+_LABEL_WIDTH, _LABEL_HEIGHT = 240, 36  # of a label in the movie
 _MOVIE_WIDTH = 1920  # both pictures together, at most
 
 
@@ -227,7 +227,10 @@ def _pad_row(row: Image8, width: int) -> Image8:
 
 def make_canvas(height: int, width: int) -> Image8:
     """Makes an empty picture, uint8 (height, width, 3)."""
-    return np.full((height, width, 3), _CANVAS_COLOUR, np.uint8)
+    canvas = np.empty((height, width, 3), np.uint8)
+    if canvas.size:
+        cv2.rectangle(canvas, (0, 0), (width, height), _CANVAS_COLOUR, cv2.FILLED)
+    return canvas
 
 
 def draw_text(
@@ -302,8 +305,15 @@ def _join_side_by_side(look: BeforeAfter) -> Image8:
     picture = np.concatenate(halves, axis=1)
     height, width = (side // 2 * 2 for side in picture.shape[:2])
     picture = np.ascontiguousarray(picture[:height, :width]) if min(height, width) else np.zeros((2, 2, 3), np.uint8)
-    for x, text in ((10, f"before  {look.number}"), (halves[0].shape[1] + 10, "after")):
-        for across, down in _OUTLINE:  # thicker letters would be wider, and no outline of these
-            draw_text(picture, text, (x + across, 24 + down), 0.6, (0, 0, 0))
-        draw_text(picture, text, (x, 24), 0.6)
+    for x, text in ((0, f"before  {look.number}"), (halves[0].shape[1], "after")):
+        _draw_outlined(picture[:_LABEL_HEIGHT, x : x + _LABEL_WIDTH], text)
     return picture
+
+
+def _draw_outlined(place: Image8, text: str) -> None:
+    """Draws a label with a black outline; thicker letters would be wider, and no outline of these."""
+    letters = np.zeros(place.shape, np.uint8)
+    draw_text(letters, text, (10, 24), 0.6, (255, 255, 255))
+    outline = cv2.dilate(letters, np.ones((3, 3), np.uint8))
+    drawn = place * (1 - outline / np.float32(255)) + letters * np.float32(_TEXT_COLOUR[0] / 255)
+    place[:] = np.rint(np.minimum(drawn, 255))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import cv2
 import numpy as np
 
-from fsgan_core.clips.inputs import ClipInput, check_rgb
+from fsgan_core.clips.inputs import ClipInput, JobInputs, check_rgb
 from fsgan_core.contract import layers
+from fsgan_core.contract.curve import get_largest_value
 from fsgan_core.contract.layers import META_COLORSPACE, META_FACE, RGB
 from fsgan_core.faces.geometry import Box
 from fsgan_core.plates.colour import ColourConfig
@@ -21,8 +22,18 @@ from fsgan_core.plates.stream import read_ahead
 from fsgan_core.render.context import NO_FACE
 from fsgan_core.render.provenance import read_flags
 from fsgan_core.runtime.arrays import AnyArray, Image, Image8, Matte
+from fsgan_core.stages.drive import compute_drive_margin
 
-__all__ = ["FACE_MARGIN", "FrameLook", "LookReader", "find_largest_channel", "fit_size", "read_face_box"]
+__all__ = [
+    "FACE_MARGIN",
+    "FrameLook",
+    "LookMaker",
+    "LookReader",
+    "compute_look_margin",
+    "find_largest_channel",
+    "fit_size",
+    "read_face_box",
+]
 
 WHOLE_WIDTH = 960
 """Width of a whole picture, at most. The part around the face has the plate's own pixels, whatever this is."""
@@ -99,6 +110,16 @@ class FrameLook:
             height,
         )
 
+    def with_metadata(self, metadata: Mapping[str, Any]) -> FrameLook:
+        """Copies the look with other metadata."""
+        return replace(self, metadata=metadata)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in memory."""
+        arrays = [self.before, self.after, self.part_before, self.part_after, *self.pictures.values()]
+        return sum(array.nbytes for array in arrays) + (0 if self.matte is None else self.matte.nbytes)
+
     @property
     def relative_window(self) -> tuple[float, float, float, float] | None:
         """The window as x, y, width and height in shares of the display window."""
@@ -114,36 +135,32 @@ class FrameLook:
 
 
 @dataclass(frozen=True)
-class LookReader:
-    """Reads frames of target and result.
+class LookMaker:
+    """Makes looks of plates of target and result.
 
     Attributes:
-        target: The clip that was changed.
-        result: The clip with the new face.
         config: OCIO config.
+        target_space: Colour space of the target.
         margin: Region margin of the render, in shares of the face's box: nothing changed farther from the face.
     """
 
-    target: ClipInput
-    result: ClipInput
     config: ColourConfig
+    target_space: str
     margin: float
 
-    def iterate(self, frames: Sequence[int]) -> Iterator[FrameLook]:
-        """Reads frames in order, some of them ahead.
+    def make_look(self, frame: int, before: Plate, after: Plate, space: str) -> FrameLook:
+        """Makes the look of one frame.
+
+        Args:
+            frame: Its number.
+            before: The target.
+            after: The result; its data window holds `find_area`, or is all that there is.
+            space: Colour space of the result.
 
         Raises:
-            PlateError: A frame cannot be read.
             ColourError: A colour space is unknown.
         """
-        for _, look in read_ahead(self.read, frames, workers=READ_THREADS, ahead=READ_THREADS + 1):
-            yield look
-
-    def read(self, frame: int) -> FrameLook:
-        """Reads one frame. Raises as `iterate`."""
-        before, after = self.read_plates(frame)
         display, aspect = before.display_window, before.pixel_aspect
-        space = self.resolve_space(after)
         size = fit_size(display.width * aspect, display.height, WHOLE_WIDTH)
         whole = self._shrink_to_srgb(before, display, size)
         box = read_face_box(after.metadata)
@@ -151,10 +168,10 @@ class LookReader:
         look = FrameLook(
             frame, whole, whole, None, display, aspect, nothing, nothing, face_box=box, metadata=after.metadata
         )
-        area = self._find_area(after.metadata, box, display, size)
+        area = self.find_area(before, after.metadata)
         if area.empty:
             return look
-        part_before = self.config.to_srgb8(_cut_rgb(before, area), self.target.space)
+        part_before = self.config.to_srgb8(_cut_rgb(before, area), self.target_space)
         part_after = self.config.to_srgb8(_cut_rgb(after, area), space)
         window = _choose_window(box, _find_changes(part_before, part_after, area), display)
         if window is None:
@@ -164,33 +181,25 @@ class LookReader:
             look,
             after=_paste_part(whole, part_after, area, window, display),
             window=window,
-            part_before=part_before[slices],
-            part_after=part_after[slices],
+            part_before=part_before[slices].copy(),
+            part_after=part_after[slices].copy(),
             matte=cut.get_matte(layers.MATTE_SOFT).copy() if layers.MATTE_SOFT in cut.channels else None,
             pictures=self._make_pictures(cut, space),
         )
 
-    def read_plates(self, frame: int) -> tuple[Plate, Plate]:
-        """Reads the plates of target and result. Raises PlateError."""
-        before, after = self.target.sequence.read(frame), self.result.sequence.read(frame)
-        check_rgb(before, str(self.target.sequence.get_frame_path(frame)))
-        check_rgb(after, str(self.result.sequence.get_frame_path(frame)))
-        return before, after
+    def find_area(self, before: Plate, metadata: Mapping[str, Any]) -> Window:
+        """Finds the area in which pixels may have changed: the region around the face that the stages worked in.
 
-    def resolve_space(self, result: Plate) -> str:
-        """Resolves the colour space of a frame of the result: as its metadata says, or by the usual rules."""
-        named = result.metadata.get(META_COLORSPACE)
-        return self.config.resolve_space(str(named)) if named and not self.result.clip.colorspace else self.result.space
+        It has room to move every edge to a whole pixel of the small picture.
 
-    def _find_area(
-        self, metadata: Mapping[str, Any], box: Box | None, display: Window, size: tuple[int, int]
-    ) -> Window:
-        """The area in which pixels may have changed: the region around the face that the stages worked in.
-
-        It has room to move every edge to a whole pixel of the small picture, which has `size`.
+        Args:
+            before: The target.
+            metadata: Of the result.
         """
+        box, display = read_face_box(metadata), before.display_window
         if box is None:
             return EMPTY if NO_FACE in read_flags(metadata) else display
+        size = fit_size(display.width * before.pixel_aspect, display.height, WHOLE_WIDTH)
         region = compute_region(box, self.margin + _AREA_EXTRA)
         area = _unite([region, _frame_face(box)])
         across, down = math.ceil(display.width / size[0]) + 1, math.ceil(display.height / size[1]) + 1
@@ -202,7 +211,7 @@ class LookReader:
         rgb = _cut_rgb(plate, window)
         if size != (rgb.shape[1], rgb.shape[0]):
             rgb = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.float32)
-        return self.config.to_srgb8(rgb, self.target.space)
+        return self.config.to_srgb8(rgb, self.target_space)
 
     def _make_pictures(self, cut: Plate, space: str) -> dict[str, Image8]:
         found: dict[str, Image8] = {}
@@ -216,6 +225,59 @@ class LookReader:
             )
             found["mattes"] = np.rint(np.clip(mixed, 0, 1) * 255).astype(np.uint8)
         return found
+
+
+@dataclass(frozen=True)
+class LookReader:
+    """Reads frames of target and result.
+
+    Attributes:
+        target: The clip that was changed.
+        result: The clip with the new face.
+        maker: Makes looks of their plates.
+        take_kept: Gives the look of a frame that is kept in memory; None: it must be read.
+    """
+
+    target: ClipInput
+    result: ClipInput
+    maker: LookMaker
+    take_kept: Callable[[int], FrameLook | None] = lambda _: None
+
+    def iterate(self, frames: Sequence[int]) -> Iterator[FrameLook]:
+        """Reads frames in order, some of them ahead.
+
+        Raises:
+            PlateError: A frame cannot be read.
+            ColourError: A colour space is unknown.
+        """
+        for _, look in read_ahead(self.read, frames, workers=READ_THREADS, ahead=READ_THREADS + 1):
+            yield look
+
+    def read(self, frame: int) -> FrameLook:
+        """Reads one frame. Raises as `iterate`."""
+        kept = self.take_kept(frame)
+        if kept is not None:
+            return kept
+        before, after = self.read_plates(frame)
+        return self.maker.make_look(frame, before, after, self.resolve_space(after))
+
+    def read_plates(self, frame: int) -> tuple[Plate, Plate]:
+        """Reads the plates of target and result. Raises PlateError."""
+        before, after = self.target.sequence.read(frame), self.result.sequence.read(frame)
+        check_rgb(before, str(self.target.sequence.get_frame_path(frame)))
+        check_rgb(after, str(self.result.sequence.get_frame_path(frame)))
+        return before, after
+
+    def resolve_space(self, result: Plate) -> str:
+        """Resolves the colour space of a frame of the result: as its metadata says, or by the usual rules."""
+        named, config = result.metadata.get(META_COLORSPACE), self.maker.config
+        return config.resolve_space(str(named)) if named and not self.result.clip.colorspace else self.result.space
+
+
+def compute_look_margin(inputs: JobInputs, command: str) -> float:
+    """Computes how far from a face, in shares of its box, a job may change pixels; `command` is "swap" or "drive"."""
+    margin = get_largest_value(inputs.stages.reenact.margin)
+    return max(margin, compute_drive_margin(inputs.stages.drive)) if command == "drive" else margin
 
 
 def _cut_rgb(plate: Plate, window: Window) -> Image:

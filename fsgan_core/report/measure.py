@@ -34,8 +34,8 @@ log = logging.getLogger(__name__)
 
 BUDGET_SHARE = 0.05
 """Share of the render's time that a report may take."""
-MIN_BUDGET = 0.5
-"""Seconds below which no network is loaded."""
+MIN_BUDGET = 2.0
+"""Seconds below which no network is loaded: loading, and MIN_SOURCE_FRAMES, take about as long."""
 SECONDS_PER_SOURCE = 0.5
 """Estimated time to measure the first frame."""
 SOURCE_SHARE = 0.25
@@ -224,7 +224,7 @@ def _measure_frame(
         wide, high = round(width * _CROP_SCALE), round(height * _CROP_SCALE)
         window = Window(round(x + width / 2 - wide / 2), round(y + height / 2 - high / 2), wide, high)
         window = window.intersect(before.data_window)
-    config = reader.config
+    config = reader.maker.config
     target = config.to_srgb8(_take(before, window), reader.target.space)
     result = config.to_srgb8(_take(after, window), reader.resolve_space(after))
     gauge = FaceGauge(get_cache_folder() / "measured", before.pixel_aspect)

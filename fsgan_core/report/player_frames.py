@@ -112,18 +112,17 @@ class PlayerFrames:
             yield look
 
     def _add(self, look: FrameLook) -> None:
-        if self._level is None:
-            self.size = (round(look.display.width * look.pixel_aspect), look.display.height)
-            self._level = self._choose_level(look)
         self.has_matte = self.has_matte or look.matte is not None
-        self.frames.append(_encode_frame(look, self._level))
-
-    def _choose_level(self, look: FrameLook) -> _Level:
-        """The finest level at which all frames fit, if they are like this one; else the coarsest."""
-        for level in _LEVELS[:-1]:
-            if _encode_frame(look, level).size * len(self._wanted) * _SAFETY <= self._limit:
-                return level
-        return _LEVELS[-1]
+        if self._level is not None:
+            self.frames.append(_encode_frame(look, self._level))
+            return
+        self.size = (round(look.display.width * look.pixel_aspect), look.display.height)
+        # The finest level at which all frames fit, if they are like this one; else the coarsest.
+        for self._level in _LEVELS:
+            frame = _encode_frame(look, self._level)
+            if frame.size * len(self._wanted) * _SAFETY <= self._limit:
+                break
+        self.frames.append(frame)
 
     def finish(self) -> list[PlayerFrame]:
         """Returns the frames. If they are too large after all, only evenly spread ones."""

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from fsgan_core.evaluation.verdicts import LOOK_FACTOR
 from fsgan_core.plates.sequence import format_frames
-from fsgan_core.render.context import BRIDGED, NO_FACE, QUICK
-from fsgan_core.render.pipeline import FLAG_MEANINGS
+from fsgan_core.render.context import BRIDGED, FLAG_MEANINGS, NO_FACE, QUICK
 from fsgan_core.report.data import Figure, Remark, ReportFrame
 from fsgan_core.report.figures import get_advice
 from fsgan_core.runtime.events import FAILED

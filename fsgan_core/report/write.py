@@ -17,7 +17,6 @@ from typing import Any
 from fsgan_core.clips.inputs import JobInputs, open_input, open_inputs
 from fsgan_core.contract import layers
 from fsgan_core.contract.consent import describe_consent
-from fsgan_core.contract.curve import get_largest_value
 from fsgan_core.contract.errors import InputError, PlateError
 from fsgan_core.contract.plain_data import parse_json
 from fsgan_core.contract.shot import Clip, Shot
@@ -45,7 +44,8 @@ from fsgan_core.report.contact_sheet import (
 )
 from fsgan_core.report.data import Fact, ReportData, ReportFrame, write_report_csv, write_report_json
 from fsgan_core.report.figures import NETWORK_FIGURES, PICTURE_FIGURES, judge_frame, make_figures
-from fsgan_core.report.looks import FrameLook, LookReader
+from fsgan_core.report.kept_looks import KeptLooks
+from fsgan_core.report.looks import FrameLook, LookMaker, LookReader, compute_look_margin
 from fsgan_core.report.measure import (
     BUDGET_SHARE,
     FaceFigures,
@@ -63,7 +63,6 @@ from fsgan_core.runtime.atomic import make_folder, write_atomically
 from fsgan_core.runtime.events import FAILED, RENDERED, Event, EventListener, RenderResult, ignore_event
 from fsgan_core.runtime.text_files import read_text_file
 from fsgan_core.runtime.threads import limit_algebra_threads
-from fsgan_core.stages.drive import compute_drive_margin
 
 __all__ = ["MEASURE_MODES", "Report", "make_report", "read_frame_seconds", "write_report"]
 
@@ -114,10 +113,17 @@ class _Findings:
     movies: dict[str, Path] = field(default_factory=dict)
 
 
-def write_report(folder: Path, shot: Shot, result: RenderResult, on_event: EventListener = ignore_event) -> list[Path]:
+def write_report(
+    folder: Path,
+    shot: Shot,
+    result: RenderResult,
+    on_event: EventListener = ignore_event,
+    kept: KeptLooks | None = None,
+) -> list[Path]:
     """Writes the report of a render into a folder; a render without a frame to show gets no pictures.
 
-    Networks measure as many frames as a twentieth of the render's time allows.
+    Networks measure as many frames as a twentieth of the render's time allows. `kept` holds what the render kept of
+    its frames.
 
     Returns:
         The files that were written, the page first.
@@ -126,7 +132,7 @@ def write_report(folder: Path, shot: Shot, result: RenderResult, on_event: Event
         OutputError: A file cannot be written.
         PlateError: The result cannot be read back.
     """
-    return list(make_report(folder, shot, result, on_event=on_event).files)
+    return list(make_report(folder, shot, result, on_event=on_event, kept=kept).files)
 
 
 def make_report(
@@ -136,6 +142,7 @@ def make_report(
     *,
     measure: str = MEASURE_SOME,
     on_event: EventListener = ignore_event,
+    kept: KeptLooks | None = None,
 ) -> Report:
     """Makes the report of a render and writes it into a folder.
 
@@ -145,6 +152,7 @@ def make_report(
         result: What its render returned.
         measure: One of MEASURE_MODES.
         on_event: Called with the progress.
+        kept: What the render kept of its frames; others are read from their files.
 
     Raises:
         OutputError: A file cannot be written.
@@ -159,7 +167,7 @@ def make_report(
     findings = _Findings()
     if frames:
         with limit_algebra_threads(), _mute_source_warnings():
-            _examine_frames(findings, folder, shot, result, frames, last, measure, start, on_event)
+            _examine_frames(findings, folder, shot, result, frames, last, measure, start, on_event, kept or KeptLooks())
     data, pairs, stored = _assemble(shot, result, findings, last, measure, time.perf_counter() - start)
     neighbours = [DATA_FILE, TABLE_FILE, *(path.name for path in _list_pictures(findings))]
     page = write_report_page(
@@ -216,15 +224,14 @@ def _examine_frames(
     measure: str,
     start: float,
     on_event: EventListener,
+    kept: KeptLooks,
 ) -> None:
     """Reads every frame once, for the player, the preview movie and the figures; then measures faces."""
     inputs = _open_shot(shot, result.device)
     findings.inputs = inputs
-    margin = get_largest_value(inputs.stages.reenact.margin)
-    if shot.job == "drive":
-        margin = max(margin, compute_drive_margin(inputs.stages.drive))
     rendered = open_input(Clip(result.output, result.colorspace), inputs.config)
-    reader = LookReader(inputs.target, rendered, inputs.config, margin)
+    maker = LookMaker(inputs.config, inputs.target.space, compute_look_margin(inputs, shot.job))
+    reader = LookReader(inputs.target, rendered, maker, lambda frame: kept.take(frame, result.output))
     scenes = JobScenes(inputs, "swap", with_views=False)
     tracked = find_tracked_faces(inputs, scenes, frames)
     budget = math.inf
@@ -436,9 +443,7 @@ def read_frame_seconds(path: Path) -> dict[int, float]:
         frames = parse_json(read_text_file(path))["frames"]
         return {int(one["frame"]): float(sum(one["seconds"].values())) for one in frames if one.get("seconds")}
     except OSError as error:
-        raise InputError(
-            f"the render's report {path} cannot be read ({error.strerror}); give the folder that --report "
-            "wrote, or the result.json in it"
-        ) from error
+        text = f"the render's report {path} cannot be read ({error.strerror})"
+        raise InputError(f"{text}; give the folder that --report wrote, or the result.json in it") from error
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise InputError(f"{path} is not the result of a render; give the result.json that --report wrote") from error

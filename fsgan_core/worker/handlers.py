@@ -83,10 +83,14 @@ class RequestHandler:
     def _answer_render(
         self, request: protocol.RenderRequest, on_event: EventListener, is_cancelled: CancelCheck
     ) -> dict[str, Any]:
+        from fsgan_core.report.kept_looks import KeptLooks
+
+        kept = KeptLooks()
         job = RenderJob(
             plan_request_job(request, self._device),
             force=request.force,
             on_event=on_event,
+            on_picture=kept.keep if request.report else None,
             is_cancelled=is_cancelled,
             warm=self._warm_cache,
         )
@@ -99,7 +103,8 @@ class RequestHandler:
         if request.report:
             from fsgan_core.report.write import write_report
 
-            data["report"] = str(write_report(Path(request.report), parse_request_shot(request), result, on_event)[0])
+            shot = parse_request_shot(request)
+            data["report"] = str(write_report(Path(request.report), shot, result, on_event, kept)[0])
         return data
 
     def _answer_keys(

@@ -94,6 +94,18 @@ class TestSsim:
         blurred = cv2.GaussianBlur(astronaut, (0, 0), 3)
         assert metrics.compute_ssim(blurred, astronaut, square_landmarks((230, 130))) < 0.9
 
+    def test_it_is_that_of_the_publication(self, astronaut: np.ndarray) -> None:
+        usual = pytest.importorskip("skimage.metrics").structural_similarity
+        noise = np.random.default_rng(1).normal(0, 12, astronaut.shape)
+        other = np.clip(0.9 * astronaut + noise, 0, 255).astype(np.uint8)
+        landmarks = square_landmarks((230, 130))
+        side = (np.ptp(landmarks, axis=0)).max() * metrics.SSIM_MARGIN
+        corner = (landmarks.min(axis=0) + landmarks.max(axis=0)) / 2 - side / 2
+        crops = [metrics._crop_square(picture, corner, side, 1.0) for picture in (astronaut, other)]
+        wanted = usual(*crops, channel_axis=2, data_range=255)
+        assert 0.2 < wanted < 0.95
+        assert metrics.compute_ssim(astronaut, other, landmarks) == pytest.approx(wanted, abs=1e-6)
+
     def test_face_at_the_corner(self, astronaut: np.ndarray) -> None:
         assert metrics.compute_ssim(astronaut, astronaut, square_landmarks((5, 500))) == pytest.approx(1.0)
 

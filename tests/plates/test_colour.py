@@ -429,6 +429,19 @@ class TestToSrgb8:
         assert error.max() <= 1
         assert (error > 0).mean() < 1e-3
 
+    def test_every_half_gets_the_code_of_the_exact_curve(self, config: ColourConfig) -> None:
+        halves = np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float32)
+        light = np.concatenate([halves, np.random.default_rng(7).random(200_000, np.float32)])
+        light = np.repeat(light[:, None], 3, axis=1)
+        with np.errstate(invalid="ignore"):
+            exact = curve.encode_srgb(np.nan_to_num(light[:, 0].astype(np.float64), posinf=9.0, neginf=-9.0)) * 255
+        wanted = np.clip(np.rint(exact), 0, 255)
+        # To one part in a million of a step, where a float32 cannot tell either.
+        near = np.abs(exact - np.floor(exact) - 0.5) < 1e-4
+        found = config.to_srgb8(light, "Linear Rec.709 (sRGB)")[:, 0]
+        np.testing.assert_array_equal(found[~near], wanted[~near])
+        assert near.mean() < 1e-3 and np.abs(found - wanted).max() <= 1
+
     def test_clips_rounds_and_cleans(self, config: ColourConfig) -> None:
         odd = np.array([[-1.0, 2.0, np.nan], [np.inf, -np.inf, 0.5]], np.float32)
         np.testing.assert_array_equal(config.to_srgb8(odd, SRGB), [[0, 255, 0], [255, 0, 128]])

@@ -58,7 +58,7 @@ class TestContactSheet:
             x for x in range(sheet.shape[1] - side) if np.array_equal(sheet[30 + 8 : 30 + 8 + side, x : x + side], crop)
         ]
         assert len(found) == 1
-        assert sheet.shape[1] > 2 * 520 + 2 * side
+        assert sheet.shape[1] > 2 * 480 + 2 * side
 
     def test_rows_title_and_flags(self, tmp_path: Path) -> None:
         plain = read(write_contact_sheet([look(1), look(2)], tmp_path / "plain.png"))

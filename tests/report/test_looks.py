@@ -16,7 +16,7 @@ from fsgan_core.plates.colour import open_config
 from fsgan_core.plates.exr_writer import write_exr
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.report import looks
-from fsgan_core.report.looks import LookReader, find_largest_channel
+from fsgan_core.report.looks import LookMaker, LookReader, find_largest_channel
 
 BOX = (800, 300, 200, 200)
 
@@ -40,7 +40,7 @@ def reader(tmp_path: Path) -> LookReader:
         write_exr(tmp_path / f"result.{frame}.exr", replace(plate, pixels=pixels, metadata=metadata))
     config = open_config("ocio://default")
     target, result = (open_input(Clip(str(tmp_path / f"{name}.#.exr")), config) for name in ("plate", "result"))
-    return LookReader(target, result, config, 0.6)
+    return LookReader(target, result, LookMaker(config, target.space, 0.6))
 
 
 def test_the_face_has_all_its_pixels_and_the_rest_is_the_targets(reader: LookReader) -> None:
@@ -65,7 +65,7 @@ def test_the_small_picture_shows_the_result_wherever_the_face_lies(reader: LookR
     result = reader.result.sequence.read(1)
     path = reader.result.sequence.get_frame_path(1)
     write_exr(path, replace(result, metadata={**result.metadata, META_FACE: f"{x} {y} 200 200"}))
-    look = replace(reader, margin=0.3).read(1)
+    look = replace(reader, maker=replace(reader.maker, margin=0.3)).read(1)
     middle = (slice(215, 265), slice(515, 565))
     assert (look.after[middle].astype(int) - look.before[middle]).mean() > 20
 

@@ -35,13 +35,14 @@ def run(frames: list[int], budget: float | None, known: dict[int, dict[str, floa
 
 def test_stops_when_the_time_is_used_up(slow: None) -> None:
     start = time.perf_counter()
-    found = run(list(range(100)), 1.0)
-    assert 1 <= len(found.rows) <= 1.0 / COST and time.perf_counter() - start < 1.0 + COST + 0.2
+    found = run(list(range(100)), 2.0)
+    assert 1 <= len(found.rows) <= 2.0 / COST and time.perf_counter() - start < 2.0 + COST + 0.2
     assert found.source_frames == 3
 
 
 def test_too_little_time_loads_no_network(slow: None) -> None:
-    assert run([1, 2], 0.1).rows == {} and run([1, 2], -5.0).rows == {}
+    """To load the networks and to measure four source frames takes about two seconds."""
+    assert run([1, 2], 1.8).rows == {} and run([1, 2], -5.0).rows == {}
 
 
 def test_no_limit_measures_all_but_known_frames(slow: None) -> None:

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from fsgan_core.contract.errors import InputError
-from fsgan_core.render.context import NO_FACE, QUICK
-from fsgan_core.render.pipeline import FLAG_MEANINGS
+from fsgan_core.render.context import FLAG_MEANINGS, NO_FACE, QUICK
 from fsgan_core.report.changes import (
     DATA_FILE,
     PICTURES_FILE,
