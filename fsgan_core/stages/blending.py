@@ -28,6 +28,7 @@ from fsgan_core.faces.face import Face
 from fsgan_core.plates.plate import Plate, Window, compute_slices
 from fsgan_core.runtime.arrays import AnyArray, Image, Matte
 from fsgan_core.stages import warp_points
+from fsgan_core.stages.feature_tint import match_feature_tints
 from fsgan_core.stages.image_ops import (
     HALF_COVERED,
     blur_weighted,
@@ -137,6 +138,7 @@ def prepare_blend(frame: FaceFrame, completed: Plate, mattes: Plate, params: Ble
     bare = bare * alpha * (matte > 0) * (1 - mouth) * (1 - kept)
     plain_skin = (draw_plain_skin(surface, new.shape[:2]) * bare).astype(np.float32)
     features = draw_shaded_features(surface, new.shape[:2]) * skin * shown * (1 - occluders) ** 2
+    new = match_feature_tints(new, own, mesh, region, shown, bare, plain_skin, width, params.colour)
     new = match_darks(new, own, plain_skin, features, width, target.pixel_aspect, params.colour)
     return BlendInputs(
         new,

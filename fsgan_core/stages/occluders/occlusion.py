@@ -26,6 +26,7 @@ from fsgan_core.stages.skin.skin_model import (
     MIN_SIGMA,
     FaceRaster,
     SkinModel,
+    draw_brow,
     draw_own_features,
     find_unlike_skin,
     measure_roughness,
@@ -63,6 +64,11 @@ TEMPLE_RISE = 0.5  # of the way from eye to brow, above the mirrored brow
 STRAND_GAP = 0.08  # with hair this near on two sides, what passes for skin may be hair too
 CONNECTED_LIMIT = 0.3  # matte value from which on pixels hang together
 
+# Hair that hangs on a brow.
+HANGING_RISE, HANGING_SAMPLES = 0.1, 17  # how far above the brow to look, as a share of the face's width; places
+HANGING_RANGE = (0.3, 0.5)  # share of the brow that hair hangs on: it begins to count as covered, and surely is
+FREE_RANGE = (0.4, 0.55)  # likewise of the other brow: it is surely free, and no longer is
+
 # Growing an occluder over eyes and lips.
 SURE_OCCLUDER = 0.7  # matte value
 MOUTH_GROWTH = 1.6  # times the size of the lips
@@ -99,6 +105,7 @@ def find_occluders(raster: FaceRaster, glasses: float = 0.0, strictness: float =
     features = draw_own_features(raster) * cv2.erode(raster.outline, np.ones((reach, reach), np.uint8))
     occluders = _reconstruct_from_outside(unlike * (1 - features), raster.outline)
     occluders = _grow_over_features(occluders, unlike * features, raster, skin, above)
+    occluders = _grow_over_brow(occluders, unlike, raster)
     if strictness > 1:
         occluders = np.maximum(occluders, _close_strands(occluders * above, raster) * (1 - features))
     return np.maximum(occluders, _find_islands(1 - occluders, raster.outline, skin.sampled)), above
@@ -234,6 +241,33 @@ def _grow_over_features(occluders: Matte, hidden: Matte, raster: FaceRaster, ski
         elif mean[1] < middle[1] + LIP_REDNESS:  # what is not red is no lip
             like = np.maximum(like, near * mouth)
     return reconstruct_by_dilation(occluders, np.maximum(occluders, (like * hidden).astype(np.float32)))
+
+
+def _grow_over_brow(occluders: Matte, unlike: Matte, raster: FaceRaster) -> Matte:
+    """`occluders` continued over a brow that hair hangs on from above, if the other brow is free.
+
+    Hair and brow have one colour, so a lock of hair would stand in for the brow. If hair hangs on both brows they stay,
+    because nothing is left to copy a brow from.
+    """
+    brows = (BROW_R, BROW_L)
+    hanging = [_measure_hanging(np.minimum(unlike, raster.outline), raster, brow) for brow in brows]
+    for brow, share, other in zip(brows, hanging, hanging[::-1], strict=True):
+        covered = smoothstep((share - HANGING_RANGE[0]) / (HANGING_RANGE[1] - HANGING_RANGE[0]))
+        free = 1 - smoothstep((other - FREE_RANGE[0]) / (FREE_RANGE[1] - FREE_RANGE[0]))
+        if covered * free > 0:
+            occluders = np.maximum(occluders, np.float32(covered * free) * draw_brow(raster, brow))
+    return occluders
+
+
+def _measure_hanging(unlike: Matte, raster: FaceRaster, brow: slice) -> float:
+    """Share of a brow's length from which nothing up to the hair above it is skin."""
+    points = raster.landmarks[brow]
+    along = np.linspace(0, len(points) - 1, HANGING_SAMPLES)
+    line = np.stack([np.interp(along, np.arange(len(points)), points[:, k]) for k in (0, 1)], -1)
+    rise = np.linspace(0, HANGING_RISE * raster.face_width, HANGING_SAMPLES)[:, None, None] * raster.up_direction
+    places = (line + rise).astype(np.float32)
+    values = np.asarray(cv2.remap(unlike, places[..., 0], places[..., 1], cv2.INTER_LINEAR, borderValue=0.0))
+    return float(values.min(0).mean())
 
 
 def _enlarge_polygon(points: Points, factor: float) -> Points:

@@ -190,20 +190,29 @@ def measure_skin_distance(lab: Image, skin: Image, spread: Vector) -> Plane:
 
 def draw_own_features(raster: FaceRaster) -> Matte:
     """Draw eyes, brows, lips and nostrils: they differ from skin and belong to the face."""
-    points, size = raster.landmarks, FEATURE_SIZE * raster.face_width
     matte = np.zeros_like(raster.outline)
     for part in (EYE_R, EYE_L, MOUTH_OUTER, NOSTRIL_HULL):
-        matte = np.maximum(matte, draw_convex_hull(points[part], raster.window))
+        matte = np.maximum(matte, draw_convex_hull(raster.landmarks[part], raster.window))
     for brow in (BROW_R, BROW_L):
-        cv2.polylines(
-            matte,
-            [np.round(points[brow] * SUBPIXEL_STEPS).astype(np.int32)],
-            False,
-            1.0,
-            max(1, round(BROW_THICKNESS * size)),
-            cv2.LINE_AA,
-            SUBPIXEL_BITS,
-        )
+        _draw_brow_line(matte, raster, brow)
+    return _grow_feature(matte, raster)
+
+
+def draw_brow(raster: FaceRaster, brow: slice) -> Matte:
+    """Draw one brow as widely as `draw_own_features` does; `brow` is `BROW_R` or `BROW_L`."""
+    matte = np.zeros_like(raster.outline)
+    _draw_brow_line(matte, raster, brow)
+    return _grow_feature(matte, raster)
+
+
+def _draw_brow_line(matte: Matte, raster: FaceRaster, brow: slice) -> None:
+    points = np.round(raster.landmarks[brow] * SUBPIXEL_STEPS).astype(np.int32)
+    width = max(1, round(BROW_THICKNESS * FEATURE_SIZE * raster.face_width))
+    cv2.polylines(matte, [points], False, 1.0, width, cv2.LINE_AA, SUBPIXEL_BITS)
+
+
+def _grow_feature(matte: Matte, raster: FaceRaster) -> Matte:
+    size = FEATURE_SIZE * raster.face_width
     reach = 2 * max(1, round(FEATURE_GROWTH * size)) + 1
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
     sigma = max(MIN_SIGMA, size / FEATURE_SOFTNESS)

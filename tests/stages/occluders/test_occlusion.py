@@ -1,0 +1,50 @@
+"""Hair that hangs on a brow from above does not pass for the brow."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from fsgan_core.contract.landmarks import BROW_L, BROW_R
+from fsgan_core.plates.colour import Codec, ColourConfig
+from tests.stages.conftest import Still
+
+HAIR = (62, 44, 34)  # sRGB
+
+
+def hang_fringe(still: Still, brows: list[slice], config: ColourConfig) -> Still:
+    """The still with hair from the hairline down to the lower edge of these brows."""
+    points = still.face.landmarks
+    height = np.linalg.norm(points[27] - points[8])
+    up = (points[27] - points[8]) / height
+    cover = np.zeros(still.plate.pixels.shape[:2], np.float32)
+    for brow in brows:
+        line = points[brow]
+        lower, upper = line - 0.05 * height * up, line[::-1] + 0.75 * height * up
+        cv2.fillPoly(cover, [np.round(np.vstack([lower, upper])).astype(np.int32)], 1.0, cv2.LINE_AA)
+    cover = cv2.GaussianBlur(cover, (0, 0), 0.7)[..., None]
+    strands = np.random.default_rng(5).normal(1, 0.15, cover.shape[1]).astype(np.float32)[None, :, None]
+    colour = config.convert(np.float32([[HAIR]]) / 255, "sRGB", config.scene_linear) * strands
+    return still.painted(still.plate.pixels * (1 - cover) + cover * colour)
+
+
+def read_brow(still: Still, brow: slice, codec: Codec) -> float:
+    """How much of a brow the matte covers: its mean at the landmarks."""
+    matte = still.mattes(codec).get_matte("matte.face")
+    x, y = (np.round(still.face.landmarks[brow]).astype(int) - (still.region.x, still.region.y)).T
+    return float(matte[y, x].mean())
+
+
+def test_a_brow_under_hair_is_left_out(collins: Still, codec: Codec, config: ColourConfig) -> None:
+    fringed = hang_fringe(collins, [BROW_L], config)
+    assert read_brow(collins, BROW_L, codec) > 0.8
+    assert read_brow(fringed, BROW_L, codec) < 0.2
+    assert read_brow(fringed, BROW_R, codec) > 0.8
+
+
+@pytest.mark.parametrize("brow", [BROW_R, BROW_L])
+def test_brows_under_hair_stay_if_no_brow_is_free(
+    brow: slice, collins: Still, codec: Codec, config: ColourConfig
+) -> None:
+    assert read_brow(hang_fringe(collins, [BROW_R, BROW_L], config), brow, codec) > 0.6

@@ -1,0 +1,83 @@
+"""Lips and brows keep their hue within a bound around the plate's; nothing else changes."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from fsgan_core.faces.mesh import CANONICAL
+from fsgan_core.plates.curve import LUMA_WEIGHTS
+from fsgan_core.plates.plate import Window
+from fsgan_core.stages.feature_tint import draw_brows, draw_lips, match_feature_tints
+from fsgan_core.stages.image_ops import to_perceptual, to_scene_linear
+
+SIDE = 240
+REGION = Window(0, 0, SIDE, SIDE)
+MESH = CANONICAL * 1.1 + (SIDE / 2, SIDE / 2 - 25, 0)
+LIPS, BROWS = draw_lips(MESH, REGION, 0.5), draw_brows(MESH, REGION, 2.0)
+FULL, SKIN_ONLY = np.ones((SIDE, SIDE), np.float32), ((LIPS + BROWS) < 1e-3).astype(np.float32)
+SKIN = np.array([0.5, 0.33, 0.25])
+PINK, GREY, MAGENTA = np.array([0.4, 0.18, 0.15]), np.array([0.24, 0.22, 0.21]), np.array([0.35, 0.12, 0.3])
+BROWN, GREEN = np.array([0.06, 0.04, 0.03]), np.array([0.035, 0.05, 0.03])
+
+
+def draw_face(lips: np.ndarray, brows: np.ndarray = BROWN, skin: np.ndarray = SKIN) -> np.ndarray:
+    """A face of three flat colours, in perceptual steps."""
+    linear = np.full((SIDE, SIDE, 3), skin)
+    for matte, colour in ((LIPS, lips), (BROWS, brows)):
+        linear = linear + matte[..., None] * (colour - linear)
+    return to_perceptual(linear.astype(np.float32), 0.0)
+
+
+def match(new: np.ndarray, target: np.ndarray, **changed: np.ndarray | float) -> np.ndarray:
+    given = {"shown": FULL, "bare": FULL, "skin": SKIN_ONLY, "width": 160.0, "amount": 1.0} | changed
+    return match_feature_tints(new, target, MESH, REGION, **given)
+
+
+def read_tint(picture: np.ndarray, matte: np.ndarray) -> np.ndarray:
+    """Logarithm of R, G, B over luma in the middle of a feature, against the skin's."""
+    logs = np.log(to_scene_linear(picture, 0.0) + 0.005)
+    tint = logs - (logs @ LUMA_WEIGHTS)[..., None]
+    return np.asarray(tint[matte > 0.98].mean(0) - tint[SKIN_ONLY > 0].mean(0))
+
+
+@pytest.mark.parametrize("lips", [GREY, MAGENTA])
+def test_lips_come_near_the_hue_of_the_plates(lips: np.ndarray) -> None:
+    new, target = draw_face(lips), draw_face(PINK)
+    before = np.abs(read_tint(new, LIPS) - read_tint(target, LIPS)).max()
+    after = np.abs(read_tint(match(new, target), LIPS) - read_tint(target, LIPS)).max()
+    assert before > 0.3
+    assert after < before - 0.1
+
+
+def test_brows_come_near_the_hue_of_the_plates() -> None:
+    new, target = draw_face(PINK, GREEN), draw_face(PINK, BROWN)
+    before = np.abs(read_tint(new, BROWS) - read_tint(target, BROWS)).max()
+    after = np.abs(read_tint(match(new, target), BROWS) - read_tint(target, BROWS)).max()
+    assert before > 0.25
+    assert after < before - 0.1
+
+
+def test_a_small_difference_is_the_persons() -> None:
+    new, target = draw_face(PINK * (1.0, 1.02, 1.0)), draw_face(PINK)
+    assert np.abs(match(new, target) - new).max() < 1e-3
+
+
+def test_the_hue_counts_against_the_skin() -> None:
+    target, cast = draw_face(PINK), np.array([0.8, 1.0, 1.3])
+    new = draw_face(PINK * cast, BROWN * cast, SKIN * cast)
+    assert np.abs(match(new, target) - new).max() < 0.01
+
+
+def test_skin_stays() -> None:
+    new, target = draw_face(GREY, GREEN), draw_face(PINK)
+    far = cv2.dilate(LIPS + BROWS, np.ones((25, 25))) < 1e-3
+    assert np.abs(match(new, target) - new)[far].max() < 1e-5
+
+
+def test_what_is_hidden_decides_nothing() -> None:
+    new, target = draw_face(GREY, GREEN), draw_face(PINK)
+    hidden = {"bare": SKIN_ONLY}
+    assert np.abs(match(new, target, **hidden) - new).max() < 1e-5
+    assert match(new, target, amount=0.0) is new
