@@ -34,8 +34,8 @@ class InpaintParams(Params):
     plate_forehead: bool = declare_switch(
         True,
         "plate's forehead",
-        "Keep the plate's own forehead where every source view hides it (under a fringe or a hat). Off lets the engine "
-        "fill it. This switch works with the engine fill only.",
+        "Keep the plate's own forehead where every source view hides it (under a fringe or a hat). Off: like the rest "
+        "of the face, the plate's bare skin shows and the rest is filled. Works with the engine fill only.",
     )
     network: str = declare_network()
     resolution: int = declare_resolution()

@@ -252,8 +252,8 @@ def _grow_over_brow(occluders: Matte, unlike: Matte, raster: FaceRaster) -> Matt
     brows = (BROW_R, BROW_L)
     hanging = [_measure_hanging(np.minimum(unlike, raster.outline), raster, brow) for brow in brows]
     for brow, share, other in zip(brows, hanging, hanging[::-1], strict=True):
-        covered = smoothstep((share - HANGING_RANGE[0]) / (HANGING_RANGE[1] - HANGING_RANGE[0]))
-        free = 1 - smoothstep((other - FREE_RANGE[0]) / (FREE_RANGE[1] - FREE_RANGE[0]))
+        covered = smoothstep((np.asarray(share) - HANGING_RANGE[0]) / (HANGING_RANGE[1] - HANGING_RANGE[0]))
+        free = 1 - smoothstep((np.asarray(other) - FREE_RANGE[0]) / (FREE_RANGE[1] - FREE_RANGE[0]))
         if covered * free > 0:
             occluders = np.maximum(occluders, np.float32(covered * free) * draw_brow(raster, brow))
     return occluders
