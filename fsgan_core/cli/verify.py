@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 from argparse import Namespace
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fsgan_core.contract.errors import FramesFailedError
 
 if TYPE_CHECKING:
     from fsgan_core.cli.present import Presenter
+    from fsgan_core.render.verify import VerifiedFrame
 
 __all__ = ["DESCRIPTION", "add_flags", "run_verify"]
 
@@ -40,6 +43,22 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _describe_problems(wrong: Sequence[VerifiedFrame]) -> Iterator[str]:
+    """One line for all frames with the same trouble, in the order of their first frames."""
+    from fsgan_core.plates.sequence import format_frames
+
+    groups: dict[tuple[str, str], list[VerifiedFrame]] = {}
+    for one in wrong:
+        # A message may name the file, and only that differs from frame to frame.
+        groups.setdefault((one.state, one.message.replace(one.path, "the file")), []).append(one)
+    for (state, message), members in groups.items():
+        if len(members) == 1:
+            yield f"frame {members[0].frame} is {state}: {members[0].path}: {members[0].message}"
+        else:
+            numbers = format_frames([one.frame for one in members], limit=0)
+            yield f"{len(members)} frames are {state}: {numbers} in {Path(members[0].path).parent}: {message}"
+
+
 def run_verify(options: Namespace, presenter: Presenter) -> int:
     """Runs `fsgan verify`."""
     from fsgan_core.render.verify import WHOLE, verify_files, verify_shot
@@ -58,10 +77,8 @@ def run_verify(options: Namespace, presenter: Presenter) -> int:
         frames = [asdict(verified_frame) for verified_frame in verified]
         presenter.print_json({"ok": not wrong, "exit_code": code, "command": "verify", "frames": frames})
         return code
-    for verified_frame in wrong:
-        presenter.print_problem(
-            f"frame {verified_frame.frame} is {verified_frame.state}: {verified_frame.path}: {verified_frame.message}"
-        )
+    for line in _describe_problems(wrong):
+        presenter.print_problem(line)
     counts = Counter(verified_frame.state for verified_frame in verified)
     presenter.print_line(f"verify: {', '.join(f'{count} {state}' for state, count in counts.items())}; {options.files}")
     return code

@@ -54,7 +54,10 @@ def check_consent(consent: ConsentParams, today: Optional[datetime.date] = None)
         return ""
     if last_day is None or (today or datetime.date.today()) <= last_day:
         return ""
-    message = f"the release {consent.reference} expired on {last_day.isoformat()}"
+    name = consent.reference.strip()
+    if not name.lower().startswith("release"):
+        name = f"release {name}"
+    message = f"the {name} expired on {last_day.isoformat()}"
     if is_required:
         raise ConsentError(f"{message}; renew it, and set consent.expires to its new last day")
     return message

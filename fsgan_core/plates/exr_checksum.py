@@ -46,7 +46,7 @@ def find_obvious_damage(path: Path) -> str:
         _, size, _ = _read_checksum(path)
         actual = path.stat().st_size
         if actual != size:
-            return f"it has {actual} bytes of {size}"
+            return f"it has {actual} bytes; {size} were written"
         gap, end = read_chunk_ends(path)
     except OSError as error:
         return f"it cannot be read: {error.strerror or error}"
@@ -65,7 +65,7 @@ def find_damage(path: Path) -> str:
         place, size, digest = _read_checksum(path)
         actual = path.stat().st_size
         if actual != size:
-            return f"it has {actual} bytes of {size}"
+            return f"it has {actual} bytes; {size} were written"
         return "" if _compute_digest(path, place) == digest else "its content is not what was written"
     except OSError as error:
         return f"it cannot be read: {error.strerror or error}"

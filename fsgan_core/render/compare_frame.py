@@ -158,10 +158,11 @@ def _compare_pixels(
         changed = differs & ~may_change
         if changed.any():
             row, column = np.argwhere(changed)[0]
-            return (
-                f"{int(changed.sum())} pixels of {name} outside the face are not the target's, the first at "
-                f"x {column + result.data_window.x}, y {row + result.data_window.y}"
-            )
+            place = f"x {column + result.data_window.x}, y {row + result.data_window.y}"
+            count = int(changed.sum())
+            if count == 1:
+                return f"1 pixel of {name} outside the face is not the target's, at {place}"
+            return f"{count} pixels of {name} outside the face are not the target's, the first at {place}"
     return ""
 
 

@@ -15,12 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fsgan_core.contract.layers import META_KEY, META_PARTS
 from fsgan_core.contract.plain_data import parse_json
 from fsgan_core.evaluation.metric_table import METRICS
 from fsgan_core.report.data import REPORT_FORMAT, Fact, Figure, ReportChanges, ReportFrame, SettingChange
 from fsgan_core.report.figures import NETWORK_FIGURES, PANELS
 from fsgan_core.report.player_frames import PlayerFrame
 from fsgan_core.runtime.atomic import write_atomically
+from fsgan_core.runtime.cache import compute_digest
 from fsgan_core.runtime.sampling import sample_evenly
 from fsgan_core.runtime.text_files import read_text_file
 
@@ -29,6 +31,7 @@ __all__ = ["DATA_FILE", "PICTURES_FILE", "LastReport", "PicturePair", "compare_r
 DATA_FILE = "report.json"
 PICTURES_FILE = "report_pictures.json"
 COMPARED_FRAMES = 6
+KEY_DIGITS = 16
 MAX_PICTURE_BYTES = 1 << 20
 """Bytes of a stored picture, at most; a larger one is not from a report."""
 SMALL_SHARE = 0.02
@@ -106,6 +109,15 @@ def read_last_report(folder: Path, output: str) -> LastReport:
         return LastReport(data, _decode_pictures(stored["now"]), _decode_pictures(stored["earlier"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return LastReport(data, {}, {})
+
+
+def compute_picture_key(metadata: Mapping[str, Any]) -> str:
+    """Computes a key of what a frame shows.
+
+    The frame's own key also changes with the performer's release, which is in the metadata only.
+    """
+    shown = [part for part in str(metadata.get(META_PARTS, "")).split() if not part.startswith("consent.")]
+    return (compute_digest(shown) if shown else str(metadata.get(META_KEY, "")))[:KEY_DIGITS]
 
 
 def is_same_output(one: str, other: str) -> bool:

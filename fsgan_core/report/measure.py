@@ -63,7 +63,7 @@ def measure_looks(
     Args:
         looks: In order.
         faces: The target's faces, in plate coordinates.
-        rows: Frame -> values by name of PICTURE_FIGURES; filled while the frames pass.
+        rows: Frame -> values by name of PICTURE_FIGURES, and the ratio "sharpness"; filled while the frames pass.
         step: Difference of frame numbers that flicker is measured over.
     """
 
@@ -75,7 +75,7 @@ def measure_looks(
     passed: list[FrameLook] = []
     for number, row in compute_metrics(pass_pairs(), (), step):
         look = passed.pop(0)
-        rows[number] = {name: row[name] for name in PICTURE_FIGURES if name in row}
+        rows[number] = {name: row[name] for name in (*PICTURE_FIGURES, "sharpness") if name in row}
         rows[number][MATTE_AREA] = _measure_matte_area(look)
         yield look
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from fsgan_core.contract.errors import OutputError
-from fsgan_core.plates.synthetic_mark import add_mark
+from fsgan_core.plates.synthetic_mark import add_mark, make_xmp
 from fsgan_core.report.looks import MIN_CHANGE, WHOLE_WIDTH, FrameLook, find_largest_channel, fit_size
 from fsgan_core.runtime.arrays import AnyArray
 from fsgan_core.runtime.sampling import sample_evenly
@@ -91,9 +91,11 @@ class PlayerFrames:
     Args:
         wanted: Frames that the player shows.
         limit: Bytes that all pictures may have in the page.
+        consent: The performer's release, for the mark; empty: none is named.
     """
 
-    def __init__(self, wanted: Iterable[int], limit: int = MAX_PAGE_BYTES - RESERVED_BYTES) -> None:
+    def __init__(self, wanted: Iterable[int], limit: int = MAX_PAGE_BYTES - RESERVED_BYTES, consent: str = "") -> None:
+        self._xmp = make_xmp(consent=consent)
         self._wanted = list(wanted)
         self._limit = int(limit * _TEXT_SHARE)
         self._level: _Level | None = None
@@ -114,12 +116,12 @@ class PlayerFrames:
     def _add(self, look: FrameLook) -> None:
         self.has_matte = self.has_matte or look.matte is not None
         if self._level is not None:
-            self.frames.append(_encode_frame(look, self._level))
+            self.frames.append(_encode_frame(look, self._level, self._xmp))
             return
         self.size = (round(look.display.width * look.pixel_aspect), look.display.height)
         # The finest level at which all frames fit, if they are like this one; else the coarsest.
         for self._level in _LEVELS:
-            frame = _encode_frame(look, self._level)
+            frame = _encode_frame(look, self._level, self._xmp)
             if frame.size * len(self._wanted) * _SAFETY <= self._limit:
                 break
         self.frames.append(frame)
@@ -134,11 +136,11 @@ class PlayerFrames:
         return kept
 
 
-def _encode_frame(look: FrameLook, level: _Level) -> PlayerFrame:
+def _encode_frame(look: FrameLook, level: _Level, xmp: bytes) -> PlayerFrame:
     whole = _shrink(look.before, fit_size(look.before.shape[1], look.before.shape[0], level.whole))
     small = _shrink(look.after, fit_size(look.after.shape[1], look.after.shape[0], THUMBNAIL_WIDTH))
     encoded = encode_jpeg(whole, level.quality)
-    thumbnail = encode_jpeg(small, THUMBNAIL_QUALITY, is_synthetic=True)
+    thumbnail = encode_jpeg(small, THUMBNAIL_QUALITY, xmp)
     display = look.display
     face = None
     if look.face_box is not None:
@@ -165,7 +167,7 @@ def _encode_frame(look: FrameLook, level: _Level) -> PlayerFrame:
         **look.pictures,
     }
     parts = {
-        name: encode_jpeg(_shrink(picture, size), level.quality, is_synthetic=name in SYNTHETIC_PARTS)
+        name: encode_jpeg(_shrink(picture, size), level.quality, xmp if name in SYNTHETIC_PARTS else b"")
         for name, picture in pictures.items()
     }
     return PlayerFrame(look.number, encoded, thumbnail, window, face, parts, scale)
@@ -185,8 +187,8 @@ def _shrink(picture: AnyArray, size: tuple[int, int]) -> AnyArray:
     return cv2.resize(picture, size, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
 
 
-def encode_jpeg(picture: AnyArray, quality: int, *, is_synthetic: bool = False) -> bytes:
-    """Encodes a picture, RGB or one channel, as JPEG; marks it if it shows a synthesised face.
+def encode_jpeg(picture: AnyArray, quality: int, mark: bytes = b"") -> bytes:
+    """Encodes a picture, RGB or one channel, as JPEG; `mark` is the XMP packet of one that shows a synthesised face.
 
     Raises:
         OutputError: It cannot be encoded.
@@ -195,4 +197,4 @@ def encode_jpeg(picture: AnyArray, quality: int, *, is_synthetic: bool = False) 
     done, encoded = cv2.imencode(".jpg", ordered, [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
         raise OutputError(f"a picture of {picture.shape[1]}x{picture.shape[0]} pixels could not be encoded as JPEG")
-    return add_mark(encoded.tobytes()) if is_synthetic else encoded.tobytes()
+    return add_mark(encoded.tobytes(), mark) if mark else encoded.tobytes()

@@ -41,14 +41,17 @@ _FIGURE_REASONS: Mapping[str, str] = {
 _FLAG_REASONS = {**FLAG_MEANINGS, NO_FACE: "no face of this person was found; these frames are the plate, unchanged"}
 
 
-def make_remarks(frames: Sequence[ReportFrame], figures: Sequence[Figure]) -> tuple[Remark, ...]:
+def make_remarks(
+    frames: Sequence[ReportFrame], figures: Sequence[Figure], rows: Mapping[int, Mapping[str, float]] | None = None
+) -> tuple[Remark, ...]:
     """Makes the list of what to look at, failures first.
 
     Args:
         frames: All frames.
         figures: Their figures.
+        rows: Frame -> values by name. "sharpness", the face's over the target's, says which way it is off.
     """
-    return (*_list_failures(frames), *_list_bad_figures(frames, figures), *_list_flags(frames))
+    return (*_list_failures(frames), *_list_bad_figures(frames, figures, rows or {}), *_list_flags(frames))
 
 
 def _list_failures(frames: Sequence[ReportFrame]) -> Iterator[Remark]:
@@ -61,7 +64,9 @@ def _list_failures(frames: Sequence[ReportFrame]) -> Iterator[Remark]:
         yield Remark(FAILED_NAME, tuple(numbers), f"not rendered: {message}", advice)
 
 
-def _list_bad_figures(frames: Sequence[ReportFrame], figures: Sequence[Figure]) -> Iterator[Remark]:
+def _list_bad_figures(
+    frames: Sequence[ReportFrame], figures: Sequence[Figure], rows: Mapping[int, Mapping[str, float]]
+) -> Iterator[Remark]:
     """Figures beyond their limits; those far beyond it first."""
     found = []
     for figure in figures:
@@ -74,6 +79,11 @@ def _list_bad_figures(frames: Sequence[ReportFrame], figures: Sequence[Figure]) 
         far = worst > figure.ideal + LOOK_FACTOR * (figure.limit - figure.ideal)
         numbers = tuple(frames[place].number for place in bad)
         phrase = _FIGURE_REASONS.get(figure.name, f"{figure.label} is above its limit")
+        if figure.name == "sharpness_off":
+            phrase = (
+                _describe_sharpness({number: rows.get(number, {}).get("sharpness", 1.0) for number in numbers})
+                or phrase
+            )
         reason = (
             f"{phrase} in {len(bad)} of {len(figure.measured_values)} measured frames; {figure.label} at worst "
             f"{figure.format(worst)} in frame {frames[figure.values.index(worst)].number}, limit "
@@ -81,6 +91,15 @@ def _list_bad_figures(frames: Sequence[ReportFrame], figures: Sequence[Figure]) 
         )
         found.append((not far, Remark(figure.name, numbers, reason, get_advice(figure.name))))
     yield from (remark for _, remark in sorted(found, key=lambda one: one[0]))
+
+
+def _describe_sharpness(ratios: Mapping[int, float]) -> str:
+    """Says which way the face is off, by frame; empty if that is not known."""
+    softer = [number for number, ratio in ratios.items() if ratio < 1]
+    crisper = [number for number, ratio in ratios.items() if ratio > 1]
+    if softer and crisper:
+        return f"the face is softer than the target's ({format_frames(softer)}) or crisper ({format_frames(crisper)})"
+    return f"the face is {'softer' if softer else 'crisper'} than the target's" if softer or crisper else ""
 
 
 def _list_flags(frames: Sequence[ReportFrame]) -> Iterator[Remark]:

@@ -33,6 +33,7 @@ from fsgan_core.report.changes import (
     LastReport,
     PicturePair,
     compare_reports,
+    compute_picture_key,
     read_last_report,
     write_last_pictures,
 )
@@ -73,7 +74,6 @@ CHECK_STEP = "check"
 SHEET_FILE, MOVIE_FILE = "contact_sheet.png", "preview.mp4"
 DEFAULT_FPS = 24.0
 """Frames per second of the preview of a target that is not a movie."""
-KEY_DIGITS = 16
 SOURCE_SECONDS = 2.0
 """Estimated time that atlas and view map take."""
 
@@ -237,7 +237,8 @@ def _examine_frames(
     budget = math.inf
     if measure == MEASURE_SOME and result.list_frames(RENDERED):
         budget = BUDGET_SHARE * result.seconds.get("total", 0.0)
-    collector = PlayerFrames(pick_player_frames(frames))
+    consent = describe_consent(shot.stages.consent)
+    collector = PlayerFrames(pick_player_frames(frames), consent=consent)
     step = min((after - before for before, after in pairwise(frames)), default=1)
     looks = measure_looks(collector.pass_looks(reader.iterate(frames)), tracked, findings.rows, step)
     sheet: dict[int, BeforeAfter | None] = dict.fromkeys(pick_even_frames(frames))
@@ -247,7 +248,7 @@ def _examine_frames(
         folder / MOVIE_FILE,
         fps=fps,
         made_from=_list_clip_names(shot),
-        consent=describe_consent(shot.stages.consent),
+        consent=consent,
     )
     findings.player = collector.finish()
     findings.player_facts = PlayerFacts(
@@ -258,7 +259,7 @@ def _examine_frames(
         folder / SHEET_FILE,
         title=f"{Path(result.output).name}, {len(frames)} frames",
         made_from=_list_clip_names(shot),
-        consent=describe_consent(shot.stages.consent),
+        consent=consent,
     )
     if time.perf_counter() - start + SOURCE_SECONDS < budget:
         findings.source = make_source_pictures(
@@ -331,7 +332,7 @@ def _list_frames(result: RenderResult, metadata: Mapping[int, Mapping[str, Any]]
             report.state,
             report.flags,
             report.message,
-            key=str(metadata.get(report.frame, {}).get(layers.META_KEY, ""))[:KEY_DIGITS],
+            key=compute_picture_key(metadata.get(report.frame, {})),
         )
         for report in result.frames
     ]
@@ -371,7 +372,7 @@ def _assemble(
         output=result.output,
         frames=judged,
         figures=figures,
-        remarks=make_remarks(judged, figures),
+        remarks=make_remarks(judged, figures, findings.rows),
         summary=facts.list_summary(result, shot, findings.metadata.values()),
         settings=settings,
         weights=weights,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fsgan_core.clips.inputs import JobInputs
 from fsgan_core.clips.tracks import select_source_frames
-from fsgan_core.contract.consent import check_consent
+from fsgan_core.contract.consent import check_consent, describe_consent
 from fsgan_core.contract.errors import InputError
 from fsgan_core.contract.shot import Clip, Shot, Stages
 from fsgan_core.networks.weights.checkpoint import load_network, write_checkpoint
@@ -248,6 +248,7 @@ def _run_job(
         device=job.device,
         preview=job.preview,
         preview_every=job.preview_every,
+        consent=describe_consent(job.stages.consent),
         on_progress=lambda step: report_iteration(step.done, step.total, step.loss),
     )
     result = make_finetune_result(job, inputs, trained, output, time.perf_counter() - start)

@@ -107,6 +107,7 @@ def finetune_generator(
     device: str = "cpu",
     preview: Path | None = None,
     preview_every: int = 100,
+    consent: str = "",
     save_every: int = SAVE_ITERATIONS,
     on_progress: Callable[[FinetuneStep], None] | None = None,
 ) -> FinetunedGenerator:
@@ -122,6 +123,7 @@ def finetune_generator(
         device: The torch device.
         preview: Folder for preview pictures; None writes none.
         preview_every: Iterations between two previews.
+        consent: The person's release, for the mark of the previews; empty: none is named.
         save_every: Iterations between two saves.
         on_progress: Called after each iteration.
 
@@ -142,7 +144,7 @@ def finetune_generator(
         device=device,
         discriminator=make_discriminator(generator, recipe.seed) if weights.is_adversarial else None,
     )
-    finetune_run = _FinetuneRun(trainer, trial, recipe, preview)
+    finetune_run = _FinetuneRun(trainer, trial, recipe, preview, consent)
 
     state = folder / STATE_FILE
     progress = load_state(state, key)
@@ -201,12 +203,12 @@ def finetune_generator(
 class _FinetuneRun:
     """Makes the batches of a run, and measures on its fixed pairs."""
 
-    def __init__(self, trainer: Trainer, trial: Trial, recipe: Recipe, preview: Path | None) -> None:
+    def __init__(self, trainer: Trainer, trial: Trial, recipe: Recipe, preview: Path | None, consent: str) -> None:
         self._trainer = trainer
         self._sampler = trial.sampler
         self._trial = trial
         self._recipe = recipe
-        self._preview = preview
+        self._preview, self._consent = preview, consent
 
     def make_step_batch(self, step: int) -> Batch:
         """Make the batch of a step; runs in its own thread during the step before."""
@@ -222,7 +224,7 @@ class _FinetuneRun:
         pictures = [to_pictures(self._trainer.generate(self._sampler.make_batch([pair])).numpy())[0] for pair in trial]
         if self._preview is not None:
             path = self._preview / f"preview_{step:06d}.png"
-            write_strip(path, make_strip(pictures[:PREVIEW_ROWS], self._sampler, trial[:PREVIEW_ROWS]))
+            write_strip(path, make_strip(pictures[:PREVIEW_ROWS], self._sampler, trial[:PREVIEW_ROWS]), self._consent)
         figures = self._trial.compute_figures(pictures, identity=identity)
         log.info("after %d iterations: %s", step, figures)
         return figures

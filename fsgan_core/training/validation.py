@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from fsgan_core.faces.identity import compare_descriptors, compute_descriptor
-from fsgan_core.plates.synthetic_mark import add_mark
+from fsgan_core.plates.synthetic_mark import add_mark, make_xmp
 from fsgan_core.runtime.arrays import Descriptor, Image8, PlaneStack
 from fsgan_core.runtime.atomic import write_atomically
 from fsgan_core.training.data.pairs import PairSampler, TrainingPair
@@ -119,14 +119,15 @@ def make_strip(pictures: Sequence[Image8], pairs: PairSampler, trial: Sequence[T
     return np.vstack(rows)
 
 
-def write_strip(path: Path, picture: Image8) -> None:
-    """Write a picture as PNG, with the mark of synthesised faces.
+def write_strip(path: Path, picture: Image8, consent: str = "") -> None:
+    """Write a picture as PNG, with the mark of synthesised faces, which names the release `consent`.
 
     Raises:
         OutputError: The file cannot be written.
     """
+    encoded = cv2.imencode(".png", picture[..., ::-1])[1].tobytes()
     with write_atomically(path) as temporary:
-        temporary.write_bytes(add_mark(cv2.imencode(".png", picture[..., ::-1])[1].tobytes()))
+        temporary.write_bytes(add_mark(encoded, make_xmp(consent=consent)))
 
 
 def to_pictures(output: PlaneStack) -> list[Image8]:

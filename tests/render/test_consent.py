@@ -29,6 +29,13 @@ def test_the_last_day_still_counts() -> None:
     assert check_consent(RELEASE, TODAY + datetime.timedelta(1)) == "the release R-17 expired on 2026-11-28"
 
 
+def test_a_release_is_named_once() -> None:
+    """Most people write the word into the name."""
+    later = TODAY + datetime.timedelta(400)
+    assert check_consent(ConsentParams("Release 17", expires="2026-11-28"), later).startswith("the Release 17 expired")
+    assert check_consent(ConsentParams("17", expires="2026-11-28"), later).startswith("the release 17 expired")
+
+
 @pytest.mark.parametrize("required", ["1", "0", ""])
 def test_only_a_studio_that_requires_it_refuses(monkeypatch: pytest.MonkeyPatch, required: str) -> None:
     monkeypatch.setenv(REQUIRE_VARIABLE, required)

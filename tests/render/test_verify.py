@@ -159,7 +159,17 @@ class TestCommand:
         assert main(["verify", str(tmp_path / "shot.toml"), "--json"]) == 1
         data = json.loads(capsys.readouterr().out)
         assert [frame["state"] for frame in data["frames"]] == ["stale"] * 3 + ["missing"]
+        assert main(["verify", str(tmp_path / "shot.toml")]) == 1
+        stale, missing = [line for line in capsys.readouterr().err.splitlines() if line.startswith("fsgan: ")]
+        assert stale == f"fsgan: 3 frames are stale: 1-3 in {tmp_path / 'out'}: {data['frames'][0]['message']}"
+        assert missing.startswith("fsgan: frame 4 is missing: ") and "swap.0004.exr" in missing
         assert data["exit_code"] == 1 and "blend.mix" in data["frames"][0]["message"]
+
+    def test_a_truncated_file_says_how_much_is_there(self, rendered: Path, tmp_path: Path) -> None:
+        content = (rendered / "swap.0001.exr").read_bytes()
+        (tmp_path / "a.0001.exr").write_bytes(content[:-7])
+        (found,) = verify_files(str(tmp_path / "a.####.exr"))
+        assert f"it has {len(content) - 7} bytes; {len(content)} were written" in found.message
 
     def test_files_with_a_gap(self, rendered: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         shutil.copytree(rendered, tmp_path / "out")
@@ -199,6 +209,6 @@ def test_a_pixel_outside_the_face_shows_even_with_a_right_checksum(small: Small,
     first, second = verify_shot(shot)
     assert (first.state, second.state) == ("whole", "changed")
     assert (
-        "1 pixels of G outside the face" in second.message
+        "1 pixel of G outside the face is not the target's, at " in second.message
         and f"x {5 + plate.data_window.x}, y {3 + plate.data_window.y}" in second.message
     )

@@ -257,7 +257,7 @@ class TestForgedDigest:
         forge(second(shot), lambda plate: paint(plate, OUTSIDE))
         of_shot, of_file = judge(shot)
         assert (of_shot.state, of_file.state) == ("changed", "whole")
-        assert "1 pixels of G outside the face are not the target's" in of_shot.message
+        assert "1 pixel of G outside the face is not the target's" in of_shot.message
 
     def test_a_larger_matte_hides_nothing(self, rendered: Rendered, tmp_path: Path) -> None:
         shot = rendered(tmp_path, "all")

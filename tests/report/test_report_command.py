@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import json
 import platform
+import re
 import shutil
 from pathlib import Path
 from xml.etree import ElementTree
@@ -124,6 +126,19 @@ def test_the_release_stands_in_report_sheet_and_movie(small: Small, tmp_path: Pa
         assert texts["UsageTerms"] == "R-17 <b>; sequence 010; until 2090-01-31"
         assert texts["DigitalSourceType"] == DIGITAL_SOURCE_TYPE
         assert inspect_file(tmp_path / "report" / name).facts["release"] == texts["UsageTerms"]
+    pictures = [base64.b64decode(text) for text in re.findall(r"/9j/[A-Za-z0-9+/]+=*", page)]
+    marked = [picture for picture in pictures if DIGITAL_SOURCE_TYPE.encode() in picture]
+    assert 0 < len(marked) < len(pictures), "the target's own pictures have no mark"
+    assert all(b"R-17 &lt;b&gt;; sequence 010; until 2090-01-31" in picture for picture in marked)
+
+
+def test_another_release_is_no_other_picture(small: Small, tmp_path: Path) -> None:
+    for reference, mix in (("R-17", "1.0"), ("R-18", "1.0"), ("R-18", "0.5")):
+        shot = small.shot(tmp_path, "1-2", consent__reference=reference, blend__mix=mix)
+        result = render_shot(shot)
+        assert result.list_frames("rendered") == (1, 2), "the metadata state the release"
+        changes = make_report(tmp_path / "report", shot, result, measure="none").data.changes
+        assert (changes.frames if changes else ()) == ((1, 2) if mix == "0.5" else ())
 
 
 @pytest.mark.skipif(not find_chromium(), reason="Chromium is not installed (apt install chromium)")

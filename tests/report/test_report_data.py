@@ -86,6 +86,23 @@ def test_remarks_say_why_and_what_to_do() -> None:
     assert second.name == "pose-clamped" and "nearest pose" in second.reason and "view map" in second.advice
 
 
+@pytest.mark.parametrize(
+    ("ratios", "words"),
+    [
+        ((0.4, 0.5), "softer than the target's in 2 of"),
+        ((2.5, 2.0), "crisper than the target's in 2 of"),
+        ((0.4, 2.5), "softer than the target's (1) or crisper (2) in 2 of"),
+    ],
+)
+def test_a_remark_says_which_way_the_sharpness_is_off(ratios: tuple[float, float], words: str) -> None:
+    off = [max(ratio, 1 / ratio) for ratio in ratios]
+    figures = make_figures(2, {"sharpness_off": off}, [{}, {}])
+    frames = [ReportFrame(number, RENDERED) for number in (1, 2)]
+    rows = {number: {"sharpness": ratio} for number, ratio in enumerate(ratios, start=1)}
+    (remark,) = make_remarks(frames, figures, rows)
+    assert words in remark.reason
+
+
 @pytest.mark.parametrize("flag", [*FLAG_MEANINGS, NO_FACE])
 def test_each_flag_has_a_reason_and_advice_of_its_own(flag: str) -> None:
     (remark,) = make_remarks([ReportFrame(7, RENDERED, (flag,))], ())

@@ -16,6 +16,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from fsgan_core.contract.errors import InputError  # noqa: E402
+from fsgan_core.plates.synthetic_mark import read_xmp, read_xmp_fields  # noqa: E402
 from fsgan_core.render.inspection import inspect_file  # noqa: E402
 from fsgan_core.training.data.face_crops import FaceSet, load_faces, save_faces  # noqa: E402
 from fsgan_core.training.data.pairs import Batch, PairSampler, TrainingPair  # noqa: E402
@@ -67,6 +68,11 @@ class TestLearns:
         assert found.losses[-3:].mean() < found.losses[:3].mean()
         state = load_state(tmp_path / STATE_FILE, "key")
         assert state is not None and not any("discriminator" in name for name in state.tensors)
+
+    def test_previews_name_the_release(self, faces: FaceSet, tmp_path: Path) -> None:
+        run(faces, tmp_path, replace(SHORT, iterations=1), preview=tmp_path / "looks", consent="R-17; until 2999-12-31")
+        for path in (tmp_path / "looks").iterdir():
+            assert read_xmp_fields(read_xmp(path))["release"] == "R-17; until 2999-12-31"
 
     def test_previews(self, faces: FaceSet, tmp_path: Path) -> None:
         recipe = Recipe(iterations=4, batch=1, prewarp=True)
