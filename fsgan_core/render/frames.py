@@ -85,6 +85,7 @@ class FrameRenderer:
         )
         self._keeps_pictures = keeps_pictures
         self._pictures: ByteLRU[str, StagePictures] = ByteLRU(MAX_PICTURE_BYTES, lambda pictures: pictures.nbytes)
+        self._latest = threading.local()
         self._iris_lock = threading.Lock()
         self._iris_colours: dict[int, tuple[IrisColour | None, IrisColour | None]] = {}
         if like is not None:
@@ -119,15 +120,25 @@ class FrameRenderer:
             return self._plates.get(frame, lambda: self._read_target(frame))
 
     def get_face_frame(self, frame: int, *, with_holdout: bool = True) -> FaceFrame:
-        """Gets what every stage needs of a frame that has a face. Raises PlateError."""
+        """Gets what every stage needs of a frame that has a face. Raises PlateError.
+
+        The stages of a frame, one after the other in one thread, get the same value: what is found in it is kept in it.
+        """
+        plate = self.get_target(frame).plate
+        latest: FaceFrame | None = getattr(self._latest, "face_frame", None)
+        if with_holdout and latest is not None and latest.plate is plate and self._latest.frame == frame:
+            return latest
         scene = self.context.get_scene(frame)
-        return FaceFrame(
-            plate=self.get_target(frame).plate,
+        face_frame = FaceFrame(
+            plate=plate,
             face=scene.faces[frame],
             region=self.context.get_region(frame),
             codec=scene.codec,
             holdout=self._read_holdout(frame) if with_holdout else None,
         )
+        if with_holdout:
+            self._latest.frame, self._latest.face_frame = frame, face_frame
+        return face_frame
 
     def _read_target(self, frame: int) -> TargetFrame:
         inputs = self.context.inputs

@@ -1,18 +1,21 @@
-"""Functions of arrays that remember their last results.
+"""Functions that remember results.
 
-For what is asked several times about the same face or the same clip: the head's pose, what a mesh hides.
+For what is asked several times about the same face or the same clip (the head's pose, what a mesh hides), or about the
+same picture (where its lips end).
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import weakref
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 
 P = ParamSpec("P")
+Owner = TypeVar("Owner")
 R = TypeVar("R")
 
 
@@ -53,6 +56,44 @@ def remember_results(size: int) -> Callable[[Callable[P, R]], Callable[P, R]]:
         return remembered
 
     return decorate
+
+
+def remember_with(function: Callable[Concatenate[Owner, P], R]) -> Callable[Concatenate[Owner, P], R]:
+    """Make a function of a picture keep its results as long as that very picture lives.
+
+    The first argument is an array, or another object that can be referred to weakly. It is told by its identity, so it
+    must not be changed; the other arguments are told by their values. Several threads may call the function.
+
+    >>> @remember_with
+    ... def add(picture: np.ndarray, value: int) -> np.ndarray:
+    ...     print("computed")
+    ...     return picture + value
+    >>> picture = np.zeros(2)
+    >>> (add(picture, 1), add(picture, 1))
+    computed
+    (array([1., 1.]), array([1., 1.]))
+    """
+    results: dict[int, dict[Any, R]] = {}
+
+    @functools.wraps(function)
+    def remembered(owner: Owner, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        if id(owner) not in results:
+            results[id(owner)] = {}
+            weakref.finalize(owner, results.pop, id(owner), None).atexit = False
+        own = results[id(owner)]
+        key = (*(_make_key(one) for one in (*args, *kwargs.values())), *kwargs)
+        if key not in own:
+            own[key] = function(owner, *args, **kwargs)
+        return own[key]
+
+    return remembered
+
+
+def _make_key(value: Any) -> Any:
+    """Tells a value from others: hashable, by what arrays and dataclasses hold."""
+    if dataclasses.is_dataclass(value):
+        return (type(value), *(_make_key(getattr(value, part.name)) for part in dataclasses.fields(value)))
+    return _freeze(value)
 
 
 def _freeze(value: Any) -> Any:

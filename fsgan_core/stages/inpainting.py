@@ -40,7 +40,6 @@ from fsgan_core.stages.image_ops import (
     fill_nonfinite,
     find_largest,
     mark_plate_area,
-    pad_plate,
     smoothstep,
     sum_channels,
     to_perceptual,
@@ -340,7 +339,7 @@ def measure_target_skin(frame: FaceFrame, mattes: Plate) -> TargetSkin:
     hidden = clip01(np.maximum(mattes.get_matte(MATTE_HAIR), mattes.get_matte(MATTE_OCCLUSION)))
     face = clip01(mattes.get_matte(MATTE_FACE)) * draw_hull(frame.face, region, aspect, 1.0)
     skin = plain * face * (1 - hidden) ** 2 * mark_plate_area(frame.plate, region)
-    own = to_perceptual(pad_plate(frame.plate, region), frame.codec.exposure)
+    own = frame.perceptual
     # Glasses, strands of hair: what differs from the skin around is no skin.
     usual = blur_weighted(own, skin.astype(np.float32), max(1.0, TONE_SIGMA * surface.width), aspect)
     skin = skin / (1 + (find_largest(np.abs(own - usual)) / ODD_SKIN) ** 2) ** 2

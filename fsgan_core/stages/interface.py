@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from fsgan_core.faces.face import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.runtime.arrays import Image, Matte, Points3D
+from fsgan_core.stages.image_ops import pad_plate, to_display, to_perceptual
 
 if TYPE_CHECKING:
     from fsgan_core.contract.params import BlendParams, InpaintParams, MaskParams, ReenactParams
@@ -71,6 +73,20 @@ class FaceFrame:
     def pixel_aspect(self) -> float:
         """Width of a pixel over its height."""
         return self.plate.pixel_aspect
+
+    @cached_property
+    def display(self) -> Image:
+        """Display-like picture of the region, made once; it cannot be written to."""
+        picture = to_display(self.plate, self.region, self.codec)
+        picture.setflags(write=False)
+        return picture
+
+    @cached_property
+    def perceptual(self) -> Image:
+        """The region in perceptual steps, made once; it cannot be written to."""
+        picture = to_perceptual(pad_plate(self.plate, self.region), self.codec.exposure)
+        picture.setflags(write=False)
+        return picture
 
 
 @dataclass(frozen=True)

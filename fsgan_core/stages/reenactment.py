@@ -36,6 +36,7 @@ from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window, compute_slices
 from fsgan_core.plates.region import compute_region
 from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Mesh, Plane, PointMap, Points, Points3D, Points68, Vector
+from fsgan_core.runtime.memo import remember_with
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.allowed_views import ViewRef
 from fsgan_core.stages.features.eyes import close_lids, keep_eyes, set_eyes
@@ -135,7 +136,7 @@ def reenact(
     by_view = warp_views([w.view for w in plan.views], views, goal, frame.region, params.stiffness, aspect, window)
     warped = [(by_view[w.view], w) for w in plan.views]
     lead = max(warped, key=lambda pair: pair[1].detail)[0]
-    plate, own = to_display(target, window, codec), face.get_mesh(aspect)
+    plate, own = _cut_display(frame, window), face.get_mesh(aspect)
     edges = find_lip_edges(plate, own, window, aspect)
     pictures = [
         (
@@ -170,6 +171,12 @@ def reenact(
     return make_reenacted_plate(
         codec.decode(picture), alpha, lead, face, frame.region, target, 1 - plan.inner_mouth, own_matte, window
     )
+
+
+@remember_with
+def _cut_display(frame: FaceFrame, window: Window) -> Image:
+    """The frame's picture on a window: one array for all views, because what is found in it is kept with it."""
+    return np.ascontiguousarray(frame.display[compute_slices(window, frame.region)])
 
 
 def find_work_window(goal: Mesh, region: Window, aspect: float) -> Window:
@@ -357,9 +364,9 @@ def warp_view(
     mapping = fit_mesh_map(goal, mesh, region, stiffness, aspect, view.pixel_aspect)
     places = np.ascontiguousarray(mapping[compute_slices(window, region)])
     local = places - np.array([view.window.x, view.window.y], np.float32)
-    picture = sample_picture(view.display, local)
     x, y = local[..., 0], local[..., 1]
     matte: AnyArray = np.clip(cv2.remap(view.matte, x, y, cv2.INTER_LINEAR, borderValue=0.0), 0, 1)
+    picture = sample_picture(view.display, local, matte > 0)
     height, width = view.display_window.height, view.display_window.width
     stmap: AnyArray = np.stack(
         [

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.interpolate import RectBivariateSpline
 
 from fsgan_core.plates.plate import Window
-from fsgan_core.runtime.arrays import AnyArray, Image, Matrix, Plane, PointMap, Points, Vector
+from fsgan_core.runtime.arrays import AnyArray, Image, Mask, Matrix, Plane, PointMap, Points, Vector
 from fsgan_core.stages.image_ops import slice_marked
 
 # The spline is evaluated on a grid and interpolated between: points across the region, and pixels from one to the next.
@@ -180,7 +180,7 @@ def remove_folds(mapping: PointMap, rounds: int = SMOOTHING_ROUNDS) -> PointMap:
     return result
 
 
-def sample_picture(picture: Image, mapping: PointMap) -> Image:
+def sample_picture(picture: Image, mapping: PointMap, where: Mask | None = None) -> Image:
     """Sample a picture through a map; the picture's border is continued.
 
     Lanczos with 8 x 8 taps near 1:1, so that nothing softens. Where the map shrinks the picture, the picture is first
@@ -190,6 +190,7 @@ def sample_picture(picture: Image, mapping: PointMap) -> Image:
     Args:
         picture: (height, width) or (height, width, channels).
         mapping: Array coordinates in `picture`.
+        where: The pixels that count: the others are not filtered for their own sake. None if all count.
     """
     across, down = (_smooth_shrink(np.hypot(*np.gradient(mapping[..., k]))) for k in (0, 1))
     shrink = np.sqrt(across * down)
@@ -197,6 +198,8 @@ def sample_picture(picture: Image, mapping: PointMap) -> Image:
     if abs(np.log2(ratio)) < SQUARE_LIMIT:
         ratio = 1.0
     level = np.log2(np.maximum(shrink, MIN_SHRINK)) * OCTAVE_STEPS
+    if where is not None and where.any():
+        level = np.clip(level, level[where].min(), level[where].max())
     first = int(np.floor(max(float(level.min()), -abs(np.log2(ratio)))))
     result = _resample_lanczos(picture, first, ratio, mapping)
     for step in range(first + 1, int(np.ceil(level.max())) + 1):

@@ -1,4 +1,4 @@
-"""What a maker of frames shares with another: never a view that was cut for another network."""
+"""What a maker of frames shares with another: never a view that was cut for another network; what stages share."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 
 from fsgan_core.networks.weights.catalogue import WeightsInfo
 from fsgan_core.networks.weights.installed import InstalledWeights
+from fsgan_core.plates.plate import Window
 from fsgan_core.render.context import make_context
 from fsgan_core.render.engines import ENGINES, ResolvedEngine
 from fsgan_core.render.frames import FrameRenderer
@@ -50,3 +51,21 @@ def test_views_kept_in_memory_are_as_wide_as_each_network_wants(monkeypatch: pyt
     margins = [one._get_view(scene, ViewRef(0, 1)).margin for one in (first, second, first)]  # type: ignore[attr-defined]
     assert margins == [VIEW_MARGIN, compute_view_margin(2.0), VIEW_MARGIN]
     assert margins[1] > margins[0]
+
+
+def test_the_stages_of_a_frame_get_one_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is found in a frame is kept in it; a look at a neighbour in between does not end that."""
+    made = maker(monkeypatch, ResolvedEngine(next(engine for engine in ENGINES if engine.stage == "reenact")))
+    targets: Any = {frame: SimpleNamespace(plate=SimpleNamespace(frame=frame)) for frame in (1, 2)}
+    scene: Any = SimpleNamespace(faces={1: "first", 2: "second"}, codec=None)
+    made.context = replace(made.context, get_scene=lambda frame: scene)
+    made.context.inputs.holdout = None  # type: ignore[misc]
+    monkeypatch.setattr(type(made.context), "get_region", lambda self, frame: Window(0, 0, 4, 4))
+    monkeypatch.setattr(made, "get_target", lambda frame: targets[frame])
+    first = made.get_face_frame(1)
+    assert made.get_face_frame(2, with_holdout=False).face == "second"  # type: ignore[comparison-overlap]
+    assert made.get_face_frame(1) is first
+    second = made.get_face_frame(2)
+    assert (second.face, second.plate.frame) == ("second", 2)  # type: ignore[attr-defined, comparison-overlap]
+    targets[2] = SimpleNamespace(plate=SimpleNamespace(frame=2))
+    assert made.get_face_frame(2).plate is targets[2].plate

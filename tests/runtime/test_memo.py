@@ -1,11 +1,15 @@
-"""Functions that remember their last results."""
+"""Functions that remember results."""
 
 from __future__ import annotations
+
+import gc
+import weakref
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
-from fsgan_core.runtime.memo import remember_results
+from fsgan_core.runtime.memo import remember_results, remember_with
 
 
 def test_is_computed_once_for_equal_values() -> None:
@@ -33,3 +37,42 @@ def test_the_result_cannot_be_changed() -> None:
 
     with pytest.raises(ValueError, match="read-only"):
         copy(np.zeros(2))[0] = 1
+
+
+@dataclass(frozen=True)
+class Edges:
+    upper: np.ndarray
+    lower: np.ndarray
+
+
+class TestRememberedWithAPicture:
+    def test_is_computed_once_for_one_picture_and_equal_values(self) -> None:
+        calls: list[int] = []
+
+        @remember_with
+        def add(picture: np.ndarray, edges: Edges, factor: float = 1.0) -> np.ndarray:
+            calls.append(len(calls))
+            return picture + factor * edges.upper
+
+        def edges(value: float) -> Edges:
+            return Edges(np.full(3, value), np.zeros(2))
+
+        picture = np.ones(3)
+        first = add(picture, edges(1.0))
+        assert add(picture, edges(1.0)) is first and len(calls) == 1
+        assert np.array_equal(add(picture, edges(2.0)), np.full(3, 3.0)) and len(calls) == 2
+        assert np.array_equal(add(picture, edges(1.0), factor=3.0), np.full(3, 4.0)) and len(calls) == 3
+        assert np.array_equal(add(picture.copy(), edges(1.0)), first) and len(calls) == 4
+
+    def test_results_go_with_the_picture(self) -> None:
+        @remember_with
+        def copy(picture: np.ndarray) -> np.ndarray:
+            return picture.copy()
+
+        picture = np.zeros(4)
+        kept = weakref.ref(copy(picture))
+        gc.collect()
+        assert kept() is not None
+        del picture
+        gc.collect()
+        assert kept() is None

@@ -12,8 +12,9 @@ import pytest
 from fsgan_core.contract.params import MaskParams, ReenactParams
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
-from fsgan_core.stages import reenactment
+from fsgan_core.stages import interface, reenactment
 from fsgan_core.stages.allowed_views import ViewRef
+from fsgan_core.stages.features import eyes, mouth
 from fsgan_core.stages.image_ops import unpremultiply
 from fsgan_core.stages.interface import FaceFrame
 from fsgan_core.stages.leading_view import FramePlan, WeightedView
@@ -248,6 +249,38 @@ class TestViews:
         assert mixed[below_eyes].mean() > 1.07 * lead[below_eyes].mean()
         fine = [cv2.Laplacian(part, cv2.CV_32F)[below_eyes] for part in (lead, mixed)]
         assert np.abs(fine[0] - fine[1]).max() < 0.05 * np.abs(fine[0]).max()
+
+
+class TestFurtherViews:
+    def test_share_what_they_have_in_common(
+        self, collins: Still, hopper: Still, codec: Codec, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The target's picture and openings are looked at once for a frame, and the picture stays the same."""
+        views = {ViewRef(0, 1): hopper.view(codec), ViewRef(0, 2): collins.view(codec)}
+        plans = [FramePlan((WeightedView(ref, 1.0, 1.0),), inner_mouth=0.3) for ref in views]
+        work: list[str] = []
+        for module, name in ((interface, "to_display"), (eyes, "sample_picture"), (mouth, "mark_other_than_lip")):
+            own = getattr(module, name)
+
+            def note(*arguments: object, own: object = own, name: str = name) -> object:
+                work.append(name)
+                return own(*arguments)
+
+            monkeypatch.setattr(module, name, note)
+
+        def render(frames: list[FaceFrame]) -> list[np.ndarray]:
+            work.clear()
+            return [
+                reenact(frame, plan=plan, views=views, params=ReenactParams()).pixels
+                for frame, plan in zip(frames, plans, strict=True)
+            ]
+
+        alone = render([collins.frame(codec), collins.frame(codec)])
+        apart = len(work)
+        frame = collins.frame(codec)
+        together = render([frame, frame])
+        assert 2 * len(work) == apart > 0
+        assert all(np.array_equal(one, other) for one, other in zip(alone, together, strict=True))
 
 
 class TestWorkWindow:

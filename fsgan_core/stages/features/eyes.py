@@ -11,6 +11,8 @@ the eye, with the plate's own line of lashes.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
@@ -18,6 +20,7 @@ from fsgan_core.faces.mesh import BROW_L, BROW_R
 from fsgan_core.plates.curve import LUMA_WEIGHTS
 from fsgan_core.plates.plate import Window
 from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Mesh, Plane, PointMap, Vector
+from fsgan_core.runtime.memo import remember_with
 from fsgan_core.stages.features.iris import IrisTint, find_iris_disc, tint_iris
 from fsgan_core.stages.features.openings import (
     EYES,
@@ -97,25 +100,53 @@ def keep_eyes(
     picture, matte = plate.copy(), np.zeros(plate.shape[:2], np.float32)
     openings = measure_lid_openings(goal, aspect)
     views = openings if view_openings is None else view_openings
-    for eye, opening, view_opening in zip(EYES, openings, views, strict=True):
-        window = _open_window(goal, eye, region, aspect)
-        ring = square_points(goal, eye.lids, aspect)
-        width = measure_ring_width(ring)
-        # Nothing shows beyond the lashes.
-        part = make_opening_window(ring, min(EYE_MARGIN, LASH_WIDTH + WINDOW_EDGE / width) * width, region, aspect)
+    for number, (eye, opening, view_opening) in enumerate(zip(EYES, openings, views, strict=True)):
         shown = measure_shown_share(opening)
-        if window is None or part is None or shown <= 0:
+        moved = _move_eyeball(plate, target, goal, number, region, aspect, tint) if shown > 0 else None
+        if moved is None:
             continue
-        knots = [*eye.lids, *eye.orbit, *eye.socket]
-        moved = fit_opening_map(goal[knots], target[knots], window, region, aspect, part)
-        crop = plate[part.slices] if moved is None else sample_picture(plate, moved)
-        distance = measure_ring_distance(trace_ring(ring), part.places)
-        if tint is not None:
-            crop = tint_iris(crop, part.places, distance, goal, eye, aspect, tint)
-        own = shown * draw_opening(distance, goal, eye, aspect, measure_stretched_share(opening, view_opening))
-        picture[part.slices] = np.where(own[..., None] > 0, crop, picture[part.slices])
-        matte[part.slices] = np.maximum(matte[part.slices], own)
+        stretched = measure_stretched_share(opening, view_opening)
+        own = shown * draw_opening(moved.distance, goal, eye, aspect, stretched)
+        picture[moved.slices] = np.where(own[..., None] > 0, moved.picture, picture[moved.slices])
+        matte[moved.slices] = np.maximum(matte[moved.slices], own)
     return OpeningPicture(picture, matte)
+
+
+@dataclass(frozen=True)
+class _MovedEyeball:
+    """The plate around one eyeball, moved along with the lids and tinted.
+
+    Attributes:
+        picture: Display-like.
+        distance: Into the opening, square pixels.
+        slices: Of the region's arrays.
+    """
+
+    picture: Image
+    distance: Plane
+    slices: tuple[slice, slice]
+
+
+@remember_with
+def _move_eyeball(
+    plate: Image, target: Mesh, goal: Mesh, number: int, region: Window, aspect: float, tint: IrisTint | None
+) -> _MovedEyeball | None:
+    """What all views of a frame have in common in `keep_eyes`; None if the eye is outside the region."""
+    eye = EYES[number]
+    window = _open_window(goal, eye, region, aspect)
+    ring = square_points(goal, eye.lids, aspect)
+    width = measure_ring_width(ring)
+    # Nothing shows beyond the lashes.
+    part = make_opening_window(ring, min(EYE_MARGIN, LASH_WIDTH + WINDOW_EDGE / width) * width, region, aspect)
+    if window is None or part is None:
+        return None
+    knots = [*eye.lids, *eye.orbit, *eye.socket]
+    moved = fit_opening_map(goal[knots], target[knots], window, region, aspect, part)
+    crop = plate[part.slices] if moved is None else sample_picture(plate, moved)
+    distance = measure_ring_distance(trace_ring(ring), part.places)
+    if tint is not None:
+        crop = tint_iris(crop, part.places, distance, goal, eye, aspect, tint)
+    return _MovedEyeball(crop, distance, part.slices)
 
 
 def set_eyes(
@@ -274,18 +305,17 @@ def close_lids(
         The picture; the same array if no eye closes.
     """
     result = picture
-    for eye, brow, goal_opening, opening in zip(
-        EYES, (BROW_R, BROW_L), measure_lid_openings(goal, aspect), view_openings, strict=True
+    for number, (goal_opening, opening) in enumerate(
+        zip(measure_lid_openings(goal, aspect), view_openings, strict=True)
     ):
         share = measure_closing_share(goal_opening, opening)
-        part = _open_window(goal, eye, region, aspect)
-        if part is None or share <= 0:
+        lid = _measure_lid(plate, target, goal, number, region, aspect) if share > 0 else None
+        if lid is None:
             continue
         result = picture.copy() if result is picture else result
-        lid = _draw_lid(picture, alpha, plate, (target, goal), eye, brow, part, region, aspect)
-        crop = result[part.slices]
-        zone = share * _draw_lid_zone(goal, eye, part, aspect)[0]
-        result[part.slices] = crop + zone[..., None] * (lid - crop)
+        crop = result[lid.slices]
+        zone = (share * lid.zone)[..., None]
+        result[lid.slices] = crop + zone * (_draw_lid(picture[lid.slices], alpha[lid.slices], lid, aspect) - crop)
     return result
 
 
@@ -307,36 +337,52 @@ def _draw_lid_zone(goal: Mesh, eye: Eye, part: OpeningWindow, aspect: float) -> 
     return np.where(orbit > 0, 1.0, np.where(socket < 0, 0.0, between)).astype(np.float32), socket
 
 
-def _draw_lid(
-    picture: Image,
-    alpha: Matte,
-    plate: Image,
-    meshes: tuple[Mesh, Mesh],
-    eye: Eye,
-    brow: tuple[int, ...],
-    part: OpeningWindow,
-    region: Window,
-    aspect: float,
-) -> Image:
-    """The window with the eye's lids drawn shut as far as the goal's are; arguments as for `close_lids`."""
-    target, goal = meshes
+@dataclass(frozen=True)
+class _Lid:
+    """A lid of the plate, as far shut as the goal's.
+
+    Attributes:
+        zone: Where it is made, 0..1.
+        around: The skin that it is continued from, 0..1.
+        change: Logarithm of its shading against the skin around.
+        width: Of the eye, square pixels.
+        slices: Of the region's arrays.
+    """
+
+    zone: Matte
+    around: Matte
+    change: Plane
+    width: float
+    slices: tuple[slice, slice]
+
+
+def _draw_lid(picture: Image, alpha: Matte, lid: _Lid, aspect: float) -> Image:
+    """A lid in the skin of a view; the arrays cover the lid's window."""
+    known = lid.around * alpha
+    is_known = known.sum() >= MIN_KNOWN * lid.around.sum()
+    skin = continue_skin(picture, known if is_known else lid.around, lid.width, aspect)
+    return np.asarray((skin + LOG_FLOOR) * np.exp(lid.change)[..., None] - LOG_FLOOR, np.float32)
+
+
+@remember_with
+def _measure_lid(plate: Image, target: Mesh, goal: Mesh, number: int, region: Window, aspect: float) -> _Lid | None:
+    """What all views of a frame have in common in `close_lids`; None if the eye is outside the region."""
+    eye, brow = EYES[number], (BROW_R, BROW_L)[number]
+    part = _open_window(goal, eye, region, aspect)
+    if part is None:
+        return None
     ring = square_points(goal, eye.lids, aspect)
     width = measure_ring_width(ring)
     zone, socket = _draw_lid_zone(goal, eye, part, aspect)
     bare = np.asarray(cv2.convexHull(square_points(goal, brow, aspect).astype(np.float32))[:, 0], np.float64)
     no_brow = soften_edge(-measure_ring_distance(bare, part.places), 0.0, BROW_MARGIN * width)
     around = ((1 - zone) * (socket > -SKIN_REACH * width) * no_brow).astype(np.float32)
-    known = around * alpha[part.slices]
-    skin = continue_skin(
-        picture[part.slices], known if known.sum() >= MIN_KNOWN * around.sum() else around, width, aspect
-    )
-
     moved = fit_opening_map(_list_shut_knots(goal, eye), _list_shut_knots(target, eye), part, region, aspect)
     own = plate[part.slices] if moved is None else sample_picture(plate, moved)
     luma = np.log(np.maximum(own, 0) @ LUMA_WEIGHTS + LOG_FLOOR)
     distance = measure_ring_distance(trace_ring(ring), part.places)
     change = take_shading(luma, continue_skin(luma, around, width, aspect), distance, width, aspect, LID_SHADING)
-    return np.asarray((skin + LOG_FLOOR) * np.exp(change)[..., None] - LOG_FLOOR, np.float32)
+    return _Lid(zone, around, change, width, part.slices)
 
 
 def _list_shut_knots(mesh: Mesh, eye: Eye) -> AnyArray:

@@ -16,7 +16,7 @@ from fsgan_core.faces.mesh import INNER_LIPS, OUTER_LIPS
 from fsgan_core.plates.curve import LUMA_WEIGHTS
 from fsgan_core.plates.plate import Window
 from fsgan_core.runtime.arrays import AnyArray, Image, Matrix, Mesh, Plane, Points, Vector
-from fsgan_core.runtime.memo import remember_results
+from fsgan_core.runtime.memo import remember_results, remember_with
 from fsgan_core.stages.features.openings import (
     ARC_SAMPLES,
     LOG_FLOOR,
@@ -163,6 +163,7 @@ def measure_lip_places(mouth: MouthAxes, places: AnyArray) -> LipPlaces:
     return LipPlaces(*(np.asarray(plane, np.float32) for plane in planes))
 
 
+@remember_with
 def find_lip_edges(picture: Image, mesh: Mesh, window: Window, aspect: float) -> LipEdges:
     """Finds where the lips of a picture end, by their colour.
 

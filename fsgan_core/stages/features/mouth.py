@@ -6,6 +6,8 @@ plate, moved along with the lips. Where a view's mouth is further open than the 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
@@ -13,6 +15,7 @@ from fsgan_core.faces.mesh import INNER_LIPS, OUTER_LIPS
 from fsgan_core.plates.curve import LUMA_WEIGHTS
 from fsgan_core.plates.plate import Window
 from fsgan_core.runtime.arrays import AnyArray, Image, IndexArray, Matte, Mesh, PointMap, Vector
+from fsgan_core.runtime.memo import remember_with
 from fsgan_core.stages.features.lips import (
     LipEdges,
     continue_lips,
@@ -234,21 +237,11 @@ def set_inner_mouth(
     skin = closed[part.slices]
     inner = skin
     if share < 1:
-        own, lip = _take_plate_mouth(plate, target, goal, edges, part, region, aspect)
-        gap = measure_gap(lips, mouth)
-        # Where lips meet there are no teeth: nothing is paler than they are.
-        brightest = BRIGHTEST[0] + (BRIGHTEST[1] - BRIGHTEST[0]) * smoothstep(gap / WIDE_GAP[0])
-        wide = smoothstep(_place_between(gap, *WIDE_GAP))
-        dimmed = np.minimum(1, np.exp(brightest) * _add_floor(lip) / _add_floor(own))
-        own = own * (dimmed + wide * (1 - dimmed))[..., None]
-        deep = draw_inside_lips(lips, mouth, edges, DEEP_INSIDE[0] * mouth.width, DEEP_INSIDE[1] * mouth.width)
-        other = np.maximum(mark_other_than_lip(own, lip), deep * wide)
-        other = cv2.GaussianBlur(other.astype(np.float32), (0, 0), max(OTHER_SIGMA * mouth.width, MIN_OTHER_SIGMA))
-        near = draw_inside_lips(lips, mouth, edges, -LINE_REACH * mouth.width, 0.0)
+        found = _find_plate_mouth(plate, target, goal, edges, region, aspect)
         # As in any comp: what is not lip stays, and the plate's lip behind it becomes the new one.
-        drawn = own + (1 - other)[..., None] * (skin - lip)
-        inner = skin + near[..., None] * (drawn - skin)
-        matte[part.slices] = (1 - share) * near * other
+        drawn = found.own + (1 - found.other)[..., None] * (skin - found.lip)
+        inner = skin + found.near[..., None] * (drawn - skin)
+        matte[part.slices] = (1 - share) * found.near * found.other
     if share > 0:
         inside = draw_inside_lips(lips, mouth, edges, -max(SHOWN_FEATHER * mouth.width, MIN_FEATHER), 0.0)
         shown = skin + inside[..., None] * (opened[part.slices] - skin)
@@ -256,6 +249,47 @@ def set_inner_mouth(
     picture = closed.copy()
     picture[part.slices] = inner
     return OpeningPicture(picture, matte)
+
+
+@dataclass(frozen=True)
+class _PlateMouth:
+    """The plate around its mouth, moved along with the lips; all on the mouth's window.
+
+    Attributes:
+        own: Display-like; nothing between lips that meet is paler than they are.
+        lip: The same with the lips continued over the mouth.
+        other: What is no lip, 0..1.
+        near: Where it is drawn, 0..1.
+    """
+
+    own: Image
+    lip: Image
+    other: Matte
+    near: Matte
+
+
+@remember_with
+def _find_plate_mouth(
+    plate: Image, target: Mesh, goal: Mesh, edges: LipEdges, region: Window, aspect: float
+) -> _PlateMouth:
+    """What all views of a frame have in common in `set_inner_mouth`, whose arguments it takes."""
+    part = _open_window(goal, region, aspect)
+    if part is None:
+        raise ValueError("the mouth is outside the region")
+    mouth = find_mouth_axes(goal, aspect)
+    lips = measure_lip_places(mouth, part.places)
+    own, lip = _take_plate_mouth(plate, target, goal, edges, part, region, aspect)
+    gap = measure_gap(lips, mouth)
+    # Where lips meet there are no teeth: nothing is paler than they are.
+    brightest = BRIGHTEST[0] + (BRIGHTEST[1] - BRIGHTEST[0]) * smoothstep(gap / WIDE_GAP[0])
+    wide = smoothstep(_place_between(gap, *WIDE_GAP))
+    dimmed = np.minimum(1, np.exp(brightest) * _add_floor(lip) / _add_floor(own))
+    own = own * (dimmed + wide * (1 - dimmed))[..., None]
+    deep = draw_inside_lips(lips, mouth, edges, DEEP_INSIDE[0] * mouth.width, DEEP_INSIDE[1] * mouth.width)
+    other = np.maximum(mark_other_than_lip(own, lip), deep * wide)
+    other = cv2.GaussianBlur(other.astype(np.float32), (0, 0), max(OTHER_SIGMA * mouth.width, MIN_OTHER_SIGMA))
+    near = draw_inside_lips(lips, mouth, edges, -LINE_REACH * mouth.width, 0.0)
+    return _PlateMouth(own, lip, np.asarray(other), near)
 
 
 def _take_plate_mouth(

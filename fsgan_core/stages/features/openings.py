@@ -141,21 +141,20 @@ def measure_ring_distance(outline: Points, places: AnyArray) -> Plane:
         outline: (n, 2) corners.
         places: (height, width, 2), same coordinates.
     """
-    flat = places.reshape(-1, 2).astype(np.float32)
+    x, y = np.moveaxis(places, -1, 0).astype(np.float32, order="C")
     start, end = outline.astype(np.float32), np.roll(outline, -1, axis=0).astype(np.float32)
-    best = np.full(len(flat), np.inf, np.float32)
-    inside = np.zeros(len(flat), bool)
+    best = np.full(x.shape, np.inf, np.float32)
+    inside = np.zeros(x.shape, bool)
     for a, b in zip(start, end, strict=True):
-        edge, to = b - a, flat - a
-        along = np.clip((to @ edge) / max(float(edge @ edge), 1e-12), 0, 1)
-        square = (to - along[:, None] * edge) ** 2
-        best = np.minimum(best, square[:, 0] + square[:, 1])  # summing rows of two would be slow
-        crosses = (a[1] > flat[:, 1]) != (b[1] > flat[:, 1])
-        if crosses.any():
-            x = a[0] + (flat[:, 1] - a[1]) * (edge[0] / (edge[1] if edge[1] else 1.0))
-            inside ^= crosses & (flat[:, 0] < x)
+        edge = b - a
+        across, down = x - a[0], y - a[1]
+        along = np.clip((across * edge[0] + down * edge[1]) / np.float32(max(float(edge @ edge), 1e-12)), 0, 1)
+        off_x, off_y = across - along * edge[0], down - along * edge[1]
+        np.minimum(best, off_x * off_x + off_y * off_y, out=best)
+        if edge[1]:  # where a line to the right crosses the edge
+            inside ^= ((y < a[1]) != (y < b[1])) & (across < down * (edge[0] / edge[1]))
     distance = np.sqrt(best)
-    return np.where(inside, distance, -distance).reshape(places.shape[:2]).astype(np.float32)
+    return np.where(inside, distance, -distance)
 
 
 @dataclass(frozen=True)

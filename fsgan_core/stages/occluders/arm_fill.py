@@ -22,11 +22,8 @@ from fsgan_core.stages.image_ops import (
     blur_weighted,
     fill_nonfinite,
     mark_plate_area,
-    pad_plate,
     slice_marked,
     smoothstep,
-    to_display,
-    to_perceptual,
     unpremultiply,
 )
 from fsgan_core.stages.interface import FaceFrame
@@ -74,8 +71,8 @@ def find_replaced_arms(frame: FaceFrame, face_matte: Matte) -> Matte | None:
     zone = draw_arm_zone(face.landmarks, _measure_up(face, aspect), width, region)
     if not ((face_matte > 0) & (hull == 0) & (zone > 0)).any():
         return None
-    display, inside = to_display(frame.plate, region, frame.codec), mark_plate_area(frame.plate, region)
-    sight = make_face_raster(display, face, hull, inside, region, aspect)
+    inside = mark_plate_area(frame.plate, region)
+    sight = make_face_raster(frame.display, face, hull, inside, region, aspect)
     return find_stems(sight, detect_glasses(sight), region)
 
 
@@ -112,8 +109,7 @@ def fill_behind_arms(frame: FaceFrame, face_matte: Matte, arms: Matte) -> Openin
     reach, sigma = REACH * width, max(1.0, TEXTURE_SIGMA * width)
     hidden = arms > MARKED
     around = (mark_plate_area(frame.plate, region) > HALF_COVERED) & ~hidden
-    own = to_perceptual(pad_plate(frame.plate, region), frame.codec.exposure)
-    filled = continue_across(own, hidden, around & (face_matte < HALF_COVERED), up, reach, sigma)
+    filled = continue_across(frame.perceptual, hidden, around & (face_matte < HALF_COVERED), up, reach, sigma)
     # The mask takes as much of the face as there would be without arms; beyond the face it takes nothing but arms.
     wanted = continue_across(face_matte, hidden, around, up, reach, sigma).picture
     near = cv2.dilate(hidden.astype(np.uint8), np.ones((ARM_MARGIN,) * 2, np.uint8)) > 0

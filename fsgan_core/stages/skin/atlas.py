@@ -350,7 +350,16 @@ def interpolate_vertices(values: AnyArray, size: int) -> AnyArray:
     Returns:
         float32 (size, size, k).
     """
-    grid = (_compute_grid_shares() @ values).reshape(GRID_POINTS, GRID_POINTS, -1)
+    return _enlarge_grid(_compute_grid_shares() @ values, size)
+
+
+def interpolate_normals(normals: AnyArray, size: int) -> AnyArray:
+    """`interpolate_vertices` in single precision, which is enough for a direction."""
+    return _enlarge_grid(_compute_single_shares() @ normals.astype(np.float32), size)
+
+
+def _enlarge_grid(values: AnyArray, size: int) -> AnyArray:
+    grid = values.reshape(GRID_POINTS, GRID_POINTS, -1)
     places = (np.arange(size) + 0.5) / size
     nodes = np.linspace(0, 1, GRID_POINTS)
     return np.stack(
@@ -366,6 +375,13 @@ def _compute_grid_shares() -> Matrix:
     shares = compute_spline_shares(
         UV[:SKIN_COUNT], np.column_stack([u.ravel(), v.ravel()]), np.full(SKIN_COUNT, MAP_STIFFNESS)
     )
+    shares.setflags(write=False)
+    return shares
+
+
+@cache
+def _compute_single_shares() -> AnyArray:
+    shares = _compute_grid_shares().astype(np.float32)
     shares.setflags(write=False)
     return shares
 

@@ -28,7 +28,7 @@ from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Mesh, PointMap
 from fsgan_core.stages.image_ops import fill_nonfinite, premultiply, to_perceptual, to_scene_linear, unpremultiply
 from fsgan_core.stages.interface import AtlasPicture
 from fsgan_core.stages.mesh_warp import KNOT_FACING, find_hidden_vertices, measure_mesh_width, square_mesh
-from fsgan_core.stages.skin.atlas import LIGHT_SIZE, Atlas, blend_to_membrane, fit_light_planes, interpolate_vertices
+from fsgan_core.stages.skin.atlas import LIGHT_SIZE, Atlas, blend_to_membrane, fit_light_planes, interpolate_normals
 from fsgan_core.stages.skin.face_regions import draw_skin, to_texels
 from fsgan_core.stages.warp import fit_spline_map
 
@@ -102,7 +102,7 @@ def project_atlas(atlas: Atlas, coordinates: PointMap, mesh: Mesh, aspect: float
         at = texels[len(picture)]
         return np.asarray(cv2.remap(picture, at[..., 0], at[..., 1], interpolation, borderMode=cv2.BORDER_REPLICATE))
 
-    normals = interpolate_vertices(compute_vertex_normals(square_mesh(mesh, aspect))[:SKIN_COUNT], LIGHT_SIZE)
+    normals = interpolate_normals(compute_vertex_normals(square_mesh(mesh, aspect))[:SKIN_COUNT], LIGHT_SIZE)
     picture = to_scene_linear(sample(atlas.perceptual, cv2.INTER_CUBIC), 0.0)
     painted = np.zeros(coordinates.shape[:2], np.float32) if atlas.painted is None else sample(atlas.painted)
     confidence = np.clip(sample(atlas.confidence), 0, 1)
