@@ -31,6 +31,7 @@ from fsgan_core.faces.geometry import Box, apply_affine
 from fsgan_core.faces.landmarkers.landmarks import find_landmark_weights, make_landmarker
 from fsgan_core.faces.mesh import read_landmarks68
 from fsgan_core.faces.mesh_measure import fit_square_to_box, measure_mesh
+from fsgan_core.faces.mesh_network import measure_meshes
 from fsgan_core.faces.pose_hopenet import HopenetPoser, find_pose_weights, make_poser
 from fsgan_core.faces.track import MESH_LANDMARKER, Person, Track, UsedWeights, carry_overrides, rebuild_faces
 from fsgan_core.plates.plate import Plate, Window
@@ -46,6 +47,7 @@ _PROBE_PIXELS = 520_000  # of the pictures for this look
 _PROBE_CONFIDENCE = 0.3  # confidence (0..1) of a face in this first look
 _EXPOSURE_TRIES = (0.0, 3.0, -3.0)  # stops around the guess
 _EXPOSURE_TOLERANCE = 1.0  # stops from the usual level above which the analysis changes its exposure
+_CLEARLY_USUAL = 0.8  # stops within which a quick look at a face is enough
 _MAX_EXPOSURE_FRAMES = 24  # frames whose skin is sampled
 _POSE_MARGIN = 0.75  # box sides around the face that the pose network's crop may reach
 _CLEAR_CONFIDENCE = 0.35  # confidence (0..1) that a person must reach in one frame at least, if anybody does
@@ -264,7 +266,10 @@ def _estimate_exposure(
     guess = 0.0
     for number, place in enumerate(places):
         plate = sequence.read(frame_numbers[place])
-        guess = guess_frame_exposure(plate.get("R", "G", "B"), config, space)
+        picture = make_display_picture(plate, config.make_codec(space))
+        if not number and _shows_usual_faces(picture, config, space, detector, device):
+            return 0.0
+        guess = guess_frame_exposure(picture.rgb, config, space)
         for stops in _EXPOSURE_TRIES:
             picture = make_display_picture(plate, config.make_codec(space, guess + stops))
             landmarks = _find_largest_face(picture, detector, device)
@@ -275,6 +280,28 @@ def _estimate_exposure(
             if number:
                 break  # all exposures are tried on the first frame alone
     return guess
+
+
+def _shows_usual_faces(
+    picture: DisplayPicture, config: ColourSource, space: str, detector: Detector, device: str
+) -> bool:
+    """Whether a quick look sees faces, all of a brightness that the analysis need not change.
+
+    It spares most clips the thorough look, whose answer would be the same.
+    """
+    pixels, matrix = picture.view_pixels(detector.search_pixels)
+    found = False
+    for candidate in detector.find_candidates(pixels):
+        square = candidate.square if candidate.square is not None else fit_square_to_box(candidate.box)
+        (mesh,), (probability,) = measure_meshes(pixels, [square], device)
+        if candidate.confidence * probability <= _PROBE_CONFIDENCE:
+            continue
+        landmarks = apply_affine(matrix, read_landmarks68(mesh))
+        skin = sample_skin(picture.rgb, picture.to_array(landmarks))
+        if abs(measure_face_exposure([skin], config, space)) > _CLEARLY_USUAL:
+            return False
+        found = True
+    return found
 
 
 def _find_largest_face(picture: DisplayPicture, detector: Detector, device: str) -> Points68 | None:

@@ -83,7 +83,8 @@ class DisplayPicture:
     def to_array(self, points: AnyArray) -> AnyArray:
         """Maps points (..., 2), or vertices (..., 3), of the picture to pixels of the plate's array."""
         result = np.array(points, np.float64)
-        result[..., 0] = (result[..., 0] + 0.5) / self._across - 0.5
+        if self._across != 1.0:
+            result[..., 0] = (result[..., 0] + 0.5) / self._across - 0.5
         return result
 
 

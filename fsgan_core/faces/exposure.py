@@ -19,6 +19,7 @@ _BISECTIONS = 14  # halve 32 stops to less than a hundredth
 _MAX_SAMPLES = 400  # pixels per face
 _GUESS_SAMPLES = 4096  # pixels of a whole frame that a first guess looks at, about
 _GUESS_LEVEL = 0.4  # display-like luminance that a first guess brings the frame's median to
+_ROUNDING = 0.02  # stops; more than what rounding changes
 _USUAL_RANGE = 2.5  # stops; a frame that needs less is of usual brightness and stays as it is
 
 
@@ -55,9 +56,10 @@ def sample_skin(rgb: Image, landmarks: Points68) -> Image:
     cv2.fillPoly(mask, [np.round(outline - low).astype(np.int32)], 1)
     for hole in (landmarks[EYE_R], landmarks[EYE_L], landmarks[MOUTH_OUTER]):
         cv2.fillPoly(mask, [np.round(hole - low).astype(np.int32)], 0)
-    pixels = rgb[low[1] : high[1], low[0] : high[0]][mask > 0]
-    pixels = pixels[np.isfinite(pixels).all(axis=1)]
-    return np.asarray(pixels[:: max(1, len(pixels) // _MAX_SAMPLES)][:_MAX_SAMPLES], np.float32)
+    inside = np.flatnonzero(mask)
+    rows, columns = np.divmod(inside[:: max(1, len(inside) // _MAX_SAMPLES)][:_MAX_SAMPLES], mask.shape[1])
+    pixels = rgb[rows + low[1], columns + low[0]]
+    return np.asarray(pixels[np.isfinite(pixels).all(axis=1)], np.float32)
 
 
 def measure_face_exposure(samples: Sequence[Image], config: CodecSource, space: str) -> float:
@@ -85,12 +87,17 @@ def solve_exposure(pixels: AnyArray, config: CodecSource, space: str, level: flo
     low, high = -_MAX_STOPS, _MAX_STOPS
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2
-        display = config.make_codec(space, middle).encode(pixels.reshape(1, -1, 3).astype(np.float32))
-        if float(np.median(display.reshape(-1, 3) @ _LUMINANCE_WEIGHTS)) < level:
+        if _measure_level(pixels, config, space, middle) < level:
             low = middle
         else:
             high = middle
     return round((low + high) / 2, 2) + 0.0
+
+
+def _measure_level(pixels: AnyArray, config: CodecSource, space: str, stops: float) -> float:
+    """Measures the median luminance (display-like) of `pixels` (n, 3) after `stops`."""
+    display = config.make_codec(space, stops).encode(pixels.reshape(1, -1, 3).astype(np.float32))
+    return float(np.median(display.reshape(-1, 3) @ _LUMINANCE_WEIGHTS))
 
 
 def guess_frame_exposure(rgb: Image, config: CodecSource, space: str) -> float:
@@ -104,8 +111,18 @@ def guess_frame_exposure(rgb: Image, config: CodecSource, space: str) -> float:
     pixels = pixels[np.isfinite(pixels).all(axis=1)]
     if not len(pixels) or pixels.max() <= 0:
         return 0.0
+    if _needs_no_more_than(_USUAL_RANGE, pixels, config, space):
+        return 0.0
     stops = solve_exposure(pixels, config, space, _GUESS_LEVEL)
     return stops if abs(stops) > _USUAL_RANGE else 0.0
+
+
+def _needs_no_more_than(stops: float, pixels: AnyArray, config: CodecSource, space: str) -> bool:
+    """Whether less than `stops`, either way, bring the median of a frame to the usual level: two looks, not many."""
+    within = stops - _ROUNDING
+    return (
+        _measure_level(pixels, config, space, -within) < _GUESS_LEVEL <= _measure_level(pixels, config, space, within)
+    )
 
 
 def _find_median_pixel(pixels: AnyArray) -> AnyArray | None:

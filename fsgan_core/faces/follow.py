@@ -20,7 +20,7 @@ from fsgan_core.faces.detectors.rotated_square import RotatedSquare
 from fsgan_core.faces.display_picture import DisplayPicture
 from fsgan_core.faces.face_thread import FaceSighting, FaceThread
 from fsgan_core.faces.geometry import Box, apply_affine, compute_coverage, compute_overlap, compute_scale
-from fsgan_core.faces.identity import compute_descriptor
+from fsgan_core.faces.identity import compute_descriptor, find_chip_box
 from fsgan_core.faces.landmarkers.landmarks import Landmarker
 from fsgan_core.faces.landmarkers.landmarks_hrnet import HrnetLandmarker
 from fsgan_core.faces.landmarkers.landmarks_wflw import to_ibug
@@ -57,8 +57,9 @@ _SEARCH_INTERVAL = 3  # between looks of the detector, while all faces are follo
 _FINE_SEARCH_INTERVAL = 48  # between searches for small faces
 _THOROUGH_SEARCH_INTERVAL = 6  # between searches by all means, while there is no face
 _DOUBTFUL_CONFIDENCE = 0.4  # confidence below which candidates of a quick search do not spare the thorough one
-_FINE_PIXELS = 4_000_000  # of the picture that is searched for small faces, at most
+_THOROUGH_PIXELS = 4_000_000  # of the picture that is searched by all means, at most
 # Cuts, on thumbnails of 8-bit values.
+_CUT_PIXELS = 16_000  # of the picture that a thumbnail is made of
 _THUMBNAIL_SIZE = (48, 27)  # pixels
 _CUT_CORRELATION = 0.4  # correlation below which two thumbnails are unrelated
 _CUT_DIFFERENCE = 12  # of 255: mean difference above which they are
@@ -125,8 +126,7 @@ class FaceFollower:
         Returns:
             The threads that have a face in this picture.
         """
-        overview = picture.view_pixels(self._detector.search_pixels)
-        if self._is_cut(overview[0]) or is_unrelated:
+        if self._is_cut(picture.view_pixels(_CUT_PIXELS)[0]) or is_unrelated:
             self._last_cut = place
         self._moved = self._moved + shift
         self._moved_at[place] = self._moved
@@ -139,7 +139,7 @@ class FaceFollower:
         candidates: list[Detection] | None = None
         matches: dict[int, Detection] = {}
         if not alive or (place - self._last_cut) % _SEARCH_INTERVAL == 0:
-            candidates = self._find_candidates(picture, overview, place, bool(alive))
+            candidates = self._find_candidates(picture, place, bool(alive))
             matches = self._match_candidates(picture, alive, candidates)
         for number in sorted(range(len(alive)), key=lambda index: index not in matches):
             if candidates is not None:
@@ -148,7 +148,7 @@ class FaceFollower:
                 visible.append(alive[number])
         missing = [thread for thread in alive if thread not in visible]
         if missing and candidates is None:
-            candidates = self._find_candidates(picture, overview, place, bool(visible))
+            candidates = self._find_candidates(picture, place, bool(visible))
             matches = self._match_candidates(picture, missing, candidates)
             for number, candidate in matches.items():
                 missing[number].certainty = candidate.confidence
@@ -160,19 +160,16 @@ class FaceFollower:
                 visible.append(new)
         return visible
 
-    def _find_candidates(
-        self, picture: DisplayPicture, overview: tuple[Image8, Matrix], place: int, has_faces: bool
-    ) -> list[Detection]:
+    def _find_candidates(self, picture: DisplayPicture, place: int, has_faces: bool) -> list[Detection]:
         since_cut = place - self._last_cut
         is_fine = since_cut % _FINE_SEARCH_INTERVAL == 0
-        pixels, matrix = picture.view_pixels(_FINE_PIXELS) if is_fine else overview
+        pixels, matrix = picture.view_pixels(self._detector.fine_pixels if is_fine else self._detector.search_pixels)
         found = self._detector.find_candidates(pixels, fine=is_fine)
         candidates = [_move_detection(one, matrix) for one in found]
         # Of a head that is upside down, the quick search may see a face in the clothes only.
         is_doubtful = all(candidate.confidence < _DOUBTFUL_CONFIDENCE for candidate in candidates)
         if is_doubtful and not has_faces and since_cut % _THOROUGH_SEARCH_INTERVAL == 0:
-            if not is_fine:
-                pixels, matrix = picture.view_pixels(_FINE_PIXELS)
+            pixels, matrix = picture.view_pixels(_THOROUGH_PIXELS)
             proven = [_move_detection(one, matrix) for one in self._detector.detect(pixels)]
             candidates = drop_duplicates([*proven, *candidates])
         return candidates
@@ -280,7 +277,7 @@ class FaceFollower:
         return np.asarray(self._moved - self._moved_at[thread.last_place])
 
     def _describe(self, picture: DisplayPicture, landmarks: Points68) -> Descriptor:
-        part, matrix = _view_points(picture, landmarks)
+        part, matrix = picture.view(find_chip_box(landmarks))
         return compute_descriptor(part, (landmarks - matrix[:, 2]) / matrix[[0, 1], [0, 1]])
 
     def _is_same_person(self, picture: DisplayPicture, thread: FaceThread, mesh: Mesh) -> bool:

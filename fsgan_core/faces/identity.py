@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -9,9 +10,9 @@ import numpy as np
 from scipy import ndimage
 
 from fsgan_core.faces import models
-from fsgan_core.faces.geometry import apply_affine, compute_scale, fit_similarity, invert_affine
+from fsgan_core.faces.geometry import Box, apply_affine, compute_scale, fit_similarity, invert_affine
 from fsgan_core.faces.square_crop import make_input_tensor
-from fsgan_core.runtime.arrays import Descriptor, Image8, Matrix, Points68
+from fsgan_core.runtime.arrays import Descriptor, Image8, Matrix, Points68, Vector
 
 WEIGHTS = "dlib_face_descriptor"
 CHIP_SIDE = 150  # pixels; the network's input
@@ -60,30 +61,58 @@ def crop_face_chip(picture: Image8, landmarks: Points68) -> Image8:
 
     It does what dlib's extract_image_chip does, to a grey level: descriptors then are dlib's within 0.002.
     """
-    back = invert_affine(fit_chip_matrix(landmarks))
-    middle = np.full(2, (CHIP_SIDE - 1) / 2)
-    centre, linear = apply_affine(back, middle), back[:, :2]
-    reach = np.abs(linear @ np.array([middle, middle * (1, -1)]).T).max(1)  # half the box of the turned square
-    half = compute_scale(back) * middle[0]
-    depth, size = 0, half + 1
-    while size > CHIP_SIDE:
-        depth, size = depth + 1, (size - 1) / 2 + 1
-    margin = _PYRAMID_MARGIN * (2 ** (depth + 1) - 1)
+    place = _place_chip(landmarks)
     height, width = picture.shape[:2]
-    low = np.clip(np.floor(centre - reach - margin + 0.5), 0, (width - 1, height - 1)).astype(int)
-    high = np.clip(np.floor(centre + reach + margin + 0.5), low, (width - 1, height - 1)).astype(int)
+    low = np.clip(np.floor(place.centre - place.reach + 0.5), 0, (width - 1, height - 1)).astype(int)
+    high = np.clip(np.floor(place.centre + place.reach + 0.5), low, (width - 1, height - 1)).astype(int)
     part = picture[low[1] : high[1] + 1, low[0] : high[0] + 1].astype(np.float32)
-    centre = centre - low
-    for _ in range(depth):
+    centre, linear = place.centre - low, place.linear
+    for _ in range(place.depth):
         part = np.floor(cv2.pyrDown(part))
         centre, linear = centre / 2 + _HALF_SHIFT, linear / 2
-    ys, xs = np.mgrid[:CHIP_SIDE, :CHIP_SIDE] - middle[0]
+    ys, xs = np.mgrid[:CHIP_SIDE, :CHIP_SIDE] - (CHIP_SIDE - 1) / 2
     places = np.stack([xs, ys], -1) @ linear.T + centre
     sampled = [
         ndimage.map_coordinates(part[..., channel], (places[..., 1], places[..., 0]), np.float64, order=1)
         for channel in range(part.shape[2])
     ]
     return np.stack(sampled, -1).astype(np.uint8)
+
+
+def find_chip_box(landmarks: Points68) -> Box:
+    """Finds the part of a picture, in its pixels, that the chip of a face is made of: the rest need not be there."""
+    place = _place_chip(landmarks)
+    x, y = np.floor(place.centre - place.reach)
+    width, height = np.ceil(2 * place.reach) + 2
+    return (float(x), float(y), float(width), float(height))
+
+
+@dataclass(frozen=True)
+class _ChipPlace:
+    """Where a chip lies in a picture.
+
+    Attributes:
+        centre: (x, y), pixels of the picture.
+        linear: (2, 2), from pixels of the chip to those of the picture.
+        depth: How often the picture is halved.
+        reach: (x, y), pixels of the picture on either side of the centre that the chip is made of.
+    """
+
+    centre: Vector
+    linear: Matrix
+    depth: int
+    reach: Vector
+
+
+def _place_chip(landmarks: Points68) -> _ChipPlace:
+    back = invert_affine(fit_chip_matrix(landmarks))
+    middle = np.full(2, (CHIP_SIDE - 1) / 2)
+    centre, linear = apply_affine(back, middle), back[:, :2]
+    reach = np.abs(linear @ np.array([middle, middle * (1, -1)]).T).max(1)  # half the box of the turned square
+    depth, size = 0, compute_scale(back) * middle[0] + 1
+    while size > CHIP_SIDE:
+        depth, size = depth + 1, (size - 1) / 2 + 1
+    return _ChipPlace(centre, linear, depth, reach + _PYRAMID_MARGIN * (2 ** (depth + 1) - 1))
 
 
 def fit_chip_matrix(landmarks: Points68) -> Matrix:

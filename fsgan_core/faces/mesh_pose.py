@@ -12,12 +12,14 @@ import numpy as np
 from fsgan_core.faces.mesh import BROW_L, BROW_R, CANONICAL, FACE_OVAL, SKIN_COUNT, carry_mesh, read_landmarks68
 from fsgan_core.faces.pose import HeadPose, fit_head_pose, solve_pose
 from fsgan_core.runtime.arrays import AnyArray, Matrix, Mesh, Points68, Vector
+from fsgan_core.runtime.memo import remember_results
 
 _MOUTH_LINE = 58.0  # mm below the eyes: from here down skin moves with lips and jaw
 _LOWER_FACE_WEIGHT = 0.05
 _BROW_WEIGHT = 0.3
 _OVAL_WEIGHT = 0.3  # the outline slides over the skin when the head turns
 _DEPTH_ORIGIN = -3.0  # mm from the generic face's origin to where the networks' depth is zero, median over footage
+_REMEMBERED_POSES = 16  # faces: analysis asks three times for the pose of the face that it has just measured
 _DEPTH_WEIGHT = 0.25  # of a depth over that of x or y: the networks guess depth
 
 
@@ -70,7 +72,11 @@ def fit_mesh_pose(mesh: Mesh, pixel_aspect: float = 1.0) -> HeadPose:
     >>> [round(angle, 2) for angle in fit_mesh_pose(mesh).angles]
     [25.0, 5.0, 10.0]
     """
-    points = np.asarray(mesh, np.float64) * (pixel_aspect, 1.0, 1.0)
+    return _fit_points(np.asarray(mesh, np.float64) * (pixel_aspect, 1.0, 1.0))
+
+
+@remember_results(_REMEMBERED_POSES)
+def _fit_points(points: Mesh) -> HeadPose:
     return solve_pose(points[:, :2], CANONICAL, compute_rigidity(), depths=points[:, 2], depth_weight=_DEPTH_WEIGHT)
 
 

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -6,10 +7,12 @@ import pytest
 
 from fsgan_core.contract.errors import EngineError, NoFaceError, PlateError
 from fsgan_core.contract.params import AnalyseParams
-from fsgan_core.faces import compute_reference_descriptor
+from fsgan_core.faces import compute_reference_descriptor, mesh_pose
 from fsgan_core.faces.analyse import analyse, make_display_picture
+from fsgan_core.faces.detectors.detect_mesh import MeshDetector
 from fsgan_core.faces.exposure import guess_frame_exposure, measure_face_exposure, sample_skin, solve_exposure
 from fsgan_core.faces.landmarkers.landmarks import measure_eye_distance
+from fsgan_core.faces.pose import solve_pose
 from fsgan_core.faces.track_file import format_track
 from fsgan_core.plates.colour import ColourConfig, open_config
 from fsgan_core.plates.plate import Plate, Window
@@ -33,6 +36,73 @@ def linear(picture: np.ndarray, config: ColourConfig, stops: float = 0.0, **more
     """A scene-linear plate (ACEScg) of a display picture, `stops` off."""
     shown = plate(picture, **more)  # type: ignore[arg-type]
     return replace(shown, pixels=config.convert(shown.pixels, "sRGB", config.scene_linear) * np.float32(2.0**stops))
+
+
+def dim(picture: np.ndarray) -> np.ndarray:
+    """The astronaut, whose face is bright, at a usual brightness."""
+    return np.round(picture * 0.7).astype(np.uint8)
+
+
+class CountingConfig:
+    """A colour config that counts the pixels that its codecs convert."""
+
+    def __init__(self, config: ColourConfig) -> None:
+        self.pixels = 0
+        self._config = config
+
+    def resolve_space(self, *args: Any, **more: Any) -> str:
+        return self._config.resolve_space(*args, **more)
+
+    def make_codec(self, space: str, exposure: float = 0.0) -> "CountingConfig":
+        self._codec = self._config.make_codec(space, exposure)
+        return self
+
+    def encode(self, rgb: np.ndarray) -> np.ndarray:
+        self.pixels += rgb[..., 0].size
+        return self._codec.encode(rgb)
+
+
+class TestCost:
+    """What analysis does not look at costs nothing."""
+
+    def count_pixels(self, clip: Pictures, config: ColourConfig) -> int:
+        counting = CountingConfig(config)
+        assert len(analyse(clip, counting, MESH).people) == 1
+        return counting.pixels
+
+    def test_pixels_that_are_converted(self, astronaut: np.ndarray, config: ColourConfig) -> None:
+        large = cv2.resize(dim(astronaut), (2048, 2048))
+        first = self.count_pixels(movie([large]), config)
+        assert first < 1_500_000  # a fine search of half a million, the face, its descriptor
+        each = (self.count_pixels(movie([large] * 7), config) - first) / 6
+        assert each < 170_000  # of 4 million: the mesh's region, a thumbnail, every third time an overview
+
+    def test_a_face_of_usual_brightness_is_not_searched_thoroughly(
+        self, astronaut: np.ndarray, config: ColourConfig, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        looks: list[int] = []
+        detect = MeshDetector.detect
+        monkeypatch.setattr(
+            MeshDetector, "detect", lambda self, picture: looks.append(picture.size) or detect(self, picture)
+        )
+        usual = analyse(movie([dim(astronaut)]), config, MESH)
+        assert len(usual.people) == 1 and not looks
+        dark = analyse(Pictures({1: linear(dim(astronaut), config, -4.0)}, "a.exr", "exr"), config, MESH)
+        assert looks and abs(dark.exposure - usual.exposure - 4) < 0.5
+
+    def test_one_fit_of_the_head_for_each_face(
+        self, moving: list[np.ndarray], config: ColourConfig, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        fits: list[int] = []
+        monkeypatch.setattr(mesh_pose, "solve_pose", lambda *args, **more: fits.append(1) or solve_pose(*args, **more))
+        analyse(movie(moving), config, MESH)
+        assert len(moving) <= len(fits) <= len(moving) + 2
+
+    def test_usual_frames_take_two_looks(self, astronaut: np.ndarray, config: ColourConfig) -> None:
+        counting = CountingConfig(config)
+        shown = plate(astronaut).pixels
+        assert guess_frame_exposure(shown, counting, "sRGB") == 0
+        assert counting.pixels <= 2 * shown[::8, ::8, 0].size
 
 
 class TestMovie:

@@ -13,6 +13,7 @@ from fsgan_core.faces.identity import (
     compare_descriptors,
     compute_descriptor,
     crop_face_chip,
+    find_chip_box,
     fit_chip_matrix,
 )
 from fsgan_core.faces.mesh import read_landmarks68
@@ -79,6 +80,17 @@ class TestChip:
         chip = crop_face_chip(np.full((120, 120, 3), 200, np.uint8), landmarks)
         assert (chip[:, 0] == 0).all() and chip[75, 75, 0] == 200
         assert (crop_face_chip(np.full((20, 20, 3), 200, np.uint8), landmarks + 900) == 0).all()
+
+    @pytest.mark.parametrize("scale", [0.5, 1.0, 4.0])
+    def test_box_holds_all_that_counts(self, astronaut: np.ndarray, scale: float) -> None:
+        picture = cv2.resize(astronaut, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        landmarks = scale * (read_landmarks("astronaut") + 0.5) - 0.5
+        x, y, width, height = (int(value) for value in find_chip_box(landmarks))
+        inside = np.zeros(picture.shape[:2], bool)
+        inside[max(0, y) : y + height + 1, max(0, x) : x + width + 1] = True
+        covered = np.where(inside[..., None], picture, 255 - picture)
+        assert not inside.all()
+        np.testing.assert_array_equal(crop_face_chip(covered, landmarks), crop_face_chip(picture, landmarks))
 
     def test_matrix_takes_the_face_to_the_middle(self) -> None:
         landmarks = read_landmarks("astronaut")

@@ -49,6 +49,7 @@ class HogDetector:
 
     name = "dlib"
     search_pixels = _COARSE_PIXELS
+    fine_pixels = 4_000_000
 
     def __init__(self) -> None:
         self._hog = models.import_dlib().get_frontal_face_detector()
@@ -122,7 +123,7 @@ class CnnDetector:
     """dlib's mmod network: slow on a CPU, but it finds turned heads."""
 
     name = "dlib-cnn"
-    search_pixels = _COARSE_PIXELS
+    search_pixels = fine_pixels = _COARSE_PIXELS
 
     def __init__(self) -> None:
         dlib = models.import_dlib()

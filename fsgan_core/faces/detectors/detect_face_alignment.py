@@ -20,7 +20,7 @@ _SEARCH_PIXELS = 520_000  # how large a picture is searched
 class FanDetector:
     """A detector of face-alignment: "sfd" or "blazeface"."""
 
-    search_pixels = _SEARCH_PIXELS
+    search_pixels = fine_pixels = _SEARCH_PIXELS
 
     def __init__(self, name: str, device: str = "cpu") -> None:
         self.name = name

@@ -43,6 +43,7 @@ class MeshDetector:
 
     name = "mesh"
     search_pixels = 60_000
+    fine_pixels = 520_000  # twice what the network sees of a tile, along an axis
 
     def __init__(self, device: str = "cpu") -> None:
         self._device = device

@@ -35,6 +35,7 @@ class Detector(Protocol):
 
     name: str
     search_pixels: int  # of the pictures for `find_candidates`
+    fine_pixels: int  # the same for fine searches
 
     def detect(self, picture: Image8) -> list[Detection]:
         """Finds all faces, surest first, as thoroughly as it can."""
