@@ -19,7 +19,7 @@ from fsgan_nuke.client import Client
 from fsgan_nuke.settings import Settings
 
 from fsgan_core.contract import protocol
-from fsgan_core.contract.errors import CancelledError, PlateError, WorkerError
+from fsgan_core.contract.errors import CancelledError, ConsentError, PlateError, WorkerError
 from fsgan_core.contract.shot import Shot
 from fsgan_core.render.pipeline import render_shot
 from fsgan_core.runtime.events import CancelCheck, Event, EventListener, raise_if_cancelled
@@ -454,6 +454,26 @@ class TestRealWork:
         for number in (1, 2):
             name = f"swap.{number:04d}.exr"
             assert (tmp_path / "worker" / name).read_bytes() == (tmp_path / "here" / name).read_bytes()
+
+    def test_a_node_without_a_release_is_refused(
+        self, small: Small, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """In a studio that requires one, whole shots and single stages alike; the node shows why."""
+        monkeypatch.setenv("FSGAN_REQUIRE_CONSENT", "1")
+        settings = Settings(
+            python=sys.executable, root=str(ROOT), cache=str(cache), device="cpu", logs=str(tmp_path / "logs")
+        )
+        client = Client(lambda: settings)
+        try:
+            for stage in ("", "mask", "reenact"):
+                request = protocol.RenderRequest(shot=plain(small.shot(tmp_path / "out", "1")), stage=stage)
+                with pytest.raises(ConsentError, match="FSGAN_REQUIRE_CONSENT=1"):
+                    client.request(request).wait(120)
+            assert not (tmp_path / "out").exists(), "nothing was written"
+            named = small.shot(tmp_path / "out", "1", consent__reference="R-17")
+            assert client.request(protocol.RenderRequest(shot=plain(named))).wait(120)["counts"]["rendered"] == 1
+        finally:
+            client.close()
 
     def test_status_and_what_is_stale(self, client: Client, small: Small, tmp_path: Path) -> None:
         client.request(protocol.RenderRequest(shot=plain(small.shot(tmp_path, "1-2")))).wait(120)
