@@ -20,6 +20,7 @@ from fsgan_core.runtime.arrays import IndexArray, Mask, Matrix
 from fsgan_core.stages.allowed_views import ViewRef
 from fsgan_core.stages.fading import smooth_weights
 from fsgan_core.stages.features.mouth import DEFAULT_FPS, choose_inner_mouth
+from fsgan_core.stages.image_ops import smoothstep
 from fsgan_core.stages.view_costs import (
     ViewCandidate,
     compute_view_costs,
@@ -27,10 +28,11 @@ from fsgan_core.stages.view_costs import (
     measure_mouth_gap,
     stack_angles,
 )
-from fsgan_core.stages.warp_points import Performer
+from fsgan_core.stages.warp_points import Performer, measure_face_width
 
 SWITCH_COST = 4.0  # of a change of the leading view
 FADE_FRAMES = 3  # on either side, over which a change of view is spread
+MOUTH_ENLARGEMENT = (2.0, 3.0)  # of a view, from which on its inner mouth is worth less, and nothing
 MAX_COVERED = 0.01  # of the face: a view of which hands cover more is not used
 MIN_WEIGHT = 0.02  # a view of less weight is not warped
 MAX_OUTSIDE = 5.0  # degrees outside all views' poses from which on a frame is flagged
@@ -110,7 +112,7 @@ def plan_views(
         detail = light
     if params.inner_mouth == "auto":
         inner = choose_inner_mouth(
-            detail @ np.array([one.mouth_gap for one in pool]),
+            (detail * _rate_mouth_detail(pool, faces, target)) @ np.array([one.mouth_gap for one in pool]),
             np.array([measure_mouth_gap(face, target) for face in faces]),
             np.array(frames),
             frames_per_second,
@@ -132,6 +134,14 @@ def plan_views(
             flags=("pose-clamped",) if clamped[t] else (),
         )
     return plans
+
+
+def _rate_mouth_detail(pool: Sequence[ViewCandidate], faces: Sequence[Face], target: Performer) -> Matrix:
+    """How well each view shows teeth for each face of the target, (faces, views), 0..1: enlarged they are a blur."""
+    widths = [measure_face_width(face.landmarks, target.pixel_aspect) for face in faces]
+    shown = [measure_face_width(one.face.landmarks, one.performer.pixel_aspect) for one in pool]
+    enlarged = np.array(widths)[:, None] / np.maximum(shown, 1.0)
+    return np.asarray(1 - smoothstep((enlarged - MOUTH_ENLARGEMENT[0]) / (MOUTH_ENLARGEMENT[1] - MOUTH_ENLARGEMENT[0])))
 
 
 def _plan_as_published(pool: Sequence[ViewCandidate], faces: Sequence[Face], radius: float) -> dict[int, FramePlan]:

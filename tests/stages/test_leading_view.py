@@ -33,11 +33,12 @@ def clip(
     mouth: float = 0.0,
     first: int = 1,
     aspect: float = 1.0,
+    scale: float = 2.0,
 ) -> Performer:
-    """An actor who shows these yaws and pitches, one a frame."""
+    """An actor who shows these yaws and pitches, one a frame; `scale` pixels per millimetre."""
     numbered = poses if isinstance(poses, Mapping) else dict(enumerate(poses, first))
     faces = {
-        frame: face_at(posed(yaw, pitch, scale=2, shape=opened(mouth), aspect=aspect), frame, aspect)
+        frame: face_at(posed(yaw, pitch, scale=scale, shape=opened(mouth), aspect=aspect), frame, aspect)
         for frame, (yaw, pitch) in numbered.items()
     }
     return Performer(faces, aspect, FACE_MODEL)
@@ -283,6 +284,11 @@ class TestMouth:
         assert plan(self.closed, self.open_wide)[5].inner_mouth == 0
         assert plan(self.open_wide, self.open_wide)[5].inner_mouth == 1
         assert plan(self.closed, self.closed)[5].inner_mouth == 1
+
+    def test_a_small_source_shows_no_teeth(self) -> None:
+        small = clip([(0, 0)] * 9, mouth=16, scale=0.5)
+        assert plan(small, self.open_wide)[5].inner_mouth == 0
+        assert plan(small, clip([(0, 0)] * 9, mouth=16, scale=0.75))[5].inner_mouth == 1
 
     def test_chosen(self) -> None:
         assert plan(self.closed, self.open_wide, inner_mouth="source")[5].inner_mouth == 1

@@ -76,7 +76,7 @@ class ReenactParams(Params):
         ("auto", "source", "target"),
         "inner mouth",
         "Whose teeth and tongue are shown. auto: the source's, or the target's where the source's mouth is not open "
-        "enough.",
+        "enough or is too small to show teeth.",
     )
     eyes: str = declare_choice(
         "target",
