@@ -264,11 +264,12 @@ def _pack_pixels(plate: Plate, formats: Sequence[str]) -> AnyArray:
     kinds = set(formats)
     if kinds == {"uint"}:
         return np.stack([_compute_integers(plate, name) for name in plate.channels], axis=-1)
-    if kinds == {"half"}:
-        return to_half(plate.pixels)
     pixels = np.ascontiguousarray(plate.pixels, np.float32)
-    if kinds == {"float"}:
+    # OpenImageIO rounds to half like `to_half`, but makes infinity of what is beyond its range.
+    if kinds == {"float"} or _fits_half(pixels):
         return pixels
+    if kinds == {"half"}:
+        return to_half(pixels)
     pixels = pixels.copy()
     for index, kind in enumerate(formats):
         if kind == "half":
@@ -285,6 +286,11 @@ def round_as_written(plate: Plate, depth: str) -> Plate:
     pixels = plate.pixels.copy()
     pixels[..., halves] = to_half(pixels[..., halves])
     return replace(plate, pixels=pixels)
+
+
+def _fits_half(pixels: Image) -> bool:
+    """Whether all values are numbers within the range of half."""
+    return bool(pixels.min() >= -LARGEST_HALF and pixels.max() <= LARGEST_HALF)
 
 
 def to_half(pixels: Image) -> HalfImage:

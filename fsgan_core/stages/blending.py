@@ -8,6 +8,7 @@ quantises nor clips what is under it. Outside the matte nothing changes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -24,7 +25,6 @@ from fsgan_core.contract.layers import (
     RGB,
 )
 from fsgan_core.contract.params import BlendParams
-from fsgan_core.faces.face import Face
 from fsgan_core.plates.plate import Plate, Window, compute_slices
 from fsgan_core.runtime.arrays import AnyArray, Image, Matte
 from fsgan_core.stages import warp_points
@@ -33,7 +33,10 @@ from fsgan_core.stages.image_ops import (
     HALF_COVERED,
     blur_weighted,
     clip01,
+    draw_convex_hull,
     fill_nonfinite,
+    find_largest,
+    find_used_window,
     mark_plate_area,
     pad_plate,
     to_perceptual,
@@ -41,13 +44,14 @@ from fsgan_core.stages.image_ops import (
     unpremultiply,
 )
 from fsgan_core.stages.interface import BlendedPlate, FaceFrame
-from fsgan_core.stages.light import draw_plain_skin, draw_shaded_features, match_light, measure_surface
+from fsgan_core.stages.light import draw_skin_and_shade, match_light, measure_surface
 from fsgan_core.stages.masking import draw_eyes, read_texture
-from fsgan_core.stages.plate_match import PlateSkin, match_darks, match_texture
+from fsgan_core.stages.plate_match import GrainSeed, PlateSkin, match_darks, match_texture
 from fsgan_core.stages.poisson import solve_membrane
 
 MIN_MATTE = 1e-7  # a smaller matte is 0, as it is in a half float, where it would say that nothing changed
 NOTHING = 0.01  # matte value up to which the completed picture may be empty
+NEAR_REACH, FAR_REACH, MIN_REACH = 0.1, 10.0, 16  # of the face, as far as any blur; the whole region; pixels
 SEED_BITS = 0xFFFFFFFF  # of a frame number, that go into the grain's seed
 
 # Poisson: which border pixels to trust. Lengths are shares of the face's width, differences perceptual.
@@ -68,17 +72,36 @@ def blend(frame: FaceFrame, *, completed: Plate, mattes: Plate, params: BlendPar
     Outside the matte every pixel comes back as it is, as do all other channels, the windows and the metadata; an empty
     matte gives the plate back. NaN and infinity stay outside the matte and are replaced inside.
     """
-    inputs = prepare_blend(frame, completed, mattes, params)
+    blend_pictures, reach = BLEND_ENGINES["poisson" if params.engine == "auto" else params.engine]
+    inputs = prepare_blend(frame, completed, mattes, params, find_changed_window(frame, completed, mattes, reach))
     if inputs is None:
         return skip_blend(frame)
-    new = apply_plate_texture(inputs.new_face, inputs, mattes, params, frame.face)
-    engine = BLEND_ENGINES["poisson" if params.engine == "auto" else params.engine]
-    return mix_into_target(frame, inputs, engine(replace(inputs, new_face=new), params), params)
+    new = apply_plate_texture(inputs.new_face, inputs, mattes, params, frame)
+    return mix_into_target(frame, inputs, blend_pictures(replace(inputs, new_face=new), params), params)
+
+
+def find_changed_window(frame: FaceFrame, completed: Plate, mattes: Plate, reach: float) -> Window:
+    """Find the part of the region where blending changes something, the face, and what is looked at around both.
+
+    The whole face says which light it is in, also where nothing changes.
+
+    Args:
+        frame: The frame.
+        completed: The completed face.
+        mattes: The mask.
+        reach: How far around, of the face's width.
+    """
+    region, aspect = frame.region, frame.pixel_aspect
+    changed = np.minimum(completed.get_matte("A"), mattes.get_matte(MATTE_FACE))
+    if (changed > 0).any():
+        changed = np.maximum(changed, draw_convex_hull(frame.face.get_mesh(aspect)[:, :2], region))
+    down = math.ceil(reach * warp_points.measure_face_width(frame.face.landmarks, aspect)) + MIN_REACH
+    return find_used_window(changed, region, down, math.ceil(down / aspect))
 
 
 @dataclass(frozen=True)
 class BlendInputs:
-    """What an engine blends, on the completed face's region; pictures in perceptual steps.
+    """What an engine blends, on the part of the region that changes; pictures in perceptual steps.
 
     Attributes:
         new_face: The face in the target's light.
@@ -108,9 +131,24 @@ class BlendInputs:
     region: Window
 
 
-def prepare_blend(frame: FaceFrame, completed: Plate, mattes: Plate, params: BlendParams) -> BlendInputs | None:
-    """Collect what there is to blend; None if nothing is to change."""
-    target, face, region, codec, holdout = frame.plate, frame.face, frame.region, frame.codec, frame.holdout
+def prepare_blend(
+    frame: FaceFrame, completed: Plate, mattes: Plate, params: BlendParams, window: Window | None = None
+) -> BlendInputs | None:
+    """Collect what there is to blend; None if nothing is to change.
+
+    Args:
+        frame: The frame.
+        completed: The completed face.
+        mattes: The mask.
+        params: Settings of the blend stage.
+        window: The part of the region that is looked at; None: all of it.
+    """
+    target, face, codec = frame.plate, frame.face, frame.codec
+    region = frame.region if window is None else window
+    if region.empty:
+        return None
+    completed, mattes = completed.crop(region), mattes.crop(region)
+    holdout = None if frame.holdout is None else frame.holdout[compute_slices(region, frame.region)]
     rgb, alpha = unpremultiply(completed)
     matte = clip01(mattes.get_matte(MATTE_FACE)) * alpha
     if holdout is not None:
@@ -130,14 +168,15 @@ def prepare_blend(frame: FaceFrame, completed: Plate, mattes: Plate, params: Ble
     occluders = clip01(np.maximum(mattes.get_matte(MATTE_HAIR), mattes.get_matte(MATTE_OCCLUSION)))
     new_skin = (alpha > HALF_COVERED) * (1 - clip01(completed.get_matte(MATTE_COMPLETED))) * (1 - kept)
     shown = (new_skin * inside).astype(np.float32)
-    surface = measure_surface(mesh, region, target.pixel_aspect)
+    surface = measure_surface(mesh, region, target.pixel_aspect, frame.region)
     bare = inside * (1 - occluders) ** 2
     new = match_light(new, own, shown, bare, np.maximum(mouth, eyes), surface, params.colour, params.shine)
     # Beyond the frame's edge there is nothing to blend with.
     beyond = cv2.dilate(1 - inside, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
     bare = bare * alpha * (matte > 0) * (1 - mouth) * (1 - kept)
-    plain_skin = (draw_plain_skin(surface, new.shape[:2]) * bare).astype(np.float32)
-    features = draw_shaded_features(surface, new.shape[:2]) * skin * shown * (1 - occluders) ** 2
+    plain_skin, features = draw_skin_and_shade(surface, new.shape[:2])
+    plain_skin = (plain_skin * bare).astype(np.float32)
+    features = features * skin * shown * (1 - occluders) ** 2
     new = match_feature_tints(new, own, mesh, region, shown, bare, plain_skin, width, params.colour)
     new = match_darks(new, own, plain_skin, features, width, target.pixel_aspect, params.colour)
     return BlendInputs(
@@ -156,9 +195,11 @@ def prepare_blend(frame: FaceFrame, completed: Plate, mattes: Plate, params: Ble
 
 
 def apply_plate_texture(
-    picture: AnyArray, inputs: BlendInputs, mattes: Plate, params: BlendParams, face: Face
+    picture: AnyArray, inputs: BlendInputs, mattes: Plate, params: BlendParams, frame: FaceFrame
 ) -> Image:
     """Give a picture, in perceptual steps, the plate's sharpness and grain."""
+    whole, part = frame.region, compute_slices(inputs.region, frame.region)
+    seed = GrainSeed((params.seed, frame.face.frame & SEED_BITS), (whole.height, whole.width), part)
     # Beyond the matte there may be nothing, which must not blur into the face.
     return match_texture(
         np.where((inputs.matte > NOTHING)[..., None], picture, inputs.target_face),
@@ -167,7 +208,7 @@ def apply_plate_texture(
         PlateSkin(inputs.target_face, inputs.plain_skin, inputs.width, params.detail),
         params.sharpness,
         params.grain,
-        (params.seed, face.frame & SEED_BITS),
+        seed,
     )
 
 
@@ -180,7 +221,7 @@ def mix_into_target(frame: FaceFrame, inputs: BlendInputs, seated: AnyArray, par
         seated: The blended face, in perceptual steps.
         params: Settings of the blend stage.
     """
-    target, region, codec = frame.plate, frame.region, frame.codec
+    target, region, codec = frame.plate, inputs.region, frame.codec
     face = seated + inputs.kept[..., None] * (inputs.kept_picture - seated)
     window = region.intersect(target.data_window)
     inner, slot = compute_slices(window, region), compute_slices(window, target.data_window)
@@ -196,7 +237,9 @@ def mix_into_target(frame: FaceFrame, inputs: BlendInputs, seated: AnyArray, par
     for k, channel in enumerate(channels):
         part = pixels[slot][..., channel]
         part[touched] = result[..., k][touched]
-    return BlendedPlate(replace(target, pixels=pixels), matte)
+    whole = np.zeros((frame.region.height, frame.region.width), np.float32)
+    whole[compute_slices(region, frame.region)] = matte
+    return BlendedPlate(replace(target, pixels=pixels), whole)
 
 
 def skip_blend(frame: FaceFrame) -> BlendedPlate:
@@ -214,7 +257,7 @@ def _blend_poisson(inputs: BlendInputs, params: BlendParams) -> Image:
     # around it does not show this face's skin.
     skin = (inputs.matte > 0) * (1 - inputs.not_face) ** 2 + np.float32(MIN_TRUST)
     usual = blur_weighted(difference, skin, max(1.0, BORDER_SIGMA * inputs.width), inputs.aspect)
-    odd = np.abs(difference - usual).max(-1) / ODD_DIFFERENCE + np.abs(usual).max(-1) / LARGE_DIFFERENCE
+    odd = find_largest(np.abs(difference - usual)) / ODD_DIFFERENCE + find_largest(np.abs(usual)) / LARGE_DIFFERENCE
     trust = (1 - inputs.not_face) ** 2 / (1 + odd**2)
     return inputs.new_face + solve_membrane(usual, inputs.matte > 0, trust, params.reach * inputs.width, inputs.aspect)
 
@@ -238,8 +281,9 @@ def _blend_multiband(inputs: BlendInputs, params: BlendParams) -> Image:
     return np.asarray(result)
 
 
-BLEND_ENGINES: dict[str, Callable[[BlendInputs, BlendParams], Image]] = {
-    "poisson": _blend_poisson,
-    "multiband": _blend_multiband,
-    "over": _blend_over,
+# Each engine, and how far around the change it looks.
+BLEND_ENGINES: dict[str, tuple[Callable[[BlendInputs, BlendParams], Image], float]] = {
+    "poisson": (_blend_poisson, NEAR_REACH),
+    "multiband": (_blend_multiband, FAR_REACH),
+    "over": (_blend_over, NEAR_REACH),
 }

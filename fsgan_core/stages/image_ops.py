@@ -135,6 +135,30 @@ def mark_plate_area(plate: Plate, window: Window) -> Matte:
     return inside
 
 
+def find_used_window(matte: Matte, window: Window, down: int, across: int | None = None) -> Window:
+    """Find the smallest part of a window that holds all of a matte that is not 0, and what is near it.
+
+    Args:
+        matte: On the window.
+        window: Plate coordinates.
+        down: How many rows to either side are near.
+        across: How many columns; as many if None.
+
+    Returns:
+        A part of `window`; empty if the matte is.
+
+    >>> matte = np.zeros((20, 20), np.float32)
+    >>> matte[10, 4:6] = 1
+    >>> find_used_window(matte, Window(100, 0, 20, 20), 3)
+    Window(x=101, y=7, width=8, height=7)
+    """
+    x, y, width, height = cv2.boundingRect((matte > 0).astype(np.uint8))
+    if not width:
+        return Window(window.x, window.y, 0, 0)
+    across = down if across is None else across
+    return Window(window.x + x - across, window.y + y - down, width + 2 * across, height + 2 * down).intersect(window)
+
+
 def draw_polygon(points: Points, window: Window, feather: float = 0.0) -> Matte:
     """Draw a filled polygon, anti-aliased.
 
@@ -309,16 +333,32 @@ def apply_guided_filter(matte: Matte, guide: Image, full_guide: Image, radius: i
 
     guide_mean, matte_mean = blur_box(guide), blur_box(matte)
     covariance = blur_box(guide * matte[..., None]) - guide_mean * matte_mean[..., None]
-    variance = np.empty((*matte.shape, 3, 3), np.float32)
-    for i in range(3):
-        for j in range(i, 3):
-            variance[..., i, j] = blur_box(guide[..., i] * guide[..., j]) - guide_mean[..., i] * guide_mean[..., j]
-            variance[..., j, i] = variance[..., i, j]
-    variance += np.float32(epsilon) * np.eye(3, dtype=np.float32)
-    slope = np.linalg.solve(variance, covariance[..., None])[..., 0]
+    squares = blur_box(guide * guide) - guide_mean * guide_mean + np.float32(epsilon)
+    # Products of the channels that follow each other: green and blue, blue and red, red and green.
+    mixed = blur_box(guide[..., _NEXT] * guide[..., _AFTER]) - guide_mean[..., _NEXT] * guide_mean[..., _AFTER]
+    slope = _solve_symmetric(squares, mixed, covariance)
     offset = matte_mean - sum_channels(slope * guide_mean)
     full = full_guide.shape[1::-1]
     full_slope = np.asarray(cv2.resize(blur_box(slope), full, interpolation=cv2.INTER_LINEAR))
     full_offset = np.asarray(cv2.resize(blur_box(offset), full, interpolation=cv2.INTER_LINEAR))
     result: Matte = np.clip(sum_channels(full_slope * full_guide) + full_offset, 0, 1)
     return result
+
+
+_NEXT, _AFTER = [1, 2, 0], [2, 0, 1]  # channels: the one after each, and the one after that
+
+
+def _solve_symmetric(diagonal: Image, mixed: Image, right: Image) -> Image:
+    """Solve three equations in each pixel, by cofactors.
+
+    Args:
+        diagonal: Coefficients of the matrix at 00, 11, 22.
+        mixed: At 12, 20, 01.
+        right: The right sides.
+    """
+    a, b = diagonal.astype(np.float64), mixed.astype(np.float64)  # cofactors cancel
+    own = a[..., _NEXT] * a[..., _AFTER] - b * b  # at 00, 11, 22
+    other = b[..., _NEXT] * b[..., _AFTER] - a * b  # at 12, 20, 01
+    determinant = a[..., 0] * own[..., 0] + b[..., 2] * other[..., 2] + b[..., 1] * other[..., 1]
+    solved = own * right + other[..., _AFTER] * right[..., _NEXT] + other[..., _NEXT] * right[..., _AFTER]
+    return np.asarray(solved / determinant[..., None], np.float32)

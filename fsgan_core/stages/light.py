@@ -31,7 +31,14 @@ from fsgan_core.faces.mesh import (
 from fsgan_core.plates.curve import LUMA_WEIGHTS
 from fsgan_core.plates.plate import Window
 from fsgan_core.runtime.arrays import AnyArray, Image, Mask, Matrix, Matte, Mesh, Plane, Points, Points3D, Vector
-from fsgan_core.stages.image_ops import blur_weighted, smoothstep, sum_channels, to_perceptual, to_scene_linear
+from fsgan_core.stages.image_ops import (
+    blur_weighted,
+    find_largest,
+    smoothstep,
+    sum_channels,
+    to_perceptual,
+    to_scene_linear,
+)
 
 # Reading the pictures. Lengths in mm are on the generic face; "of the face" is a share of the face's width.
 FACE_WIDTH = 144.0  # mm
@@ -132,6 +139,7 @@ class FaceSurface:
         facing: (n,) 1 where the skin faces the camera, 0 where it is edge on or turned away.
         width: Of the face, in square pixels.
         aspect: Width of a pixel over its height.
+        whole: What a field is spread over before a picture is cut out of it, in pixels of the picture.
     """
 
     places: Points
@@ -140,15 +148,17 @@ class FaceSurface:
     facing: Vector
     width: float
     aspect: float
+    whole: Window
 
 
-def measure_surface(mesh: Mesh, region: Window, aspect: float = 1.0) -> FaceSurface:
+def measure_surface(mesh: Mesh, region: Window, aspect: float = 1.0, whole: Window | None = None) -> FaceSurface:
     """Measures a mesh as samples on a region.
 
     Args:
         mesh: (478, 3), plate coordinates.
         region: The part of the plate that is looked at.
         aspect: Width of a pixel over its height.
+        whole: The region that this one is a part of: what is spread over the part is the same as over the whole.
     """
     square = (mesh - (region.x, region.y, 0)) * (aspect, 1, 1)
     corners = square[TRIANGLES]
@@ -163,7 +173,9 @@ def measure_surface(mesh: Mesh, region: Window, aspect: float = 1.0) -> FaceSurf
     first, second = corners[:, 1, :2] - corners[:, 0, :2], corners[:, 2, :2] - corners[:, 0, :2]
     areas = np.abs(first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]) / 2 / width**2
     facing = np.clip((-normals[:, 2] - FACING_RANGE[0]) / (FACING_RANGE[1] - FACING_RANGE[0]), 0, 1)
-    return FaceSurface(corners.mean(1)[:, :2] / (aspect, 1), normals, areas, facing, width, aspect)
+    whole = whole or region
+    around = Window(whole.x - region.x, whole.y - region.y, whole.width, whole.height)
+    return FaceSurface(corners.mean(1)[:, :2] / (aspect, 1), normals, areas, facing, width, aspect, around)
 
 
 def compute_light_basis(normals: Points3D) -> Matrix:
@@ -347,32 +359,54 @@ def spread_over_picture(values: Matrix, surface: FaceSurface, shape: tuple[int, 
         surface: The face's.
         shape: Of the picture, (height, width).
     """
-    height, width = shape
-    step = max(1.0, FIELD_STEP * surface.width)
-    columns, rows = max(2, round(width * surface.aspect / step)), max(2, round(height / step))
-    x, y = (np.arange(columns) + 0.5) * width / columns - 0.5, (np.arange(rows) + 0.5) * height / rows - 0.5
+    whole, step = surface.whole, max(1.0, FIELD_STEP * surface.width)
+    columns, rows = max(2, round(whole.width * surface.aspect / step)), max(2, round(whole.height / step))
+    x = whole.x + (np.arange(columns) + 0.5) * whole.width / columns - 0.5
+    y = whole.y + (np.arange(rows) + 0.5) * whole.height / rows - 0.5
+    # The knots that a cubic in the picture reads.
+    across, down = _find_knots(x, shape[1]), _find_knots(y, shape[0])
+    knots = _spread_to_knots(values, surface, x[across], y[down])
+    field = np.zeros((rows, columns, values.shape[1]), np.float32)
+    field[down, across] = knots
+    spread = cv2.resize(field, (whole.width, whole.height), interpolation=cv2.INTER_CUBIC)
+    part = spread[-whole.y : shape[0] - whole.y, -whole.x : shape[1] - whole.x]
+    return np.ascontiguousarray(part, np.float32).reshape(*shape, values.shape[1])
+
+
+def _find_knots(places: Vector, length: int) -> slice:
+    """Those at 0..length, and two more at either end."""
+    first, last = np.searchsorted(places, (0, length - 1))
+    return slice(max(0, int(first) - 3), int(last) + 3)
+
+
+def _spread_to_knots(values: Matrix, surface: FaceSurface, x: Vector, y: Vector) -> Image:
+    """Values at the crossings of columns x and rows y, (rows, columns, channels)."""
     across = ((x[:, None] - surface.places[:, 0]) * surface.aspect) ** 2
     down = (y[:, None] - surface.places[:, 1]) ** 2
     near, far = FIELD_SIGMA * surface.width, FIELD_REACH * surface.width
     weight = surface.areas * (BACK_SHARE + surface.facing)
     near_across, near_down = np.exp(-0.5 * across / near**2), np.exp(-0.5 * down / near**2)
-    field = np.empty((rows, columns, values.shape[1]))
-    for row in range(rows):
+    field = np.empty((len(y), len(x), values.shape[1]), np.float32)
+    for row in range(len(y)):
         kernel = near_across * near_down[row] + FAR_SHARE / (1 + (across + down[row]) / far**2) ** 2
         kernel *= weight
         field[row] = kernel @ values / kernel.sum(-1, keepdims=True)
-    return np.asarray(cv2.resize(field.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC))
+    return field
 
 
 def draw_plain_skin(surface: FaceSurface, shape: tuple[int, int]) -> Matte:
     """Draws where a face has no features (eyes, brows, lips, nostrils), with soft edges, over a picture of `shape`."""
-    share = spread_over_picture(1.0 - FEATURES[:, None], surface, shape)
+    return _soften_plain_skin(spread_over_picture(1.0 - FEATURES[:, None], surface, shape)[..., 0])
+
+
+def _soften_plain_skin(share: Plane) -> Matte:
     return smoothstep((share - PLAIN_RANGE[0]) / (PLAIN_RANGE[1] - PLAIN_RANGE[0]))
 
 
-def draw_shaded_features(surface: FaceSurface, shape: tuple[int, int]) -> Matte:
-    """Draws lids, lips and nostrils, whose darks are shadows in every face; those of brows are hair."""
-    return np.asarray(spread_over_picture(SHADED_FEATURES[:, None].astype(float), surface, shape), np.float32)
+def draw_skin_and_shade(surface: FaceSurface, shape: tuple[int, int]) -> tuple[Matte, Matte]:
+    """Draws plain skin, and lids, lips and nostrils, whose darks are shadows in every face; those of brows are hair."""
+    shares = spread_over_picture(np.stack([1.0 - FEATURES, SHADED_FEATURES], -1), surface, shape)
+    return _soften_plain_skin(shares[..., 0]), np.asarray(shares[..., 1])
 
 
 def match_light(
@@ -418,6 +452,6 @@ def match_light(
 
 
 def _compute_saturation(picture: Image) -> Plane:
-    top = picture.max(-1)
-    result: Plane = np.clip((top - picture.min(-1)) / (np.maximum(top, 0) + SATURATION_FLOOR * 2), 0, 1)
+    top, bottom = find_largest(picture), -find_largest(-picture)
+    result: Plane = np.clip((top - bottom) / (np.maximum(top, 0) + SATURATION_FLOOR * 2), 0, 1)
     return result

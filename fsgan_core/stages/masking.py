@@ -19,7 +19,7 @@ from fsgan_core.contract.params import MaskParams
 from fsgan_core.faces.face import Face
 from fsgan_core.faces.geometry import fit_similarity
 from fsgan_core.faces.mesh import BROW_L, BROW_R, CANONICAL, INNER_LIPS, LIDS_L, LIDS_R, SKIN_COUNT
-from fsgan_core.plates.plate import Plate, Window
+from fsgan_core.plates.plate import Plate, Window, compute_slices
 from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Mesh, Points
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.image_ops import (
@@ -28,6 +28,7 @@ from fsgan_core.stages.image_ops import (
     clip01,
     draw_convex_hull,
     draw_polygon,
+    find_used_window,
     mark_plate_area,
     measure_signed_distance,
     smoothstep,
@@ -58,6 +59,7 @@ GUIDE_RADIUS, MIN_GUIDE_RADIUS, GUIDE_EPSILON = 0.03, 2, 1e-4  # of the face; pi
 
 NEAR_SIGMA, NEAR_LIMIT = 0.03, 0.02  # of the face; blurred outline: beyond it, everything differs from skin
 MOUTH_SOFTNESS = 0.004  # of the face
+TEXTURE_REACH = 16  # pixels: beyond it no blur that measures texture reads
 
 # Parameters with which a frame is measured by itself. The others are used when the neighbours are combined.
 MEASURING_PARAMS = ("forehead", "refine", "occlusions")  # those that may change over time
@@ -135,11 +137,12 @@ def measure_mattes(frame: FaceFrame, *, params: MaskParams, strictness: float = 
 
 def add_texture(frame: FaceFrame, measured: Plate, display: Image) -> Plate:
     """Add the face's texture to the metadata of its measured mattes."""
-    aspect, region = frame.pixel_aspect, frame.region
-    mesh = frame.face.get_mesh(aspect)
-    face = measured.get_matte(MATTE_FACE) * (1 - measured.get_matte(MATTE_MOUTH)) * (1 - draw_eyes(mesh, region))
-    plain = draw_plain_skin(measure_surface(mesh, region, aspect), display.shape[:2])
-    texture = measure_texture(display, face * mark_plate_area(frame.plate, region), plain)
+    aspect, mesh = frame.pixel_aspect, frame.face.get_mesh(frame.pixel_aspect)
+    near = find_used_window(measured.get_matte(MATTE_FACE), frame.region, TEXTURE_REACH)
+    display, part = display[compute_slices(near, frame.region)], measured.crop(near)
+    face = part.get_matte(MATTE_FACE) * (1 - part.get_matte(MATTE_MOUTH)) * (1 - draw_eyes(mesh, near))
+    plain = draw_plain_skin(measure_surface(mesh, near, aspect, frame.region), display.shape[:2])
+    texture = measure_texture(display, face * mark_plate_area(frame.plate, near), plain)
     return measured.with_metadata(**{META_TEXTURE: format_texture(texture)})
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache, cached_property
 from itertools import pairwise
 
 import cv2
@@ -54,6 +55,7 @@ QUARTER_BIAS = 0.92  # share of the true deviation that this percentile shows on
 SHARED_GRAIN, CHANNEL_GRAIN = 0.85, 0.53  # parts of the grain that all channels share, and that each has by itself
 GRAIN_ROUNDS = SOFTEN_ROUNDS = 4
 MIN_GRAIN_DEVIATION = 1e-6
+GRAIN_REACH = 24  # pixels: beyond it no band of grain remembers a point
 TEXTURE_LENGTH = BAND_COUNT + GRAIN_BAND_COUNT + 1
 
 # Texture of the skin.
@@ -162,7 +164,7 @@ def _soften(face: Image, variance: float, wanted: float, features: Mask) -> Imag
     luma = np.asarray(face @ LUMA_WEIGHTS)
     for _ in range(SOFTEN_ROUNDS):
         blurred = np.asarray(cv2.GaussianBlur(luma, (0, 0), float(np.sqrt(best * variance))), np.float32)
-        if _measure_strengths(_split_bands(blurred)[:1], features)[0] >= wanted:
+        if _measure_strengths(_split_bands(blurred, 1), features)[0] >= wanted:
             low = best
         else:
             high = best
@@ -195,7 +197,7 @@ def match_texture(
     skin: PlateSkin,
     sharpness: float,
     grain: float,
-    seed: tuple[int, int],
+    seed: GrainSeed,
 ) -> Image:
     """Give a face the plate's sharpness, fine texture and grain.
 
@@ -206,7 +208,7 @@ def match_texture(
         skin: The plate's skin.
         sharpness: How far detail is brought to the plate's, 0..1.
         grain: How much of the missing grain is added, 0..1.
-        seed: The artist's number and the frame's; the same pair gives the same grain.
+        seed: Of the grain.
     """
     own = measure_texture(face, weight, skin.plain)
     if not own[0] or len(plate_texture) != len(own) or not plate_texture[0]:
@@ -221,38 +223,35 @@ def match_texture(
     # Sharpening undoes the larger blur, but no contrast of features beyond the plate's.
     undo = np.exp(0.5 * np.square(BAND_FREQUENCIES) * max(SAME_BLUR - more_blur, 0))
     gains = np.clip(np.minimum(contrast, undo), 1, MAX_GAIN) ** sharpness
-    bands = _split_bands(face)
-    lumas = [band @ LUMA_WEIGHTS for band in bands]
+    bands, lumas = _split_bands(face), _split_bands(np.asarray(face @ LUMA_WEIGHTS))
     smooth = skin.plain * _find_plain_texture(lumas, skin.plain)
     # Sharpening of smooth skin would bring up noise and nothing else; stubble, no further than to the plate's.
     rough = skin.plain - smooth
-    result = face.astype(np.float32)
+    change = np.zeros((*smooth.shape, BAND_COUNT), np.float32)
     if (gains > 1).any():
-        for band, gain, ratio in zip(bands, gains, _compare_skin(lumas, skin), strict=True):
-            change = (1 - skin.plain) * np.float32(gain - 1) + rough * np.clip(ratio - 1, 0, np.float32(gain - 1))
-            result = result + change[..., None] * band
+        limits = np.float32(gains - 1)
+        change = (1 - skin.plain)[..., None] * limits + rough[..., None] * np.clip(
+            _compare_skin(lumas, skin) - 1, 0, limits
+        )
+    result = face.astype(np.float32)
+    for k, band in enumerate(bands):
+        result += change[..., k, None] * band
     cover = np.zeros_like(smooth)
     if skin.amount > 0:
         finer, cover = match_skin(bands, lumas, smooth, skin)
-        result = result + finer
+        result += finer
     left = np.asarray(own[BAND_COUNT:-1])
     missing = np.sqrt(np.maximum(np.square(plate_texture[BAND_COUNT:-1]) - left**2, 0))
     if grain > 0 and missing.any():
-        noise = _make_grain(face.shape[:2], missing, seed)
+        noise = _make_grain(seed, missing)
         result = result + np.float32(grain) * (1 - cover)[..., None] * noise
     return np.asarray(result, np.float32)
 
 
-def _compare_skin(lumas: Sequence[Plane], skin: PlateSkin) -> list[Plane]:
-    """How many times stronger the plate's skin is than a face's in each band and place, stubble and lines included."""
-    sigma = max(MIN_SKIN_SIGMA, SKIN_SIGMA * skin.width)
-    return [
-        np.sqrt(
-            _measure_energy(theirs, skin.plain, sigma)
-            / np.maximum(_measure_energy(own, skin.plain, sigma), MIN_VARIANCE)
-        )
-        for theirs, own in zip(_split_bands(skin.picture @ LUMA_WEIGHTS), lumas, strict=True)
-    ]
+def _compare_skin(lumas: Sequence[Plane], skin: PlateSkin) -> Image:
+    """How many times stronger the plate's skin is than a face's in each place and band, stubble and lines included."""
+    theirs, own = (_measure_energies(bands, skin.plain, skin.sigma) for bands in (skin.lumas, lumas))
+    return np.asarray(np.sqrt(theirs / np.maximum(own, MIN_VARIANCE)))
 
 
 def _compare_contrast(plate_texture: Sequence[float], own: Sequence[float]) -> Vector:
@@ -276,6 +275,31 @@ class PlateSkin:
     width: float
     amount: float
 
+    @property
+    def sigma(self) -> float:
+        """Of the surroundings in which texture is compared, pixels."""
+        return max(MIN_SKIN_SIGMA, SKIN_SIGMA * self.width)
+
+    @cached_property
+    def lumas(self) -> list[Plane]:
+        """The bands of the plate's luma."""
+        return _split_bands(np.asarray(self.picture @ LUMA_WEIGHTS))
+
+
+@dataclass(frozen=True)
+class GrainSeed:
+    """Which grain a picture gets: a part of that of a larger picture, so that it does not depend on the part.
+
+    Attributes:
+        numbers: The artist's number and the frame's; the same pair gives the same grain.
+        shape: (height, width) of the larger picture.
+        part: Rows and columns of the picture in it.
+    """
+
+    numbers: tuple[int, int]
+    shape: tuple[int, int]
+    part: tuple[slice, slice] = (slice(None), slice(None))
+
 
 def match_skin(
     own: Sequence[Image], own_lumas: Sequence[Plane], smooth: Matte, plate: PlateSkin
@@ -289,33 +313,35 @@ def match_skin(
     Returns:
         The change of the face, and where it is as rough as the plate now, 0..1.
     """
-    bands = _split_bands(plate.picture)
-    lumas = [band @ LUMA_WEIGHTS for band in bands]
-    sigma = max(MIN_SKIN_SIGMA, SKIN_SIGMA * plate.width)
+    bands, lumas = _split_bands(plate.picture), plate.lumas
     usable = plate.plain * _find_plain_texture(lumas, plate.plain) * (1 - _find_lines(plate.picture @ LUMA_WEIGHTS))
+    ratios = _measure_energies(lumas, usable, plate.sigma) / np.maximum(
+        _measure_energies(own_lumas, smooth, plate.sigma), MIN_VARIANCE
+    )
     change, cover = np.zeros_like(bands[0]), np.zeros_like(usable)
     for k, coarse in enumerate(BAND_SIGMAS):
-        plate_energy, own_energy = (
-            _measure_energy(luma, weight, sigma) for luma, weight in ((lumas[k], usable), (own_lumas[k], smooth))
-        )
-        ratio = plate_energy / np.maximum(own_energy, MIN_VARIANCE)
+        ratio = ratios[..., k]
         size = coarse * FACE_WIDTH / plate.width
         is_grain = k < GRAIN_BAND_COUNT
         share = float(np.clip(2 - size / (GRAIN_SIZE if is_grain else TEXTURE_SIZE), 0, 1))
-        less = (1.0 if is_grain else share) * smooth * (np.sqrt(np.clip(ratio, MIN_KEPT**2, 1)) - 1)
-        more = share * usable * np.sqrt(1 - 1 / np.maximum(ratio, 1))
-        change += np.float32(plate.amount) * (less[..., None] * own[k] + more[..., None] * bands[k])
-        if is_grain:
-            cover += np.float32(share / GRAIN_BAND_COUNT * plate.amount) * usable
+        less = np.float32(1.0 if is_grain else share) * smooth * (np.sqrt(np.clip(ratio, MIN_KEPT**2, 1)) - 1)
+        change += (np.float32(plate.amount) * less)[..., None] * own[k]
+        if share > 0:
+            more = np.float32(share * plate.amount) * usable * np.sqrt(1 - 1 / np.maximum(ratio, 1))
+            change += more[..., None] * bands[k]
+            if is_grain:
+                cover += np.float32(share / GRAIN_BAND_COUNT * plate.amount) * usable
     return change, cover
 
 
-def _measure_energy(band: Plane, weight: Matte, sigma: float) -> Plane:
-    """Energy around each pixel of what has weight; where nothing has, the mean."""
-    energy = band**2
-    usual = np.float32(np.average(energy, weights=weight + MIN_VARIANCE))
-    prior = np.float32(PRIOR_WEIGHT)
-    return blur_weighted((energy * weight + usual * prior) / (weight + prior), weight + prior, sigma)
+def _measure_energies(bands: Sequence[Plane], weight: Matte, sigma: float) -> Image:
+    """Energy of each band around each pixel of what has weight; where nothing has, the band's mean."""
+    energies = np.dstack([band**2 for band in bands])
+    usual = np.average(energies, axis=(0, 1), weights=weight + MIN_VARIANCE).astype(np.float32)
+    total = weight + np.float32(PRIOR_WEIGHT)
+    return blur_weighted(
+        (energies * weight[..., None] + usual * np.float32(PRIOR_WEIGHT)) / total[..., None], total, sigma
+    )
 
 
 def _find_plain_texture(bands: Sequence[Plane], skin: Matte) -> Matte:
@@ -345,9 +371,9 @@ def _find_lines(luma: Plane) -> Matte:
     return np.asarray(cv2.GaussianBlur(lines, (0, 0), BAND_SIGMAS[-1]), np.float32)
 
 
-def _split_bands(picture: Image) -> list[Image]:
+def _split_bands(picture: Image, count: int = BAND_COUNT) -> list[Image]:
     """Differences of Gaussians, finest first, without what is coarser than the last (Burt and Adelson 1983)."""
-    levels = [picture, *(cv2.GaussianBlur(picture, (0, 0), sigma) for sigma in BAND_SIGMAS)]
+    levels = [picture, *(cv2.GaussianBlur(picture, (0, 0), sigma) for sigma in BAND_SIGMAS[:count])]
     return [finer - coarser for finer, coarser in pairwise(levels)]
 
 
@@ -362,15 +388,30 @@ def _measure_noise(band: Plane, sure: Mask) -> float:
     return float(np.sqrt(np.percentile(energy[whole], NOISE_PERCENTILE))) / QUARTER_BIAS
 
 
-def _make_grain(shape: tuple[int, int], deviations: Vector, seed: tuple[int, int]) -> Image:
+def _make_grain(seed: GrainSeed, deviations: Vector) -> Image:
     """Grain (height, width, 3) with a deviation for each band, mostly the same in all channels, as in film."""
-    generator = np.random.Generator(np.random.PCG64(seed))
-    noise = generator.standard_normal((*shape, 4), np.float32)
+    generator = np.random.Generator(np.random.PCG64(seed.numbers))
+    noise = generator.standard_normal((*seed.shape, 4), np.float32)[seed.part]
     noise = np.float32(SHARED_GRAIN) * noise[..., :1] + np.float32(CHANNEL_GRAIN) * noise[..., 1:]
-    bands = _split_bands(noise)[:GRAIN_BAND_COUNT]
-    shares = deviations / [max(float(band.std()), MIN_GRAIN_DEVIATION) for band in bands]
+    bands = _split_bands(noise, GRAIN_BAND_COUNT)
+    alone, together = _measure_grain_energies()
+    shares = deviations / np.sqrt(alone)
     for _ in range(GRAIN_ROUNDS):  # bands overlap, so what one adds the others measure too
-        luma = sum(np.float32(share) * (band @ LUMA_WEIGHTS) for share, band in zip(shares, bands, strict=True))
-        measured = _split_bands(np.asarray(luma))[:GRAIN_BAND_COUNT]
-        shares = shares * deviations / [max(float(band.std()), MIN_GRAIN_DEVIATION) for band in measured]
+        shares = shares * deviations / np.maximum(np.sqrt(shares @ together @ shares), MIN_GRAIN_DEVIATION)
     return np.asarray(sum(np.float32(share) * band for share, band in zip(shares, bands, strict=True)))
+
+
+@cache
+def _measure_grain_energies() -> tuple[Vector, AnyArray]:
+    """What each band holds of grain, (n,), and (n, n, n) of the luma of pairs of bands: x @ it @ x for weights x."""
+    side = 2 * GRAIN_REACH + 1
+    point = np.zeros((side, side), np.float32)  # white noise goes through a filter as its answer to a point says
+    point[GRAIN_REACH, GRAIN_REACH] = 1
+    answers = [_split_bands(band, GRAIN_BAND_COUNT) for band in _split_bands(point, GRAIN_BAND_COUNT)]
+    luma = SHARED_GRAIN**2 + CHANNEL_GRAIN**2 * float(LUMA_WEIGHTS @ LUMA_WEIGHTS)
+    alone = [float((band**2).sum()) for band in _split_bands(point, GRAIN_BAND_COUNT)]
+    together = [
+        [[luma * float((one[band] * other[band]).sum()) for other in answers] for one in answers]
+        for band in range(GRAIN_BAND_COUNT)
+    ]
+    return (SHARED_GRAIN**2 + CHANNEL_GRAIN**2) * np.array(alone), np.array(together)

@@ -210,6 +210,17 @@ class TestDepth:
         assert np.isnan(half[4])
         assert half[5:].tolist() == [65504.0, 0.0]
 
+    def test_a_file_has_the_nearest_half(self, tmp_path: Path) -> None:
+        """Also of what lies in the middle of two halves, or just beside it."""
+        halves = np.arange(0x7BFF, dtype=np.uint16).view(np.float16).astype(np.float64)
+        middles = ((halves[1:] + halves[:-1]) / 2).astype(np.float32)
+        values = np.concatenate([middles, np.nextafter(middles, np.float32(0)), np.nextafter(middles, np.float32(1e6))])
+        pixels = np.concatenate([values, -values]).reshape(-1, 6, 1)
+        window = Window(0, 0, *pixels.shape[1::-1])
+        write_exr(tmp_path / "a.exr", Plate(pixels, ("Y",), window, window), depth="half")
+        back = read_image(tmp_path / "a.exr").pixels.astype(np.float16)
+        assert np.array_equal(back.view(np.uint16), pixels.astype(np.float16).view(np.uint16))
+
     def test_float_keeps_what_half_would_not(self, tmp_path: Path) -> None:
         window = Window(0, 0, 1, 1)
         write_exr(

@@ -12,13 +12,20 @@ import OpenImageIO as oiio
 import pytest
 
 from fsgan_core.contract.landmarks import MOUTH_INNER
-from fsgan_core.contract.layers import MATTE_KEPT, MATTE_MOUTH, MATTES, META_TEXTURE
+from fsgan_core.contract.layers import MATTE_KEPT, MATTE_MOUTH, MATTES, META_TEXTURE, RGB
 from fsgan_core.contract.params import BlendParams
 from fsgan_core.plates.colour import Codec, ColourConfig
 from fsgan_core.plates.exr_writer import write_exr
 from fsgan_core.plates.image_reader import read_image
 from fsgan_core.plates.plate import Plate, Window, compute_slices
-from fsgan_core.stages.blending import MIN_MATTE, blend
+from fsgan_core.stages.blending import (
+    BLEND_ENGINES,
+    FAR_REACH,
+    MIN_MATTE,
+    NEAR_REACH,
+    blend,
+    find_changed_window,
+)
 from fsgan_core.stages.image_ops import draw_polygon
 from fsgan_core.stages.interface import BlendedPlate, FaceFrame
 from fsgan_core.stages.plate_match import measure_texture
@@ -57,6 +64,33 @@ def on_plate(swap: Swap, result: BlendedPlate) -> np.ndarray:
     region = swap.target.region
     matte = Plate(result.matte[..., None], ("A",), region, region)
     return np.asarray(matte.crop(swap.target.plate.data_window).pixels[..., 0])
+
+
+class TestChangedWindow:
+    @pytest.mark.parametrize("shown", [1.0, 0.4])
+    def test_looks_at_what_changes_alone(
+        self, swap: Swap, codec: Codec, shown: float, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What is far from the matte costs nothing, and changes the picture no more than rounding would."""
+        mattes = swap.mattes
+        narrow = mattes.pixels.copy()
+        narrow[: round((1 - shown) * len(narrow))] = 0  # an artist keeps the upper part
+        part = replace(swap, mattes=replace(mattes, pixels=narrow))
+        frame = FaceFrame(swap.target.plate, swap.target.face, swap.target.region, codec)
+        window = find_changed_window(frame, part.completed, part.mattes, NEAR_REACH)
+        assert window.width * window.height < 0.9 * frame.region.width * frame.region.height
+        near = blended(part, codec)
+        engine = BLEND_ENGINES["poisson"][0]
+        monkeypatch.setitem(BLEND_ENGINES, "poisson", (engine, FAR_REACH))
+        whole = blended(part, codec)
+        assert np.array_equal(near.matte, whole.matte)
+        difference = np.abs(codec.encode(near.plate.get(*RGB)) - codec.encode(whole.plate.get(*RGB)))
+        assert difference.max() < 5e-3 and (difference.max(-1) > 1e-3).sum() < 1e-3 * (near.matte > 0).sum()
+
+    def test_an_empty_matte_has_no_window(self, swap: Swap, codec: Codec) -> None:
+        frame = FaceFrame(swap.target.plate, swap.target.face, swap.target.region, codec)
+        nothing = replace(swap.mattes, pixels=0 * swap.mattes.pixels)
+        assert find_changed_window(frame, swap.completed, nothing, NEAR_REACH).empty
 
 
 def rich(plate: Plate, formats: str) -> Plate:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fsgan_core.faces.mesh import CANONICAL, INNER_LIPS, MIRROR_ORDER, OUTER_LIPS, TRIANGLES
 from fsgan_core.faces.pose import make_rotation
-from fsgan_core.plates.plate import Window
+from fsgan_core.plates.plate import Window, compute_slices
 from fsgan_core.stages.image_ops import to_perceptual, to_scene_linear
 from fsgan_core.stages.light import (
     BEARD_ZONE,
@@ -24,6 +24,7 @@ from fsgan_core.stages.light import (
     ReadSkin,
     compute_light_basis,
     compute_transfer,
+    draw_skin_and_shade,
     fit_light,
     match_light,
     measure_surface,
@@ -85,6 +86,13 @@ def relight(
 class TestRegions:
     def test_every_triangle_has_one_meaning(self) -> None:
         assert (FEATURES.astype(int) + BEARD_ZONE + PLAIN_SKIN == 1).all()
+
+    def test_a_part_of_a_region_is_drawn_as_the_whole(self) -> None:
+        mesh, part = make_mesh(20), Window(REGION.x + 31, REGION.y + 17, REGION.width - 70, REGION.height - 51)
+        whole = draw_skin_and_shade(measure_surface(mesh, REGION), (REGION.height, REGION.width))
+        drawn = draw_skin_and_shade(measure_surface(mesh, part, 1.0, REGION), (part.height, part.width))
+        for one, other in zip(drawn, whole, strict=True):
+            assert np.allclose(one, other[compute_slices(part, REGION)], rtol=0, atol=1e-6)
 
     def test_left_is_as_right(self) -> None:
         mirrored = {tuple(sorted(triangle)): place for place, triangle in enumerate(MIRROR_ORDER[TRIANGLES].tolist())}

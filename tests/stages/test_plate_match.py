@@ -10,7 +10,9 @@ from fsgan_core.stages.plate_match import (
     BAND_COUNT,
     GRAIN_BAND_COUNT,
     TEXTURE_LENGTH,
+    GrainSeed,
     PlateSkin,
+    _make_grain,
     average_textures,
     match_darks,
     match_texture,
@@ -22,6 +24,7 @@ WEIGHT = np.zeros((SIDE, SIDE), np.float32)
 cv2.ellipse(WEIGHT, (80, 80), (55, 68), 0, 0, 360, 1.0, -1)
 PLAIN = np.zeros((SIDE, SIDE), np.float32)
 PLAIN[84:140, 40:120] = 1
+SEED = GrainSeed((1, 1), (SIDE, SIDE))
 SKIN = np.array([0.75, 0.55, 0.45], np.float32)
 
 
@@ -55,7 +58,7 @@ def matched(
 ) -> np.ndarray:
     """A face of nothing but features, with the plate's sharpness and grain."""
     unused = PlateSkin(plate, 0 * WEIGHT, WIDTH, 0.0)
-    return match_texture(face, WEIGHT, texture(plate), unused, sharpness, grain, seed)
+    return match_texture(face, WEIGHT, texture(plate), unused, sharpness, grain, GrainSeed(seed, WEIGHT.shape))
 
 
 def energy(picture: np.ndarray, inside: np.ndarray) -> float:
@@ -107,13 +110,20 @@ class TestTexture:
     def test_unknown_texture_changes_nothing(self) -> None:
         plate = PlateSkin(skin(seed=1), PLAIN, WIDTH, 1.0)
         for wanted in ((), (0.0,) * TEXTURE_LENGTH, (0.1,)):
-            assert np.array_equal(match_texture(skin(), WEIGHT, wanted, plate, 1.0, 1.0, (1, 1)), skin())
+            assert np.array_equal(match_texture(skin(), WEIGHT, wanted, plate, 1.0, 1.0, SEED), skin())
 
     def test_grain_has_the_measured_deviation(self) -> None:
         plate = skin(detail=0.0, grain=0.025, seed=2)
         wanted, after = texture(plate), texture(matched(skin(detail=0.002, blur=2.0), plate, grain=1.0))
         for band in range(GRAIN_BAND_COUNT):
             assert after[BAND_COUNT + band] == pytest.approx(wanted[BAND_COUNT + band], rel=0.06)
+
+    def test_a_part_of_a_picture_has_the_grain_of_the_whole(self) -> None:
+        deviations = np.array([0.01, 0.005])
+        part = (slice(30, 90), slice(20, 150))
+        whole = _make_grain(GrainSeed((3, 4), (SIDE, SIDE)), deviations)[part]
+        drawn = _make_grain(GrainSeed((3, 4), (SIDE, SIDE), part), deviations)
+        assert np.allclose(drawn[8:-8, 8:-8], whole[8:-8, 8:-8], atol=1e-6)
 
     def test_a_face_of_enough_grain_gets_no_more(self) -> None:
         face = skin(detail=0.01, grain=0.03)
@@ -150,7 +160,7 @@ class TestTexture:
         soft, sharp = (np.where(PLAIN[..., None] > 0, SKIN, features(blur=blur)) + stubble for blur in (1.4, 0.7))
         plate = np.float32(sharp)
         known = measure_texture(plate, WEIGHT, PLAIN)
-        done = match_texture(np.float32(soft), WEIGHT, known, PlateSkin(plate, PLAIN, WIDTH, 0.0), 1.0, 0.0, (1, 1))
+        done = match_texture(np.float32(soft), WEIGHT, known, PlateSkin(plate, PLAIN, WIDTH, 0.0), 1.0, 0.0, SEED)
         assert energy(done, WEIGHT * (1 - PLAIN)) > 1.2 * energy(soft, WEIGHT * (1 - PLAIN))
         rough = np.zeros_like(PLAIN)
         rough[104:126, 54:106] = 1
@@ -201,7 +211,7 @@ class TestDarks:
 class TestSkin:
     def given(self, face: np.ndarray, plate: np.ndarray, amount: float = 1.0, width: float = 2 * WIDTH) -> np.ndarray:
         """A face with the plate's texture of the skin, everything else off."""
-        return match_texture(face, WEIGHT, texture(plate), PlateSkin(plate, PLAIN, width, amount), 0.0, 0.0, (1, 1))
+        return match_texture(face, WEIGHT, texture(plate), PlateSkin(plate, PLAIN, width, amount), 0.0, 0.0, SEED)
 
     def test_a_smooth_face_gets_the_plates_own_texture(self) -> None:
         smooth, plate = skin(detail=0.01, blur=3.0), skin(detail=0.0, grain=0.02, seed=1)

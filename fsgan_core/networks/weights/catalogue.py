@@ -40,6 +40,7 @@ AUTO_ROLES = (*NETWORK_STAGES, "landmarks")
 # Published ways to draw landmark maps: `faces.landmarkers.heatmap`.
 HEAT_MAPS = ("cone", "patch", "blur")
 WEIGHTS_SUFFIX = ".safetensors"
+MAX_READ_FILES = 1000  # whose facts are remembered
 PICKLED_SUFFIXES = (".pth", ".pt", ".tar", ".pkl", ".ckpt", ".bin")
 
 
@@ -112,13 +113,23 @@ register_cache(load_catalogue.cache_clear)
 
 
 def read_weights_info(path: Path) -> WeightsInfo:
-    """Reads the facts about weights from the metadata of a .safetensors file.
+    """Reads the facts about weights from the metadata of a .safetensors file; once, until the file changes.
 
     Facts that the file does not state come from the catalogue's entry of the same name.
 
     Raises:
         WeightsError: The file cannot be read, or its metadata does not say which weights it holds.
     """
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read ({error.strerror or error})") from error
+    return _read_weights_info(path, (state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino))
+
+
+@functools.lru_cache(MAX_READ_FILES)
+def _read_weights_info(path: Path, state: tuple[int, ...]) -> WeightsInfo:
+    """`read_weights_info` of a file in a state, by which its facts are remembered."""
     header = read_safetensors_header(path)
     metadata = header.metadata
     name = metadata.get("name") or path.name.removesuffix(WEIGHTS_SUFFIX)
@@ -140,6 +151,9 @@ def read_weights_info(path: Path) -> WeightsInfo:
         return WeightsInfo(**{**facts, "name": name, "size": header.size})
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from error
+
+
+register_cache(_read_weights_info.cache_clear)
 
 
 def _parse_value(text: str, like: Any) -> Any:

@@ -92,6 +92,6 @@ class FsganBlend:
         return mix_into_target(
             frame,
             inputs,
-            seated + core * (apply_plate_texture(seated, inputs, mattes, params, face) - seated),
+            seated + core * (apply_plate_texture(seated, inputs, mattes, params, frame) - seated),
             params,
         )

@@ -52,6 +52,21 @@ def put(folder: Path, name: str = INPAINT, *, record: bool = True, **changes: ob
     return path
 
 
+class TestReadFacts:
+    def test_reads_a_file_once_until_it_changes(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        path = put(tmp_path, name="own", note="first")
+        read: list[Path] = []
+        header = module.read_safetensors_header
+        monkeypatch.setattr(module, "read_safetensors_header", lambda path: (read.append(path), header(path))[1])
+        assert [module.read_weights_info(path).note for _ in range(3)] == ["first"] * 3
+        assert read == [path]
+        put(tmp_path, name="own", note="second")
+        assert module.read_weights_info(path).note == "second"
+        path.unlink()
+        with pytest.raises(WeightsError):
+            module.read_weights_info(path)
+
+
 def cut(path: Path) -> Path:
     """As a copy that did not end leaves it."""
     path.write_bytes(path.read_bytes()[:-100])
