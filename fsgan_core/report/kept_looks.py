@@ -6,6 +6,7 @@ only the frames that were not rendered just now, and those for which there was n
 
 from __future__ import annotations
 
+import time
 from threading import Lock
 
 from fsgan_core.contract.layers import META_KEY
@@ -23,19 +24,25 @@ MAX_KEPT_BYTES = 256 << 20
 
 
 class KeptLooks:
-    """Looks of the frames of one render. `keep` is a render's `on_picture`; several threads may call it."""
+    """Looks of the frames of one render. `keep` is a render's `on_picture`; several threads may call it.
+
+    Attributes:
+        seconds: Processor time that they took so far: it belongs to the report's cost, not to the render's.
+    """
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._maker: LookMaker | None = None
         self._looks: dict[int, FrameLook] = {}
         self._bytes = 0
+        self.seconds = 0.0
 
     def keep(self, job: RenderJob, frame: int, plate: Plate) -> None:
         """Keeps the look of a finished frame, if there is room and its file will have the same pixels."""
         output = job.plan.inputs.stages.output
         if self._bytes > MAX_KEPT_BYTES or output.compression not in LOSSLESS_COMPRESSIONS:
             return
+        start = time.thread_time()
         inputs = job.plan.inputs
         with self._lock:
             maker = self._maker = self._maker or LookMaker(
@@ -48,6 +55,7 @@ class KeptLooks:
         with self._lock:
             self._looks[frame] = look
             self._bytes += look.nbytes
+            self.seconds += time.thread_time() - start
 
     def take(self, frame: int, pattern: str) -> FrameLook | None:
         """Takes out the look of a frame, with the metadata of its file; None if it is not the look of that file.

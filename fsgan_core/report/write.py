@@ -236,7 +236,7 @@ def _examine_frames(
     tracked = find_tracked_faces(inputs, scenes, frames)
     budget = math.inf
     if measure == MEASURE_SOME and result.list_frames(RENDERED):
-        budget = BUDGET_SHARE * result.seconds.get("total", 0.0)
+        budget = BUDGET_SHARE * result.seconds.get("total", 0.0) - kept.seconds
     consent = describe_consent(shot.stages.consent)
     collector = PlayerFrames(pick_player_frames(frames), consent=consent)
     step = min((after - before for before, after in pairwise(frames)), default=1)
@@ -276,7 +276,7 @@ def _examine_frames(
     wanted = order_frames([frame for frame in frames if _has_face(frame, tracked, findings.metadata)], flagged[:4])
     remaining = None
     if measure == MEASURE_SOME:
-        remaining = BUDGET_SHARE * result.seconds.get("total", 0.0) - (time.perf_counter() - start)
+        remaining = BUDGET_SHARE * result.seconds.get("total", 0.0) - kept.seconds - (time.perf_counter() - start)
     findings.faces = measure_faces(inputs, reader, wanted, tracked, known=known, budget=remaining, on_event=on_event)
 
 

@@ -14,7 +14,7 @@ from fsgan_core.contract.shot import Clip, Shot
 from fsgan_core.plates.exr_writer import write_exr
 from fsgan_core.plates.image_reader import read_image
 from fsgan_core.render.pipeline import render_shot
-from fsgan_core.report import kept_looks
+from fsgan_core.report import kept_looks, write
 from fsgan_core.report.kept_looks import KeptLooks
 from fsgan_core.report.looks import FrameLook, LookMaker, LookReader, compute_look_margin
 from fsgan_core.report.write import make_report
@@ -79,3 +79,21 @@ def test_memory_is_bounded(small: Small, tmp_path: Path, monkeypatch: pytest.Mon
     render_shot(shot, on_picture=kept.keep)
     found = [frame for frame in range(1, 7) if kept.take(frame, shot.output.path) is not None]
     assert 1 <= len(found) < 6, "those that were begun before the first one was kept"
+
+
+def test_their_time_is_taken_off_what_the_report_may_take(
+    small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shot, kept = small.shot(tmp_path, "1-2"), KeptLooks()
+    result = render_shot(shot, on_picture=kept.keep)
+    assert kept.seconds > 0
+    kept.seconds = 1000.0
+    budgets: list[float] = []
+    usual = write.measure_faces
+    monkeypatch.setattr(
+        write,
+        "measure_faces",
+        lambda *given, budget, **named: budgets.append(budget) or usual(*given, budget=0, **named),
+    )
+    make_report(tmp_path / "a", shot, result, kept=kept)
+    assert budgets[0] < -900
