@@ -18,6 +18,7 @@ LABELS: Mapping[str, str] = {
     "views": "choice of source views",
     "likeness": "the source's proportions",
     "irises": "frames that show the colour of the eyes",
+    "lips": "frames that show the colour of the lips",
     "atlas": "the source's atlas",
     "driver": "the driver's performance",
     "holdout": "the hold-out",

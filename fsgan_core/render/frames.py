@@ -35,6 +35,8 @@ from fsgan_core.stages.interface import AtlasPicture, FaceFrame, SourceView
 from fsgan_core.stages.leading_view import FramePlan, WeightedView
 from fsgan_core.stages.masking import format_texture
 from fsgan_core.stages.neural.fsgan_crop import compute_view_margin
+from fsgan_core.stages.occluders.bare_lips import LipColour, measure_lip_colour
+from fsgan_core.stages.occluders.hands import shows_hand_at_lips
 from fsgan_core.stages.plate_match import TEXTURE_LENGTH
 from fsgan_core.stages.reenactment import VIEW_MARGIN, compute_goal_mesh, prepare_view
 from fsgan_core.stages.skin.atlas_frame import add_atlas_coordinates, paint_from_atlas, project_atlas
@@ -86,11 +88,13 @@ class FrameRenderer:
         self._keeps_pictures = keeps_pictures
         self._pictures: ByteLRU[str, StagePictures] = ByteLRU(MAX_PICTURE_BYTES, lambda pictures: pictures.nbytes)
         self._latest = threading.local()
-        self._iris_lock = threading.Lock()
+        self._iris_lock, self._lip_lock = threading.Lock(), threading.Lock()
         self._iris_colours: dict[int, tuple[IrisColour | None, IrisColour | None]] = {}
+        self._lip_colours: dict[int, LipColour | None] = {}
         if like is not None:
             self._plates, self._views, self._pictures = like._plates, like._views, like._pictures
             self._iris_lock, self._iris_colours = like._iris_lock, like._iris_colours
+            self._lip_lock, self._lip_colours = like._lip_lock, like._lip_colours
             if like._compute_mattes_digest() == self._compute_mattes_digest():
                 self._measured_mattes = like._measured_mattes
 
@@ -135,6 +139,7 @@ class FrameRenderer:
             region=self.context.get_region(frame),
             codec=scene.codec,
             holdout=self._read_holdout(frame) if with_holdout else None,
+            measure_lips=lambda: self._measure_lips(scene),
         )
         if with_holdout:
             self._latest.frame, self._latest.face_frame = frame, face_frame
@@ -205,17 +210,33 @@ class FrameRenderer:
                         for view in (self._get_view(scene, ref) for ref in scene.iris_views)
                     ),
                     measure_iris(
-                        self._show_eyes(scene, frame) for frame in scene.iris_frames if self._is_readable(frame)
+                        (*self._show_face(scene, frame), self.get_target(frame).plate.pixel_aspect)
+                        for frame in scene.iris_frames
+                        if self._is_readable(frame)
                     ),
                 )
         return compute_iris_tint(*self._iris_colours[scene.number], params.iris)
 
-    def _show_eyes(self, scene: Scene, frame: int) -> tuple[Image, Window, Mesh, float]:
-        """A frame of the target around its face, display-like, for `measure_iris`."""
-        face, plate = scene.measured_faces[frame], self.get_target(frame).plate
-        window = compute_region(face.box, 0.0, plate.pixel_aspect)
-        display = to_display(plate, window, scene.codec)
-        return display, window, face.get_mesh(plate.pixel_aspect), plate.pixel_aspect
+    def _measure_lips(self, scene: Scene) -> LipColour | None:
+        """Measures the target's lips in a few frames of the clip that show no hand at them."""
+        with self._lip_lock:
+            if scene.number not in self._lip_colours:
+                self._lip_colours[scene.number] = measure_lip_colour(
+                    self._show_face(scene, frame)
+                    for frame in scene.lip_frames
+                    if self._is_readable(frame) and not shows_hand_at_lips(self._get_measured_frame(scene, frame))
+                )
+            return self._lip_colours[scene.number]
+
+    def _get_measured_frame(self, scene: Scene, frame: int) -> FaceFrame:
+        """A frame of the target with its face as measured, without what was changed by hand."""
+        plate, face = self.get_target(frame).plate, scene.measured_faces[frame]
+        return FaceFrame(plate, face, compute_region(face.box, 0.0, plate.pixel_aspect), scene.codec)
+
+    def _show_face(self, scene: Scene, frame: int) -> tuple[Image, Window, Mesh]:
+        """A frame of the target around its face, display-like, for what is measured over the clip."""
+        shown = self._get_measured_frame(scene, frame)
+        return to_display(shown.plate, shown.region, shown.codec), shown.region, shown.face.get_mesh(shown.pixel_aspect)
 
     def _drive_frame(self, scene: Scene, frame: int) -> Plate:
         driven, measured = scene.driven_frames[frame], self._measure_mattes(frame)

@@ -45,6 +45,7 @@ log = logging.getLogger(__name__)
 
 QUICK_SOURCE_FRAMES = 24  # of a source that a quick look analyses
 IRIS_FRAMES = 5  # of each clip, in which the colour of the irises is measured
+LIP_FRAMES = 9  # of the target, in which the colour of the lips is measured
 LIKENESS_DIGITS = 4  # decimal places of a millimetre; few, so that every machine gets the same number
 
 
@@ -68,6 +69,7 @@ class Scene:
         driven_frames: What a drive changes in each frame.
         iris_views: Views that the colour of the source's irises is measured in.
         iris_frames: Frames that the colour of the target's irises is measured in.
+        lip_frames: Frames that the colour of the target's lips is measured in, if a hand is at them.
         person: Number of the target person in this section's track.
         other_people: Frame without the target person -> numbers of the people who are there.
     """
@@ -85,6 +87,7 @@ class Scene:
     driven_frames: Mapping[int, DrivenFrame] = field(default_factory=dict)
     iris_views: tuple[ViewRef, ...] = ()
     iris_frames: tuple[int, ...] = ()
+    lip_frames: tuple[int, ...] = ()
     measured_faces: Mapping[int, Face] = field(default_factory=dict)
     person: int = 0
     other_people: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
@@ -207,10 +210,13 @@ class JobScenes:
             for frame in track.frames
             if frame not in person.faces
         }
+        measured = measured or dict(person.faces)
+        known = sorted(measured.keys() & set(inputs.target.sequence.frames))
         return replace(
             scene,
             faces=person.faces,
-            measured_faces=measured or person.faces,
+            measured_faces=measured,
+            lip_frames=tuple(known[index] for index in sample_evenly(len(known), LIP_FRAMES)),
             person=person.index,
             other_people=other_people,
         )

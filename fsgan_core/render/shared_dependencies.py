@@ -185,6 +185,19 @@ def list_iris_dependencies(context: RenderContext, scene: Scene, frame: int) -> 
     }
 
 
+def list_lip_dependencies(context: RenderContext, scene: Scene, frame: int) -> Dependencies:
+    """Lists the frames in which the colour of the lips is measured, for hands in front of them."""
+    if not context.get_stages(frame).mask.hands:
+        return {}
+    sequence = context.inputs.target.sequence
+    return {
+        "lips": [
+            (sequence.compute_fingerprint(frame), compute_face_digest(scene.measured_faces[frame]))
+            for frame in scene.lip_frames
+        ]
+    }
+
+
 def list_atlas_dependencies(context: RenderContext, scene: Scene) -> Dependencies:
     """Lists the painted atlas, if there is one."""
     if not context.inputs.stages.reenact.atlas or scene.atlas is None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from fsgan_core.stages.drive import DrivenFrame
     from fsgan_core.stages.features.iris import IrisTint
     from fsgan_core.stages.leading_view import FramePlan
+    from fsgan_core.stages.occluders.bare_lips import LipColour
 
 __all__ = [
     "AtlasPicture",
@@ -61,6 +62,8 @@ class FaceFrame:
         region: The window that stages work in; it may reach beyond the plate.
         codec: Between scene-linear values and display-like values for this clip.
         holdout: On the region, 1 where nothing may change; None if there is no hold-out.
+        measure_lips: Measures the usual colour of the target's lips in the clip, when a hand is at them; it returns
+            None if no hand-free frames show it. None if this frame is all there is.
     """
 
     plate: Plate
@@ -68,6 +71,7 @@ class FaceFrame:
     region: Window
     codec: Codec
     holdout: Matte | None = None
+    measure_lips: Callable[[], LipColour | None] | None = None
 
     @property
     def pixel_aspect(self) -> float:

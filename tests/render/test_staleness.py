@@ -119,7 +119,7 @@ def test_each_parameter_of_a_swap(context: RenderContext, stage: str, name: str)
         changed = list_changes(context, other, rendered)
         if rendered in AFTER[stage] or (stage, name) == ("reenact", "margin"):
             assert f"{stage}.{name}" in changed
-            derived = {"likeness", "atlas", "irises", "track", "target", "source", "source_track", "views"}
+            derived = {"likeness", "atlas", "irises", "lips", "track", "target", "source", "source_track", "views"}
             assert set(changed) <= {f"{stage}.{name}", *derived}
         else:
             assert changed == ()
@@ -160,7 +160,8 @@ def test_colour_and_exposure(context: RenderContext) -> None:
 
 def test_tracks(context: RenderContext) -> None:
     """Of the face in every stage, of a neighbour in the mask and what follows it, of a distant frame nowhere."""
-    context = with_scene(context, iris_frames=())  # a face that shows the colour of the eyes counts in every frame
+    # A face that shows the colour of eyes or lips counts in every frame.
+    context = with_scene(context, iris_frames=(), lip_frames=())
     faces = context.get_scene(FRAME).faces
 
     def move(frame: int) -> RenderContext:
@@ -172,6 +173,15 @@ def test_tracks(context: RenderContext) -> None:
     assert [list_changes(context, move(FRAME + 2), stage) for stage in ALL] == [()] * 4
     without = {frame: face for frame, face in faces.items() if frame != FRAME}
     assert "track" in list_changes(context, with_scene(context, faces=without), FINAL)
+
+
+def test_frames_that_show_the_lips(context: RenderContext) -> None:
+    """A hand at the mouth is told by them, so they count in the mask and after it, if hands are looked for."""
+    other = with_scene(context, lip_frames=(FRAME,))
+    assert context.get_scene(FRAME).lip_frames
+    assert [list_changes(context, other, stage) for stage in ALL] == [(), ("lips",), ("lips",), ("lips",)]
+    off = with_params(context, "mask", hands=False), with_params(other, "mask", hands=False)
+    assert list_changes(*off, FINAL) == ()
 
 
 @pytest.mark.parametrize(

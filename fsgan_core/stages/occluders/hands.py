@@ -28,6 +28,7 @@ from fsgan_core.faces.hands import (
     fit_square_to_palm,
     measure_hands,
 )
+from fsgan_core.faces.mesh import OUTER_LIPS
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.runtime.arrays import Image, Image8, Matte, Points, Vector
 from fsgan_core.stages.image_ops import (
@@ -36,10 +37,12 @@ from fsgan_core.stages.image_ops import (
     SUBPIXEL_STEPS,
     apply_guided_filter,
     draw_convex_hull,
+    draw_polygon,
     pad_plate,
     smoothstep,
 )
 from fsgan_core.stages.interface import FaceFrame
+from fsgan_core.stages.occluders.bare_lips import draw_bare_lips
 from fsgan_core.stages.warp_points import NOSE_TIP, measure_face_width
 
 # The picture in which hands are looked for.
@@ -67,6 +70,7 @@ COLOUR_MODEL_SIZE, NO_RECTANGLE = 65, (0, 0, 0, 0)  # numbers of five Gaussians,
 CUT_BLUR = 0.7  # pixels of the cut's raster
 GUIDE_RADIUS, GUIDE_EPSILON = 0.05, 1e-4  # of the palm; variance of the picture
 MIN_CUT_SIDE = 8  # pixels
+LIPS_REACH = 0.5  # of the palm: a hand whose joints are this near to the lips may hide them, or shade them
 
 # Agreement over time.
 NO_HAND, HAND = 0.35, 0.5  # presence, 0..1, averaged over neighbouring frames
@@ -108,14 +112,33 @@ def measure_hand_mattes(frame: FaceFrame, display: Image, hull: Matte) -> list[H
     """
     region, square = frame.region, np.array([frame.pixel_aspect, 1.0])
     covered = cv2.resize(hull, (0, 0), fx=frame.pixel_aspect, fy=1.0) if frame.pixel_aspect != 1 else hull
+    mesh = frame.face.get_mesh(frame.pixel_aspect)
+    lips, colour = draw_polygon(mesh[list(OUTER_LIPS), :2], region), None
     hands = []
     for points, presence in _find_hands_around(frame):
         place = (points - (region.x, region.y) + 0.5) * square - 0.5
         matte = np.zeros_like(hull)
         if (covered[_draw_bones(place, POSSIBLE_RADIUS, covered.shape) > HALF_COVERED] > HALF_COVERED).any():
             matte = cut_out_hand(display, place, frame.pixel_aspect)
+            if colour is None and frame.measure_lips is not None and (matte * lips).any():
+                colour = frame.measure_lips()
+            if colour is not None:
+                matte = matte * (1 - draw_bare_lips(display, mesh, region, frame.pixel_aspect, colour, matte))
         hands.append(HandMatte(points, presence, matte))
     return hands
+
+
+def shows_hand_at_lips(frame: FaceFrame) -> bool:
+    """Tell whether a hand is so near to the lips that it may hide them, in one frame by itself."""
+    square = np.array([frame.pixel_aspect, 1.0])
+    lips = frame.face.get_mesh(frame.pixel_aspect)[list(OUTER_LIPS), :2] * square
+    for points, presence in _find_hands_around(frame):
+        places = points * square
+        joints = np.concatenate([places[[start for start, _ in BONES]], places[[end for _, end in BONES]]])
+        gap = np.linalg.norm(lips[:, None] - joints, axis=-1).min()
+        if _compute_certainty(presence) > 0 and gap < LIPS_REACH * measure_palm(places):
+            return True
+    return False
 
 
 def _find_hands_around(frame: FaceFrame) -> list[tuple[Points, float]]:
