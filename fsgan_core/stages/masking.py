@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -19,6 +20,7 @@ from fsgan_core.contract.params import MaskParams
 from fsgan_core.faces.face import Face
 from fsgan_core.faces.geometry import fit_similarity
 from fsgan_core.faces.mesh import BROW_L, BROW_R, CANONICAL, INNER_LIPS, LIDS_L, LIDS_R, SKIN_COUNT
+from fsgan_core.plates.curve import LUMA_WEIGHTS
 from fsgan_core.plates.plate import Plate, Window, compute_slices
 from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Mesh, Points
 from fsgan_core.stages import warp_points
@@ -47,7 +49,7 @@ from fsgan_core.stages.occluders.hands import (
     remove_hands,
 )
 from fsgan_core.stages.occluders.occlusion import find_occluders
-from fsgan_core.stages.plate_match import average_textures, measure_texture
+from fsgan_core.stages.plate_match import add_changing_grain, average_textures, measure_changing_grain, measure_texture
 from fsgan_core.stages.skin.skin_model import FaceRaster
 
 # The raster on which colours are compared.
@@ -64,6 +66,7 @@ TEXTURE_REACH = 16  # pixels: beyond it no blur that measures texture reads
 # Parameters with which a frame is measured by itself. The others are used when the neighbours are combined.
 MEASURING_PARAMS = ("forehead", "refine", "occlusions")  # those that may change over time
 MATTE_STEMS = "stems"  # channel of a frame measured by itself
+LUMA = "luma"  # another: of the picture, display values, in which frames are compared
 
 # Height on the generic face, mm: middle of the brows, and their upper edge.
 BROW_LINE = float(CANONICAL[[*BROW_R, *BROW_L], 1].mean())
@@ -136,14 +139,36 @@ def measure_mattes(frame: FaceFrame, *, params: MaskParams, strictness: float = 
 
 
 def add_texture(frame: FaceFrame, measured: Plate, display: Image) -> Plate:
-    """Add the face's texture to the metadata of its measured mattes."""
+    """Add the face's texture to the metadata of its measured mattes, and its luma, in which the neighbours' shows."""
     aspect, mesh = frame.pixel_aspect, frame.face.get_mesh(frame.pixel_aspect)
     near = find_used_window(measured.get_matte(MATTE_FACE), frame.region, TEXTURE_REACH)
-    display, part = display[compute_slices(near, frame.region)], measured.crop(near)
+    shown, part = display[compute_slices(near, frame.region)], measured.crop(near)
     face = part.get_matte(MATTE_FACE) * (1 - part.get_matte(MATTE_MOUTH)) * (1 - draw_eyes(mesh, near))
-    plain = draw_plain_skin(measure_surface(mesh, near, aspect, frame.region), display.shape[:2])
-    texture = measure_texture(display, face * mark_plate_area(frame.plate, near), plain)
+    plain = draw_plain_skin(measure_surface(mesh, near, aspect, frame.region), shown.shape[:2])
+    texture = measure_texture(shown, face * mark_plate_area(frame.plate, near), plain)
+    luma = np.asarray(display @ LUMA_WEIGHTS, np.float32)
+    pixels = np.dstack([measured.pixels, luma])
+    measured = replace(measured, pixels=pixels, channels=(*measured.channels, LUMA))
     return measured.with_metadata(**{META_TEXTURE: format_texture(texture)})
+
+
+def measure_changing_grains(neighbours: Sequence[tuple[Face, Plate]], aspect: float) -> list[tuple[float, ...]]:
+    """Measure the grain between each frame and the next one (`plate_match.measure_changing_grain`).
+
+    Args:
+        neighbours: Face and measured mattes of frames.
+        aspect: Width of the plate's pixels over their height.
+    """
+    grains = []
+    known = sorted((one for one in neighbours if LUMA in one[1].channels), key=lambda one: one[0].frame)
+    for (face, now), (other_face, other) in pairwise(known):
+        names = (LUMA, MATTE_FACE, MATTE_MOUTH)
+        region = now.data_window
+        moved = _carry_mattes(_select_channels(other, names), other_face, face, region, aspect, cv2.INTER_NEAREST)
+        own = _select_channels(now, names).pixels
+        weight = np.minimum(own[..., 1], moved[..., 1]) * (1 - np.maximum(own[..., 2], moved[..., 2]))
+        grains.append(measure_changing_grain(own[..., 0], moved[..., 0], weight))
+    return grains
 
 
 def measure_hand_cover(frame: FaceFrame) -> float:
@@ -314,6 +339,8 @@ def finish_mask(
     if holdout is not None:
         matte = matte * (1 - clip01(holdout))
     texture = average_textures([read_texture(measured) for _, measured in neighbours])
+    if not params.as_published:
+        texture = add_changing_grain(texture, measure_changing_grains(neighbours, inside.pixel_aspect))
     metadata = {META_TEXTURE: format_texture(texture)}
     if params.feather * width > MIN_FEATHER:
         metadata[META_OUTLINE] = OUTLINE_AT_EDGE
@@ -344,7 +371,9 @@ def read_texture(mattes: Plate) -> tuple[float, ...]:
     return tuple(float(value) for value in str(mattes.metadata.get(META_TEXTURE, "")).split())
 
 
-def _carry_mattes(measured: Plate, old: Face, new: Face, region: Window, aspect: float) -> Image:
+def _carry_mattes(
+    measured: Plate, old: Face, new: Face, region: Window, aspect: float, interpolation: int = cv2.INTER_LINEAR
+) -> Image:
     """The mattes of one frame moved, turned and scaled as the face was, on another frame's region."""
     if old.frame == new.frame and measured.data_window == region:
         return measured.pixels
@@ -361,7 +390,7 @@ def _carry_mattes(measured: Plate, old: Face, new: Face, region: Window, aspect:
         measured.pixels,
         matrix,
         (region.width, region.height),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        flags=interpolation | cv2.WARP_INVERSE_MAP,
         borderValue=0,
     )
     return np.asarray(carried)

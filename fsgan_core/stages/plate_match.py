@@ -52,6 +52,7 @@ FULL_BLOCK = 0.99  # share of skin in a block that counts
 MIN_BLOCKS = 16
 NOISE_PERCENTILE = 25  # of the blocks' energies: the flattest skin shows noise alone
 QUARTER_BIAS = 0.92  # share of the true deviation that this percentile shows on pure noise
+CHANGE_PERCENTILE, HALF_BIAS = 50, 0.99  # the same, of what changes from frame to frame: that shows no texture
 SHARED_GRAIN, CHANNEL_GRAIN = 0.85, 0.53  # parts of the grain that all channels share, and that each has by itself
 GRAIN_ROUNDS = SOFTEN_ROUNDS = 4
 MIN_GRAIN_DEVIATION = 1e-6
@@ -122,8 +123,39 @@ def measure_texture(display: Image, weight: Matte, plain: Matte) -> tuple[float,
         return (0.0,) * TEXTURE_LENGTH
     luma = np.asarray(display @ LUMA_WEIGHTS, np.float32)
     bands = _split_bands(luma)
-    grain = [_measure_noise(band, sure) for band in bands[:GRAIN_BAND_COUNT]]
+    grain = [_measure_noise(band, sure) or 0.0 for band in bands[:GRAIN_BAND_COUNT]]
     return (*_measure_strengths(bands, features), *grain, _measure_blur(luma, sure))
+
+
+def measure_changing_grain(now: Plane, other: Plane, weight: Matte) -> tuple[float, ...]:
+    """Measure the grain that changes from one frame to another.
+
+    Pores and what a compressed movie repeats from frame to frame are texture, too, but no grain. In a face that has
+    neither they would boil as soon as they were taken for grain.
+
+    Args:
+        now: Luma of a frame, display values.
+        other: Luma of another frame, moved to where the face is now by whole pixels, which leaves its grain as it is.
+        weight: Where both show the face, 0..1.
+
+    Returns:
+        `GRAIN_BAND_COUNT` deviations, display values; () if too little is seen.
+    """
+    sure = _find_sure_skin(weight)
+    bands = _split_bands(np.asarray((now - other) / np.sqrt(2), np.float32))[:GRAIN_BAND_COUNT]
+    found = [_measure_noise(band, sure, CHANGE_PERCENTILE, HALF_BIAS) for band in bands]
+    return () if any(value is None for value in found) else tuple(float(value or 0.0) for value in found)
+
+
+def add_changing_grain(texture: Sequence[float], changing: Sequence[Sequence[float]]) -> tuple[float, ...]:
+    """Add the mean of what changes from frame to frame to a texture; without such measurements it stays as it is.
+
+    Args:
+        texture: `measure_texture`, averaged.
+        changing: `measure_changing_grain` of pairs of frames.
+    """
+    known = [values for values in changing if values]
+    return (*texture, *(float(value) for value in np.mean(known, axis=0))) if known else tuple(texture)
 
 
 def _measure_blur(luma: Plane, sure: Mask) -> float:
@@ -204,15 +236,17 @@ def match_texture(
     Args:
         face: The new face, display-like.
         weight: Where the face is, 0..1.
-        plate_texture: `measure_texture` of the plate.
+        plate_texture: `measure_texture` of the plate, perhaps with `add_changing_grain`.
         skin: The plate's skin.
         sharpness: How far detail is brought to the plate's, 0..1.
         grain: How much of the missing grain is added, 0..1.
         seed: Of the grain.
     """
     own = measure_texture(face, weight, skin.plain)
-    if not own[0] or len(plate_texture) != len(own) or not plate_texture[0]:
+    changing = np.asarray(plate_texture[TEXTURE_LENGTH:])
+    if not own[0] or len(plate_texture) < len(own) or not plate_texture[0]:
         return face
+    plate_texture = plate_texture[:TEXTURE_LENGTH]
     more_blur = plate_texture[-1] ** 2 - own[-1] ** 2
     contrast = _compare_contrast(plate_texture, own)
     softening = sharpness * more_blur * float(np.clip((1 - contrast[0] / contrast[-1]) / CLEAR_FALL, 0, 1))
@@ -242,6 +276,8 @@ def match_texture(
         result += finer
     left = np.asarray(own[BAND_COUNT:-1])
     missing = np.sqrt(np.maximum(np.square(plate_texture[BAND_COUNT:-1]) - left**2, 0))
+    if len(changing) == GRAIN_BAND_COUNT:
+        missing = np.minimum(missing, changing)
     if grain > 0 and missing.any():
         noise = _make_grain(seed, missing)
         result = result + np.float32(grain) * (1 - cover)[..., None] * noise
@@ -377,15 +413,17 @@ def _split_bands(picture: Image, count: int = BAND_COUNT) -> list[Image]:
     return [finer - coarser for finer, coarser in pairwise(levels)]
 
 
-def _measure_noise(band: Plane, sure: Mask) -> float:
-    """Deviation of a band where the skin is flattest: the lower quarter of small blocks."""
+def _measure_noise(
+    band: Plane, sure: Mask, percentile: float = NOISE_PERCENTILE, bias: float = QUARTER_BIAS
+) -> float | None:
+    """Deviation of a band in small blocks of skin, by a percentile; None if there are too few blocks."""
     size = NOISE_BLOCK
     count = cv2.boxFilter(sure.astype(np.float32), -1, (size, size))
     energy = cv2.boxFilter(np.where(sure, band, 0).astype(np.float32) ** 2, -1, (size, size))
     whole = count > FULL_BLOCK
     if whole.sum() < MIN_BLOCKS:
-        return 0.0
-    return float(np.sqrt(np.percentile(energy[whole], NOISE_PERCENTILE))) / QUARTER_BIAS
+        return None
+    return float(np.sqrt(np.percentile(energy[whole], percentile))) / bias
 
 
 def _make_grain(seed: GrainSeed, deviations: Vector) -> Image:

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from fsgan_core.plates.curve import LUMA_WEIGHTS
 from fsgan_core.stages.plate_match import (
     BAND_COUNT,
     GRAIN_BAND_COUNT,
@@ -13,9 +14,11 @@ from fsgan_core.stages.plate_match import (
     GrainSeed,
     PlateSkin,
     _make_grain,
+    add_changing_grain,
     average_textures,
     match_darks,
     match_texture,
+    measure_changing_grain,
     measure_texture,
 )
 
@@ -129,6 +132,25 @@ class TestTexture:
         face = skin(detail=0.01, grain=0.03)
         after = texture(matched(face, skin(detail=0.01, grain=0.015, seed=1), grain=1.0))
         assert after[BAND_COUNT] == pytest.approx(texture(face)[BAND_COUNT], rel=0.02)
+
+    def test_grain_is_no_more_than_what_changes(self) -> None:
+        """What a compressed plate repeats from frame to frame must not boil in the new face."""
+        plate, face = skin(detail=0.0, grain=0.025, seed=2), skin(detail=0.002, blur=2.0)
+        unused = PlateSkin(plate, 0 * WEIGHT, WIDTH, 0.0)
+
+        def get_grain(share: float) -> np.ndarray:
+            changing = tuple(share * value for value in texture(plate)[BAND_COUNT:-1])
+            wanted = add_changing_grain(texture(plate), [changing])
+            return np.asarray(
+                texture(match_texture(face, WEIGHT, wanted, unused, 0.0, 1.0, GrainSeed((1, 1), (SIDE, SIDE))))[
+                    BAND_COUNT:-1
+                ]
+            )
+
+        usual = np.asarray(texture(matched(face, plate, grain=1.0))[BAND_COUNT:-1])
+        assert np.array_equal(get_grain(2.0), usual)
+        assert np.array_equal(get_grain(0.0), texture(face)[BAND_COUNT:-1])
+        assert get_grain(0.2) == pytest.approx(0.2 * usual, rel=0.15)
 
     def test_grain_depends_on_seed_and_frame_alone(self) -> None:
         def grain(seed: int, frame: int) -> np.ndarray:
@@ -253,3 +275,22 @@ class TestSkin:
         smooth, plate = skin(detail=0.01, blur=3.0), skin(detail=0.0, grain=0.02, seed=1)
         half, full = (self.given(smooth, plate, amount) - smooth for amount in (0.5, 1.0))
         assert np.allclose(2 * half, full, atol=1e-6)
+
+
+class TestChangingGrain:
+    def measure(self, now: np.ndarray, other: np.ndarray) -> tuple[float, ...]:
+        return measure_changing_grain(*(np.float32(one @ LUMA_WEIGHTS) for one in (now, other)), WEIGHT)
+
+    def test_texture_is_none(self) -> None:
+        held = skin(grain=0.02)
+        assert self.measure(held, held) == (0.0,) * GRAIN_BAND_COUNT
+
+    def test_noise_is(self) -> None:
+        """As much as one frame by itself shows of it."""
+        flat = [skin(detail=0.0, grain=0.02, seed=seed) for seed in (1, 2)]
+        assert self.measure(*flat) == pytest.approx(texture(flat[0])[BAND_COUNT:-1], rel=0.1)
+
+    def test_too_little_skin_says_nothing(self) -> None:
+        luma = np.float32(skin() @ LUMA_WEIGHTS)
+        assert measure_changing_grain(luma, luma, 0 * WEIGHT) == ()
+        assert add_changing_grain((1.0,) * TEXTURE_LENGTH, [()]) == (1.0,) * TEXTURE_LENGTH

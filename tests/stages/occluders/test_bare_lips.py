@@ -18,7 +18,7 @@ from tests.stages.conftest import face_at, plate_at, posed
 
 SIDE = 240
 REGION = Window(0, 0, SIDE, SIDE)
-SKIN, LIP, HAND = (np.array(colour, np.float32) for colour in ((0.62, 0.47, 0.40), (0.46, 0.28, 0.26), (0.85, 0.66, 0.58)))
+SKIN, LIP, HAND = np.array([[0.62, 0.47, 0.40], [0.46, 0.28, 0.26], [0.85, 0.66, 0.58]], np.float32)
 FACE = face_at(posed(scale=1.0, centre=(120.0, 80.0)))
 MESH = FACE.get_mesh(1.0)
 LIPS = draw_polygon(MESH[list(OUTER_LIPS), :2], REGION)
