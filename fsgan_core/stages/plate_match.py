@@ -128,10 +128,7 @@ def measure_texture(display: Image, weight: Matte, plain: Matte) -> tuple[float,
 
 
 def measure_changing_grain(now: Plane, other: Plane, weight: Matte) -> tuple[float, ...]:
-    """Measure the grain that changes from one frame to another.
-
-    Pores and what a compressed movie repeats from frame to frame are texture, too, but no grain. In a face that has
-    neither they would boil as soon as they were taken for grain.
+    """Measure the grain that changes from one frame to another: what both share would boil as soon as it were grain.
 
     Args:
         now: Luma of a frame, display values.
@@ -148,12 +145,7 @@ def measure_changing_grain(now: Plane, other: Plane, weight: Matte) -> tuple[flo
 
 
 def add_changing_grain(texture: Sequence[float], changing: Sequence[Sequence[float]]) -> tuple[float, ...]:
-    """Add the mean of what changes from frame to frame to a texture; without such measurements it stays as it is.
-
-    Args:
-        texture: `measure_texture`, averaged.
-        changing: `measure_changing_grain` of pairs of frames.
-    """
+    """Add the mean of what changes from frame to frame to a texture; without such measurements it stays as it is."""
     known = [values for values in changing if values]
     return (*texture, *(float(value) for value in np.mean(known, axis=0))) if known else tuple(texture)
 
