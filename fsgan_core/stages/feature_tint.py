@@ -8,36 +8,22 @@ within a bound around the plate's.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 
 from fsgan_core.faces.mesh import BROW_L, BROW_R, INNER_LIPS, OUTER_LIPS
 from fsgan_core.plates.curve import LUMA_WEIGHTS
 from fsgan_core.plates.plate import Window
-from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Mesh
-from fsgan_core.stages.image_ops import draw_polygon, smoothstep, to_perceptual, to_scene_linear
+from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Mesh, Vector
+from fsgan_core.stages.image_ops import draw_polygon, slice_marked, smoothstep, to_perceptual, to_scene_linear
 from fsgan_core.stages.light import LIGHT_FLOOR, limit_softly
 
 LIP_LIMIT, BROW_LIMIT = 0.1, 0.15  # logarithm of R, G or B over luma: the most by which they may differ
 LIP_FEATHER, BROW_FEATHER = 0.006, 0.015  # of the face's width: softness of the edges
 DARK_RANGE = (0.1, 0.6)  # logarithm: darker than skin by this much, a pixel of the brow begins to be hair, and is hair
 SEEN_RANGE = (0.25, 0.5)  # share of a feature that both pictures must show: nothing changes at the first
+SKIN_STEP = 3  # pixels: skin is smooth, so every third one says what all say
 MIN_PIXELS = 12.0  # of a feature or of skin: fewer say nothing about a colour
-
-
-@dataclass(frozen=True)
-class _Tinted:
-    """A picture in logarithms, scene-linear.
-
-    Attributes:
-        luma: Against that of skin.
-        tint: (height, width, 3) R, G, B over luma, against that of skin.
-    """
-
-    luma: AnyArray
-    tint: AnyArray
 
 
 def match_feature_tints(
@@ -69,26 +55,28 @@ def match_feature_tints(
     """
     if amount <= 0 or float(skin.sum()) < MIN_PIXELS:
         return new
-    here, there = _measure_tints(new, skin), _measure_tints(target, skin)
-    change = np.zeros_like(new)
-    brows = draw_brows(mesh, region, BROW_FEATHER * width)
-    for feature, own, other, limit in (
-        (draw_lips(mesh, region, LIP_FEATHER * width), 1.0, 1.0, LIP_LIMIT),
-        (brows, _mark_dark(here.luma), _mark_dark(there.luma), BROW_LIMIT),
+    usual = [_measure_skin(picture, skin) for picture in (new, target)]
+    result = new.copy()
+    for draw, feather, limit, is_dark in (
+        (draw_lips, LIP_FEATHER, LIP_LIMIT, False),
+        (draw_brows, BROW_FEATHER, BROW_LIMIT, True),
     ):
-        weights = feature * own * shown, feature * other * bare
-        seen = min(float((feature * matte).sum()) for matte in (shown, bare))
-        if seen < MIN_PIXELS or min(float(weight.sum()) for weight in weights) < MIN_PIXELS:
+        whole = draw(mesh, region, feather * width)
+        part = slice_marked(whole > 0)
+        feature = whole[part]
+        logs = [_take_logs(picture[part]) - skin_logs for picture, skin_logs in zip((new, target), usual, strict=True)]
+        dark = [_mark_dark(values) if is_dark else np.ones_like(feature) for values in logs]
+        weights = [feature * share * matte[part] for share, matte in zip(dark, (shown, bare), strict=True)]
+        seen = min(float((feature * matte[part]).sum()) for matte in (shown, bare))
+        if min(seen, *(float(weight.sum()) for weight in weights)) < MIN_PIXELS:
             continue
-        means = [
-            np.average(tints.tint.reshape(-1, 3), axis=0, weights=weight.ravel())
-            for tints, weight in zip((here, there), weights, strict=True)
-        ]
-        excess = (means[0] - means[1]) - limit_softly(means[0] - means[1], limit)
+        own, other = (_average_tint(values, weight) for values, weight in zip(logs, weights, strict=True))
+        excess = (own - other) - limit_softly(own - other, limit)
         sure = smoothstep(np.asarray((seen / float(feature.sum()) - SEEN_RANGE[0]) / (SEEN_RANGE[1] - SEEN_RANGE[0])))
-        change += (np.float32(sure) * feature * own)[..., None] * excess.astype(np.float32)
-    linear = to_scene_linear(new, 0.0)
-    return to_perceptual((linear + LIGHT_FLOOR) * np.exp(-np.float32(amount) * change) - LIGHT_FLOOR, 0.0)
+        factor = np.exp((feature * dark[0])[..., None] * np.float32(-amount * sure) * excess.astype(np.float32))
+        changed = to_perceptual((to_scene_linear(new[part], 0.0) + LIGHT_FLOOR) * factor - LIGHT_FLOOR, 0.0)
+        result[part] = np.where(feature[..., None] > 0, changed, new[part])
+    return result
 
 
 def draw_lips(mesh: Mesh, region: Window, feather: float) -> Matte:
@@ -112,13 +100,26 @@ def draw_brows(mesh: Mesh, region: Window, feather: float) -> Matte:
     return np.asarray(cv2.GaussianBlur(wide, (0, 0), max(feather, 0.5)))
 
 
-def _measure_tints(picture: Image, skin: Matte) -> _Tinted:
-    logs = np.log(np.maximum(to_scene_linear(picture, 0.0), 0) + np.float32(LIGHT_FLOOR))
-    luma = logs @ LUMA_WEIGHTS.astype(np.float32)
-    tint = logs - luma[..., None]
-    usual = np.average(tint.reshape(-1, 3), axis=0, weights=skin.ravel())
-    return _Tinted(luma - float(np.average(luma, weights=skin)), tint - usual.astype(np.float32))
+def _take_logs(picture: Image) -> Image:
+    return np.asarray(np.log(np.maximum(to_scene_linear(picture, 0.0), 0) + np.float32(LIGHT_FLOOR)), np.float32)
 
 
-def _mark_dark(luma: AnyArray) -> Matte:
-    return np.asarray(smoothstep((-luma - DARK_RANGE[0]) / (DARK_RANGE[1] - DARK_RANGE[0])), np.float32)
+def _measure_skin(picture: Image, skin: Matte) -> Vector:
+    """Mean logarithms of R, G and B of the skin, (3,)."""
+    few = slice(None, None, SKIN_STEP)
+    weight = skin[few, few].ravel()
+    if weight.sum() <= 0:
+        few, weight = slice(None), skin.ravel()
+    logs = _take_logs(np.ascontiguousarray(picture[few, few])).reshape(-1, 3)
+    return np.asarray(np.average(logs, axis=0, weights=weight), np.float32)
+
+
+def _average_tint(logs: AnyArray, weight: Matte) -> Vector:
+    """Mean logarithms of R, G and B over luma, (3,)."""
+    tint = np.average(logs.reshape(-1, 3), axis=0, weights=weight.ravel())
+    return np.asarray(tint - tint @ LUMA_WEIGHTS)
+
+
+def _mark_dark(logs: AnyArray) -> Matte:
+    darker = -(logs @ LUMA_WEIGHTS.astype(np.float32))
+    return np.asarray(smoothstep((darker - DARK_RANGE[0]) / (DARK_RANGE[1] - DARK_RANGE[0])), np.float32)
