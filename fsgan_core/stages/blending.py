@@ -38,7 +38,6 @@ from fsgan_core.stages.image_ops import (
     find_largest,
     find_used_window,
     mark_plate_area,
-    pad_plate,
     to_perceptual,
     to_scene_linear,
     unpremultiply,
@@ -158,7 +157,7 @@ def prepare_blend(
     if params.mix == 0 or not (matte > 0).any():
         return None
     width = warp_points.measure_face_width(face.landmarks, target.pixel_aspect)
-    own = to_perceptual(pad_plate(target, region), codec.exposure)
+    own = frame.perceptual[compute_slices(region, frame.region)]
     new = to_perceptual(fill_nonfinite(rgb), codec.exposure)
     mouth = clip01(mattes.get_matte(MATTE_MOUTH))
     kept, kept_picture = clip01(completed.get_matte(MATTE_KEPT)), new

@@ -95,9 +95,9 @@ def measure_mattes(frame: FaceFrame, *, params: MaskParams, strictness: float = 
     Returns:
         matte.face, matte.hair, matte.mouth, matte.occlusion on the region, each 0..1.
     """
-    target, face, region, codec = frame.plate, frame.face, frame.region, frame.codec
+    target, face, region = frame.plate, frame.face, frame.region
     aspect = target.pixel_aspect
-    display = to_display(target, region, codec)
+    display = frame.display
     width = warp_points.measure_face_width(face.landmarks, aspect)
     inside = mark_plate_area(target, region)
     hull = draw_hull(face, region, aspect, params.forehead)
