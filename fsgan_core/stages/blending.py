@@ -27,6 +27,7 @@ from fsgan_core.contract.layers import (
 from fsgan_core.contract.params import BlendParams
 from fsgan_core.plates.plate import Plate, Window, compute_slices
 from fsgan_core.runtime.arrays import AnyArray, Image, Matte
+from fsgan_core.runtime.reused_memory import copy_into_reused_memory
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.feature_tint import match_feature_tints
 from fsgan_core.stages.image_ops import (
@@ -226,7 +227,7 @@ def mix_into_target(frame: FaceFrame, inputs: BlendInputs, seated: AnyArray, par
     inner, slot = compute_slices(window, region), compute_slices(window, target.data_window)
     matte = inputs.matte * np.float32(params.mix)
     matte[matte < MIN_MATTE] = 0
-    pixels = target.pixels.copy()
+    pixels = copy_into_reused_memory(target.pixels)
     channels = target.find_channels(RGB)
     before = target.pixels[slot][..., channels]
     clean = to_scene_linear(inputs.target_face[inner], codec.exposure)

@@ -385,12 +385,19 @@ def _spread_to_knots(values: Matrix, surface: FaceSurface, x: Vector, y: Vector)
     down = (y[:, None] - surface.places[:, 1]) ** 2
     near, far = FIELD_SIGMA * surface.width, FIELD_REACH * surface.width
     weight = surface.areas * (BACK_SHARE + surface.facing)
-    near_across, near_down = np.exp(-0.5 * across / near**2), np.exp(-0.5 * down / near**2)
+    near_across, near_down = weight * np.exp(-0.5 * across / near**2), np.exp(-0.5 * down / near**2)
+    far_across, far_down = 1 + across / far**2, down / far**2
+    counted = np.column_stack([values, np.ones(len(values))])
     field = np.empty((len(y), len(x), values.shape[1]), np.float32)
+    kernel, near_kernel = np.empty_like(across), np.empty_like(across)
     for row in range(len(y)):
-        kernel = near_across * near_down[row] + FAR_SHARE / (1 + (across + down[row]) / far**2) ** 2
-        kernel *= weight
-        field[row] = kernel @ values / kernel.sum(-1, keepdims=True)
+        # In place: a new array for each step takes as long as the step.
+        np.add(far_across, far_down[row], out=kernel)
+        np.square(kernel, out=kernel)
+        np.divide(FAR_SHARE * weight, kernel, out=kernel)
+        kernel += np.multiply(near_across, near_down[row], out=near_kernel)
+        sums = kernel @ counted
+        field[row] = sums[:, :-1] / sums[:, -1:]
     return field
 
 
