@@ -45,11 +45,12 @@ __all__ = ["FrameRenderer", "convert_plate"]
 
 log = logging.getLogger(__name__)
 
-# Bytes kept in memory: whole plates (at least), pictures of source views, measured mattes,
-# pictures of the stages before blend.
+# Bytes kept in memory: whole plates (at least), pictures of source views, measured mattes, display-like pictures of the
+# regions, pictures of the stages before blend.
 MIN_PLATE_BYTES = 768 << 20
 MAX_VIEW_BYTES = 256 << 20
 MAX_MATTE_BYTES = 256 << 20
+MAX_DISPLAY_BYTES = 64 << 20
 MAX_PICTURE_BYTES = 256 << 20
 
 
@@ -85,6 +86,8 @@ class FrameRenderer:
         self._measured_mattes: ByteLRU[int, Plate] = ByteLRU(
             MAX_MATTE_BYTES, lambda plate: plate.pixels.nbytes, ahead + smooth
         )
+        # A frame's mattes are measured for its earlier neighbours, and the picture is needed again in its own turn.
+        self._displays: ByteLRU[int, Image] = ByteLRU(MAX_DISPLAY_BYTES, lambda picture: picture.nbytes, ahead + smooth)
         self._keeps_pictures = keeps_pictures
         self._pictures: ByteLRU[str, StagePictures] = ByteLRU(MAX_PICTURE_BYTES, lambda pictures: pictures.nbytes)
         self._latest = threading.local()
@@ -96,12 +99,12 @@ class FrameRenderer:
             self._iris_lock, self._iris_colours = like._iris_lock, like._iris_colours
             self._lip_lock, self._lip_colours = like._lip_lock, like._lip_colours
             if like._compute_mattes_digest() == self._compute_mattes_digest():
-                self._measured_mattes = like._measured_mattes
+                self._measured_mattes, self._displays = like._measured_mattes, like._displays
 
     @property
     def used_bytes(self) -> int:
         """Bytes kept in memory."""
-        caches = (self._plates, self._views, self._measured_mattes, self._pictures)
+        caches = (self._plates, self._views, self._measured_mattes, self._displays, self._pictures)
         return sum(cache.used_bytes for cache in caches)
 
     def _compute_mattes_digest(self) -> str:
@@ -132,14 +135,15 @@ class FrameRenderer:
         latest: FaceFrame | None = getattr(self._latest, "face_frame", None)
         if with_holdout and latest is not None and latest.plate is plate and self._latest.frame == frame:
             return latest
-        scene = self.context.get_scene(frame)
+        scene, region = self.context.get_scene(frame), self.context.get_region(frame)
         face_frame = FaceFrame(
             plate=plate,
             face=scene.faces[frame],
-            region=self.context.get_region(frame),
+            region=region,
             codec=scene.codec,
             holdout=self._read_holdout(frame) if with_holdout else None,
             measure_lips=lambda: self._measure_lips(scene),
+            make_display=lambda: self._displays.get(frame, lambda: to_display(plate, region, scene.codec)),
         )
         if with_holdout:
             self._latest.frame, self._latest.face_frame = frame, face_frame
@@ -340,8 +344,8 @@ class FrameRenderer:
         # Of stages that are read from files there is nothing to render, and their files may change.
         if not self._keeps_pictures or self.context.upstream:
             return self._render_stages_before_blend(frame)
-        dependencies = list_dependencies(self.context, "inpaint", frame), list_dependencies(self.context, "mask", frame)
-        key = compute_digest(*dependencies, self.context.list_flags(frame))
+        # Those of inpaint hold those of reenact and mask, which are rendered for it.
+        key = compute_digest(list_dependencies(self.context, "inpaint", frame), self.context.list_flags(frame))
         return self._pictures.get(key, lambda: self._render_stages_before_blend(frame))
 
     def _render_stages_before_blend(self, frame: int) -> StagePictures:

@@ -6,6 +6,7 @@ Each function lists dependencies as {name: value}; `staleness` joins them for ea
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -18,6 +19,7 @@ from fsgan_core.faces.face import Face
 from fsgan_core.render.context import QUICK, RenderContext
 from fsgan_core.render.scene import Scene, select_likeness, uses_iris_colour
 from fsgan_core.runtime.cache import compute_code_digest, compute_digest
+from fsgan_core.runtime.memo import remember_with
 from fsgan_core.stages.allowed_views import ViewRef
 from fsgan_core.stages.drive import compute_drive_margin
 from fsgan_core.stages.masking import MEASURING_PARAMS
@@ -90,9 +92,14 @@ def list_param_dependencies(
     context: RenderContext, frame: int, stage: str, leave: tuple[str, ...] = (), only: tuple[str, ...] = ()
 ) -> Dependencies:
     """Lists the parameters of a stage in a frame that are not at their default."""
-    values, default = getattr(context.get_stages(frame), stage), STAGE_PARAMS[stage]()
+    values, default = getattr(context.get_stages(frame), stage), _make_default_params(stage)
     names = only or tuple(field.name for field in iterate_param_fields(STAGE_PARAMS[stage]) if field.name not in leave)
     return {f"{stage}.{name}": value for name in names if (value := getattr(values, name)) != getattr(default, name)}
+
+
+@cache
+def _make_default_params(stage: str) -> Any:
+    return STAGE_PARAMS[stage]()
 
 
 def list_neighbour_dependencies(context: RenderContext, frame: int, neighbours: Sequence[int]) -> Dependencies:
@@ -219,6 +226,7 @@ def list_driver_dependencies(context: RenderContext, frame: int) -> Dependencies
     }
 
 
+@remember_with
 def compute_face_digest(face: Face) -> str:
     """Digests the data of a face that stages use."""
     landmarks = np.asarray(face.landmarks, np.float64)

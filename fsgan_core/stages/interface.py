@@ -64,6 +64,7 @@ class FaceFrame:
         holdout: On the region, 1 where nothing may change; None if there is no hold-out.
         measure_lips: Measures the usual colour of the target's lips in the clip, when a hand is at them; it returns
             None if no hand-free frames show it. None if this frame is all there is.
+        make_display: Gives `display` where it may have been made before; None: it is made here.
     """
 
     plate: Plate
@@ -72,6 +73,7 @@ class FaceFrame:
     codec: Codec
     holdout: Matte | None = None
     measure_lips: Callable[[], LipColour | None] | None = None
+    make_display: Callable[[], Image] | None = None
 
     @property
     def pixel_aspect(self) -> float:
@@ -81,7 +83,7 @@ class FaceFrame:
     @cached_property
     def display(self) -> Image:
         """Display-like picture of the region, made once; it cannot be written to."""
-        picture = to_display(self.plate, self.region, self.codec)
+        picture = self.make_display() if self.make_display else to_display(self.plate, self.region, self.codec)
         picture.setflags(write=False)
         return picture
 

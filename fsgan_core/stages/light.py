@@ -31,14 +31,15 @@ from fsgan_core.faces.mesh import (
 from fsgan_core.plates.curve import LUMA_WEIGHTS
 from fsgan_core.plates.plate import Window
 from fsgan_core.runtime.arrays import AnyArray, Image, Mask, Matrix, Matte, Mesh, Plane, Points, Points3D, Vector
+from fsgan_core.runtime.memo import remember_results
 from fsgan_core.stages.image_ops import (
     blur_weighted,
     find_largest,
     smoothstep,
-    sum_channels,
     to_perceptual,
     to_scene_linear,
 )
+from fsgan_core.stages.light_fit import fit_light
 
 # Reading the pictures. Lengths in mm are on the generic face; "of the face" is a share of the face's width.
 FACE_WIDTH = 144.0  # mm
@@ -56,13 +57,7 @@ BEARD_EDGE = ((0.0, 42.0), (14.0, 42.0), (22.0, 55.0), (65.0, 12.0))
 # The fit.
 BEARD_SHARE = 0.3  # weight of skin where a beard may grow: only there skin faces down
 NORMAL_SIGMA = 6.0  # mm: finer relief is the network's guess
-ORDER_PENALTIES = np.array([0.0, *[0.002] * 3, *[0.02] * 5])  # that hold back a bend more than a slope
-COLOUR_PENALTIES = np.array([0.0, *[0.005] * 3, *[0.05] * 5])  # that hold back light of several colours
-MIN_PENALTY = 1e-9  # keeps a system solvable
-FIT_ROUNDS = 12  # reweighted least squares
-MIN_SPREAD = 0.1  # logarithm: a smaller difference from the model is no outlier
-FAR_OUTLIER = 6.0  # spreads
-MAD_TO_DEVIATION = 1.48  # standard deviation of normal noise over its median absolute deviation
+REMEMBERED_NORMALS = 32  # of the frames at work: each is asked for by several stages
 
 # The transfer. Logarithms of scene-linear values: 0.7 is one stop.
 LEVEL_LIMIT = 3.0  # of the change of the whole face, which spans the darkest and the lightest skin
@@ -168,8 +163,7 @@ def measure_surface(mesh: Mesh, region: Window, aspect: float = 1.0, whole: Wind
         * FACE_WIDTH
         / float(np.linalg.norm(CANONICAL[LIDS_R[0]] - CANONICAL[LIDS_L[0]]))
     )
-    normals = _make_kernel(NORMAL_SIGMA) @ compute_vertex_normals(square)[TRIANGLES].mean(1)
-    normals = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-6)
+    normals = _measure_normals(mesh * (aspect, 1, 1))
     first, second = corners[:, 1, :2] - corners[:, 0, :2], corners[:, 2, :2] - corners[:, 0, :2]
     areas = np.abs(first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]) / 2 / width**2
     facing = np.clip((-normals[:, 2] - FACING_RANGE[0]) / (FACING_RANGE[1] - FACING_RANGE[0]), 0, 1)
@@ -178,66 +172,11 @@ def measure_surface(mesh: Mesh, region: Window, aspect: float = 1.0, whole: Wind
     return FaceSurface(corners.mean(1)[:, :2] / (aspect, 1), normals, areas, facing, width, aspect, around)
 
 
-def compute_light_basis(normals: Points3D) -> Matrix:
-    """Computes real spherical harmonics up to order 2, (n, 9), not normalised.
-
-    >>> compute_light_basis(np.array([[0.0, 0.0, -1.0]])).round(2).tolist()[0][:4]
-    [1.0, 0.0, 0.0, -1.0]
-    """
-    x, y, z = np.asarray(normals).T
-    return np.stack([np.ones_like(x), x, y, z, x * y, x * z, y * z, x * x - y * y, 3 * z * z - 1], -1)
-
-
-@dataclass(frozen=True)
-class LightFit:
-    """Light fitted to a face.
-
-    Attributes:
-        light: (n, 3) logarithm of the skin's colour at each sample, as the model has it.
-        weights: (n,) how much each sample counted.
-    """
-
-    light: Matrix
-    weights: Vector
-
-
-def fit_light(colours: Matrix, normals: Points3D, weights: Vector) -> LightFit:
-    """Fits light to samples of skin by reweighted least squares; all channels share their weights.
-
-    Args:
-        colours: (n, 3) logarithms of scene-linear R, G, B.
-        normals: (n, 3).
-        weights: (n,) how much a sample shows skin; not all 0.
-    """
-    basis = compute_light_basis(normals)
-    counted = np.asarray(weights > 0)
-    weights, known = weights[counted], basis[counted]
-    luma = colours[counted] @ LUMA_WEIGHTS
-    tint = colours[counted] - luma[:, None]
-    current = weights
-    for _ in range(FIT_ROUNDS):
-        # On half a sphere the terms have a mean; without it the penalties leave the level alone.
-        mean = current @ known / current.sum()
-        mean[0] = 0
-        centred = known - mean
-        share = (centred * current[:, None]).T / current.sum()
-        system = share @ centred
-        level = np.linalg.solve(system + np.diag(ORDER_PENALTIES + MIN_PENALTY), share @ luma)
-        shift = np.linalg.solve(system + np.diag(COLOUR_PENALTIES + MIN_PENALTY), share @ tint)
-        distance = np.sqrt((luma - centred @ level) ** 2 + sum_channels((tint - centred @ shift) ** 2))
-        spread = max(MIN_SPREAD, MAD_TO_DEVIATION * _compute_weighted_median(distance, weights))
-        # Huber's weights are steady from frame to frame; what is far off (hair, a beard) does not count at all.
-        far = distance / spread
-        current = weights / np.maximum(far, 1) / (1 + (far / FAR_OUTLIER) ** 4)
-    every = np.zeros(len(basis))
-    every[counted] = current
-    return LightFit((basis - mean) @ (level[:, None] + shift), every)
-
-
-def _compute_weighted_median(values: Vector, weights: Vector) -> float:
-    order = np.argsort(values)
-    total = np.cumsum(weights[order])
-    return float(values[order][min(int(np.searchsorted(total, total[-1] / 2)), len(values) - 1)])
+@remember_results(REMEMBERED_NORMALS)
+def _measure_normals(mesh: Mesh) -> Points3D:
+    """Smooth unit vectors out of the face, one for each triangle of a mesh in square pixels."""
+    normals = _make_kernel(NORMAL_SIGMA) @ compute_vertex_normals(mesh)[TRIANGLES].mean(1)
+    return np.asarray(normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-6))
 
 
 def limit_softly(values: AnyArray, limit: float) -> AnyArray:
@@ -385,20 +324,21 @@ def _spread_to_knots(values: Matrix, surface: FaceSurface, x: Vector, y: Vector)
     down = (y[:, None] - surface.places[:, 1]) ** 2
     near, far = FIELD_SIGMA * surface.width, FIELD_REACH * surface.width
     weight = surface.areas * (BACK_SHARE + surface.facing)
-    near_across, near_down = weight * np.exp(-0.5 * across / near**2), np.exp(-0.5 * down / near**2)
-    far_across, far_down = 1 + across / far**2, down / far**2
-    counted = np.column_stack([values, np.ones(len(values))])
-    field = np.empty((len(y), len(x), values.shape[1]), np.float32)
-    kernel, near_kernel = np.empty_like(across), np.empty_like(across)
+    # The values, and 1 for the sum of the weights. All weights are positive, so single precision is enough for them.
+    weighted = weight[:, None] * np.column_stack([values, np.ones(len(values))])
+    far_weighted = (FAR_SHARE * weighted).astype(np.float32)
+    near_across, near_down = np.exp(-0.5 * across / near**2), np.exp(-0.5 * down / near**2)
+    far_across, far_down = 1 + (across / far**2).astype(np.float32), (down / far**2).astype(np.float32)
+    total = np.empty((len(y), len(x), weighted.shape[1]))
+    for channel in range(weighted.shape[1]):
+        total[..., channel] = (near_down * weighted[:, channel]) @ near_across.T
+    kernel = np.empty_like(far_across)
     for row in range(len(y)):
-        # In place: a new array for each step takes as long as the step.
         np.add(far_across, far_down[row], out=kernel)
-        np.square(kernel, out=kernel)
-        np.divide(FAR_SHARE * weight, kernel, out=kernel)
-        kernel += np.multiply(near_across, near_down[row], out=near_kernel)
-        sums = kernel @ counted
-        field[row] = sums[:, :-1] / sums[:, -1:]
-    return field
+        np.multiply(kernel, kernel, out=kernel)
+        np.reciprocal(kernel, out=kernel)
+        total[row] += kernel @ far_weighted
+    return np.asarray(total[..., :-1] / total[..., -1:], np.float32)
 
 
 def draw_plain_skin(surface: FaceSurface, shape: tuple[int, int]) -> Matte:

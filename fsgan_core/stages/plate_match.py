@@ -365,7 +365,8 @@ def match_skin(
 def _measure_energies(bands: Sequence[Plane], weight: Matte, sigma: float) -> Image:
     """Energy of each band around each pixel of what has weight; where nothing has, the band's mean."""
     energies = np.dstack([band**2 for band in bands])
-    usual = np.average(energies, axis=(0, 1), weights=weight + MIN_VARIANCE).astype(np.float32)
+    counted = np.ravel(weight + np.float32(MIN_VARIANCE))
+    usual = counted @ energies.reshape(len(counted), -1) / counted.sum()
     total = weight + np.float32(PRIOR_WEIGHT)
     return blur_weighted(
         (energies * weight[..., None] + usual * np.float32(PRIOR_WEIGHT)) / total[..., None], total, sigma

@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator
 
 import cv2
 import numpy as np
-from scipy.interpolate import RectBivariateSpline
+from scipy.interpolate import make_interp_spline
 
 from fsgan_core.plates.plate import Window
 from fsgan_core.runtime.arrays import AnyArray, Image, Mask, Matrix, Plane, PointMap, Points, Vector
+from fsgan_core.runtime.memo import remember_results
 from fsgan_core.stages.image_ops import slice_marked
 
 # The spline is evaluated on a grid and interpolated between: points across the region, and pixels from one to the next.
@@ -21,7 +22,9 @@ GRID_POINTS, FINEST_STEP, COARSEST_STEP = 110, 2, 8
 # Away from its points the spline is so smooth that every third point of the grid is enough: the error is below a
 # hundredth of a pixel. Nearer to them than OUTER_MARGIN such steps all points are evaluated.
 OUTER_FACTOR, OUTER_MARGIN = 3, 2
+REMEMBERED_GRIDS = 64  # how their values are interpolated: the same for all maps of one size
 KERNEL_ROWS = 128  # points at a time, so that their distances to the knots stay in the processor's cache
+MIN_SQUARE = 1e-30  # of a distance: the logarithm needs more than 0
 SYSTEM_RIDGE = 1e-9  # added to the stiffness, so that the system can be solved for points that coincide
 
 # Removing folds.
@@ -96,8 +99,14 @@ def _evaluate_grid(
 
 
 def _interpolate_grid(values: PointMap, x: Vector, y: Vector, to_x: Vector, to_y: Vector, degree: int = 3) -> PointMap:
-    splines = [RectBivariateSpline(y, x, values[..., k], kx=degree, ky=degree) for k in (0, 1)]
-    return np.stack([spline(to_y, to_x) for spline in splines], -1)
+    down, across = _make_interpolation(y, to_y, degree), _make_interpolation(x, to_x, degree)
+    return np.stack([down @ values[..., k] @ across.T for k in (0, 1)], -1)
+
+
+@remember_results(REMEMBERED_GRIDS)
+def _make_interpolation(at: Vector, to: Vector, degree: int) -> Matrix:
+    """How much the value at each place of `at` counts at each place of `to`, in a spline that meets all of them."""
+    return np.asarray(make_interp_spline(at, np.eye(len(at)), k=degree)(to))
 
 
 def compute_spline_shares(knots: Points, places: Points, stiffness: Vector) -> Matrix:
@@ -263,11 +272,12 @@ def _build_spline_system(knots: Points, stiffness: Vector) -> Matrix:
 
 def _evaluate_kernel(points: Points, knots: Points) -> Matrix:
     """r^2 log r between two sets of points (Bookstein 1989)."""
-    square = (points**2).sum(1)[:, None] + (knots**2).sum(1)[None]
-    square -= 2.0 * points @ knots.T
-    np.maximum(square, 0.0, out=square)
-    result = square + 1e-30
-    np.log(result, out=result)
-    square *= 0.5
+    # The squares of the distances as one product; few passes over the result are what makes it fast.
+    left = np.column_stack([points, (points**2).sum(1), np.ones(len(points))])
+    right = np.column_stack([-2.0 * knots, np.ones(len(knots)), (knots**2).sum(1)])
+    square = left @ right.T
+    np.maximum(square, MIN_SQUARE, out=square)
+    result = np.log(square)
     result *= square
+    result *= 0.5
     return np.asarray(result)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from fsgan_core.networks.weights.catalogue import WeightsInfo
@@ -69,3 +71,24 @@ def test_the_stages_of_a_frame_get_one_value(monkeypatch: pytest.MonkeyPatch) ->
     assert (second.face, second.plate.frame) == ("second", 2)  # type: ignore[attr-defined, comparison-overlap]
     targets[2] = SimpleNamespace(plate=SimpleNamespace(frame=2))
     assert made.get_face_frame(2).plate is targets[2].plate
+
+
+def test_a_frame_measured_for_its_neighbours_is_converted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = maker(monkeypatch, ResolvedEngine(next(engine for engine in ENGINES if engine.stage == "reenact")))
+    scene: Any = SimpleNamespace(faces={1: "first", 2: "second"}, codec=None)
+    made.context = replace(made.context, get_scene=lambda frame: scene)
+    made.context.inputs.holdout = None  # type: ignore[misc]
+    monkeypatch.setattr(type(made.context), "get_region", lambda self, frame: Window(0, 0, 4, 4))
+    monkeypatch.setattr(made, "get_target", lambda frame: SimpleNamespace(plate=frame))
+    converted: list[int] = []
+
+    def convert(plate: int, window: Window, codec: None) -> np.ndarray:
+        converted.append(plate)
+        return np.full((4, 4, 3), plate, np.float32)
+
+    monkeypatch.setattr(sys.modules[FrameRenderer.__module__], "to_display", convert)
+    measured = made.get_face_frame(2, with_holdout=False).display
+    assert made.get_face_frame(1).display[0, 0, 0] == 1
+    assert made.get_face_frame(2).display is measured
+    assert converted == [2, 1]
+    assert made.used_bytes >= 2 * measured.nbytes

@@ -13,8 +13,12 @@ from fsgan_core.faces.pose import make_rotation
 from fsgan_core.plates.plate import Window, compute_slices
 from fsgan_core.stages.image_ops import to_perceptual, to_scene_linear
 from fsgan_core.stages.light import (
+    BACK_SHARE,
     BEARD_ZONE,
+    FAR_SHARE,
     FEATURES,
+    FIELD_REACH,
+    FIELD_SIGMA,
     LEVEL_LIMIT,
     PLAIN_SKIN,
     RESIDUAL_LIMIT,
@@ -22,14 +26,14 @@ from fsgan_core.stages.light import (
     SHINE_LIMIT,
     FaceSurface,
     ReadSkin,
-    compute_light_basis,
+    _spread_to_knots,
     compute_transfer,
     draw_skin_and_shade,
-    fit_light,
     match_light,
     measure_surface,
     read_skin,
 )
+from fsgan_core.stages.light_fit import compute_light_basis, fit_light
 
 SIDE = 240
 REGION = Window(0, 0, SIDE, SIDE)
@@ -301,3 +305,21 @@ class TestPicture:
         nothing = np.zeros((SIDE, SIDE), np.float32)
         matched = match_light(face, 2 * face, nothing, nothing, nothing, measure_surface(mesh, REGION), 1.0)
         assert np.array_equal(matched, face)
+
+
+def test_single_precision_spreads_values_as_double_does() -> None:
+    surface = measure_surface(make_mesh(25.0), REGION)
+    values = np.random.default_rng(0).standard_normal((COUNT, 2))
+    x, y = np.linspace(-40, 300, 18), np.linspace(-20, 260, 15)
+    far = (x[None, :, None] - surface.places[:, 0]) ** 2 + (y[:, None, None] - surface.places[:, 1]) ** 2
+    near_size, far_size = FIELD_SIGMA * surface.width, FIELD_REACH * surface.width
+    weight = np.exp(-0.5 * far / near_size**2) + FAR_SHARE / (1 + far / far_size**2) ** 2
+    weight *= surface.areas * (BACK_SHARE + surface.facing)
+    expected = weight @ values / weight.sum(-1, keepdims=True)
+    np.testing.assert_allclose(_spread_to_knots(values, surface, x, y), expected, atol=2e-6)
+
+
+def test_normals_do_not_depend_on_the_part_of_the_plate_that_is_looked_at() -> None:
+    whole, part = (measure_surface(make_mesh(25.0), window) for window in (REGION, Window(37, 21, 90, 100)))
+    assert np.array_equal(whole.normals, part.normals)
+    np.testing.assert_allclose(whole.places - part.places, np.full((COUNT, 2), (37, 21)), atol=1e-9)

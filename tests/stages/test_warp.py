@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+from scipy.interpolate import RectBivariateSpline
 
 from fsgan_core.plates.plate import Window
 from fsgan_core.stages import warp, warp_points
@@ -181,6 +182,23 @@ class TestMap:
         assert np.abs(mapping - everywhere).max() < 0.01
         left, top, right, bottom = (*wanted.min(0).astype(int), *wanted.max(0).astype(int))
         assert np.abs(mapping - everywhere)[top:bottom, left:right].max() < 1e-4
+
+    def test_a_grid_is_interpolated_as_by_a_spline_in_both_directions(self) -> None:
+        x, y = np.arange(-4.0, 70, 4), np.arange(-4.0, 50, 4)
+        columns, rows = np.arange(65.0), np.arange(44.0)
+        values = np.random.default_rng(0).standard_normal((len(y), len(x), 2))
+        for degree in (1, 3):
+            found = warp._interpolate_grid(values, x, y, columns, rows, degree)
+            for k in (0, 1):
+                expected = RectBivariateSpline(y, x, values[..., k], kx=degree, ky=degree)(rows, columns)
+                np.testing.assert_allclose(found[..., k], expected, atol=1e-9)
+
+    def test_the_kernel_is_that_of_a_thin_plate_even_at_a_knot(self) -> None:
+        knots = np.array([(0.0, 0.0), (0.3, -0.2)])
+        points = np.array([(0.0, 0.0), (0.3, -0.2), (0.5, 0.5)])
+        distance = np.linalg.norm(points[:, None] - knots, axis=-1)
+        expected = np.where(distance > 0, distance**2 * np.log(np.maximum(distance, 1e-9)), 0)
+        np.testing.assert_allclose(warp._evaluate_kernel(points, knots), expected, atol=1e-12)
 
     def test_a_good_map_is_left_alone(self) -> None:
         mapping = plain(30, 40).astype(np.float64)

@@ -20,7 +20,8 @@ from fsgan_core.faces.mesh import SKIN_COUNT, UV, compute_vertex_normals
 from fsgan_core.runtime.arrays import AnyArray, Image, Matrix, Matte, Mesh, Plane, PointMap
 from fsgan_core.stages.image_ops import smoothstep, to_perceptual, to_scene_linear
 from fsgan_core.stages.interface import SourceView
-from fsgan_core.stages.light import fit_light, limit_softly
+from fsgan_core.stages.light import limit_softly
+from fsgan_core.stages.light_fit import fit_light
 from fsgan_core.stages.mesh_warp import find_visible_vertices
 from fsgan_core.stages.skin.face_regions import draw_face_area, draw_regions, draw_skin
 from fsgan_core.stages.warp import compute_cell_areas, compute_spline_shares
@@ -151,7 +152,7 @@ def fuse_views(views: Sequence[AtlasView], size: int) -> tuple[Image, Matte]:
 
 
 def fit_light_planes(logs: Image, normals: Image, weight: Matte) -> Image:
-    """Fits the low-order light of a picture (`light.fit_light`).
+    """Fits the low-order light of a picture (`light_fit.fit_light`).
 
     Args:
         logs: (height, width, 3) natural logarithm of the light over the albedo.
