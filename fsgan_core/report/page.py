@@ -60,6 +60,7 @@ def make_render_page(
     pictures: Mapping[str, Path] | None = None,
     movies: Mapping[str, Path] | None = None,
     seconds: Mapping[str, float] | None = None,
+    remarks: Sequence[str] = (),
 ) -> ReportPage:
     """Makes the page of a render.
 
@@ -70,12 +71,13 @@ def make_render_page(
         pictures: Paths by label.
         movies: Paths by label.
         seconds: Further times to list, such as the evaluation's.
+        remarks: Further reasons to look at frames, such as figures beyond their limits.
     """
     sections = [_make_summary_section(result, shot), _make_time_section(result, dict(seconds or {}))]
     flagged = [f"{flag}: {format_frames(frames)}" for flag, frames in result.flagged_frames.items()]
     failed = [f"frame {frame} failed: {message}" for frame, message in result.failures]
-    remarks = list(dict.fromkeys([*result.notes, *flagged, *failed]))
-    sections.append(PageSection("Frames to look at", tuple(remarks or ["nothing was flagged"])))
+    reasons = list(dict.fromkeys([*result.notes, *flagged, *failed, *remarks]))
+    sections.append(PageSection("Frames to look at", tuple(reasons or ["nothing was flagged"])))
     if shot is not None:
         changed = [
             (f"{stage}.{name}", _format_value(value))

@@ -173,11 +173,11 @@ def make_report(
     page = write_report_page(
         folder / PAGE_FILE, data, findings.player, findings.player_facts, findings.source, pairs, neighbours
     )
+    remarks = [remark.reason for remark in data.remarks if data.find_figure(remark.name)]
+    short = make_render_page(result, shot, pictures=findings.pictures, movies=findings.movies, remarks=remarks)
     written = [
         page,
-        write_page(
-            make_render_page(result, shot, pictures=findings.pictures, movies=findings.movies), folder / MARKDOWN_FILE
-        ),
+        write_page(short, folder / MARKDOWN_FILE),
         write_report_json(data, folder / DATA_FILE),
         write_report_csv(data, folder / TABLE_FILE),
         write_last_pictures(stored, folder / PICTURES_FILE),

@@ -115,3 +115,10 @@ def test_text_from_files_is_shown_as_it_is(result: RenderResult) -> None:
     markdown = format_markdown(page)
     assert "<img" not in markdown and "\x1b" not in markdown and "\n# d" not in markdown
     assert "&lt;img src=x" in markdown and "\\[a\\](javascript:z) \\`b\\` \\| c\\n# d" in markdown
+
+
+def test_figures_beyond_their_limits_are_named_as_on_the_page() -> None:
+    frames = (FrameReport(1, RENDERED, "o.0001.exr"),)
+    text = format_markdown(make_render_page(RenderResult("swap", "o", "ACEScg", frames, {}, {}), remarks=["too soft"]))
+    assert "- too soft" in text
+    assert "nothing was flagged" not in text
