@@ -86,6 +86,9 @@ PALE_SIGMA = 0.01  # of the face: softens the openings that show such parts
 NEUTRAL_SHARE = 0.4
 SKIN_SATURATION = 1.25  # over the colour's saturation as a share of skin's: from 1 on it takes on all of it
 MIN_SATURATION, SATURATION_FLOOR = 0.05, 0.02
+TEETH_OVER_SKIN = 1.0  # scene-linear: brightest teeth over the face's skin that keep their brightness
+OVER_SHARE = 0.1  # of what is above that, that is left
+FULLY_BRIGHTER = 0.5  # logarithm: change of the whole face from which on this counts fully
 TINT_LIMIT = 1.0  # no two skins differ by more, so the rest must be the light
 SKIN_TINT = np.array([0.66, 0.07, -0.75], np.float32)  # direction in which skins differ, logarithms of R, G, B
 
@@ -395,7 +398,20 @@ def match_light(
     usual = _compute_saturation(to_perceptual(transfer.skin.astype(np.float32), 0.0))
     pale = np.clip(SKIN_SATURATION * _compute_saturation(new) / max(float(usual), MIN_SATURATION), NEUTRAL_SHARE, 1)
     change = change - (inside * (1 - pale))[..., None] * tint.astype(np.float32)
-    return to_perceptual((linear + LIGHT_FLOOR) * np.exp(np.float32(amount) * change) - LIGHT_FLOOR, 0.0)
+    changed = (linear + LIGHT_FLOOR) * np.exp(np.float32(amount) * change) - LIGHT_FLOOR
+    dimmed = _dim_teeth(changed, transfer)
+    return to_perceptual(changed * (1 - amount * inside * (1 - dimmed))[..., None], 0.0)
+
+
+def _dim_teeth(linear: Image, transfer: LightTransfer) -> Plane:
+    """Factors that hold teeth near the brightness of the new skin, where it was made brighter.
+
+    Teeth are as bright beside dark skin as beside pale skin. Made brighter by the ratio of two skins they would glow.
+    """
+    brighter = float(smoothstep(transfer.level @ LUMA_WEIGHTS / FULLY_BRIGHTER))
+    limit = TEETH_OVER_SKIN * float((transfer.skin * np.exp(transfer.level)) @ LUMA_WEIGHTS)
+    over = np.maximum(linear @ LUMA_WEIGHTS.astype(np.float32) / np.float32(max(limit, LIGHT_FLOOR)), 1)
+    return np.asarray(1 - brighter * (1 - (1 + OVER_SHARE * (over - 1)) / over), np.float32)
 
 
 def _compute_saturation(picture: Image) -> Plane:

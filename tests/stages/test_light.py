@@ -271,6 +271,20 @@ class TestPicture:
         assert teeth[2] / teeth[0] > 0.6
         assert cheek[2] / cheek[0] < 0.25
 
+    @pytest.mark.parametrize(("own", "wanted", "most"), [(0.25, 1.0, 1.6), (1.0, 0.25, 3.4)])
+    def test_teeth_do_not_glow_beside_paler_skin(self, own: float, wanted: float, most: float) -> None:
+        mesh = make_mesh()
+        surface = measure_surface(mesh, REGION)
+        new = draw(mesh, shade(surface, LIGHT_LEFT, SKIN * own))
+        x, y = np.int32(mesh[list(INNER_LIPS), :2].mean(0))
+        new[y - 3 : y + 4, x - 10 : x + 11] = 0.35
+        mouth = np.zeros((SIDE, SIDE), np.float32)
+        mouth[y - 4 : y + 5, x - 11 : x + 12] = 1
+        matched = relight(mesh, new, draw(mesh, shade(surface, LIGHT_LEFT, SKIN * wanted)), openings=mouth)
+        over, before = (picture[y, x].mean() / picture[120, 165].mean() for picture in (matched, new))
+        assert over < most
+        assert over > 0.9 if wanted > own else over > 0.7 * before
+
     def test_pale_lips_take_all_of_a_tan(self) -> None:
         mesh = make_mesh()
         surface = measure_surface(mesh, REGION)
