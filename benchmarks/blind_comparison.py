@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from fsgan_core.faces.geometry import Box
-from fsgan_core.plates.movie_writer import write_movie
+from fsgan_core.plates.movies.movie_writer import write_movie
 from fsgan_core.report.contact_sheet import BeforeAfter, draw_text, make_canvas, write_png
 from fsgan_core.runtime.arrays import Image8
 from fsgan_core.runtime.sampling import sample_evenly

@@ -204,3 +204,11 @@ def test_unknown_name() -> None:
 
     with pytest.raises(AttributeError, match="nothing_like_it"):
         _ = fsgan_core.nothing_like_it
+
+
+def test_no_folder_is_a_heap() -> None:
+    """A newcomer reads a folder as one thing: what grows beyond 5,000 lines gets folders of its own."""
+    lines: dict[Path, int] = {}
+    for file in (ROOT / "fsgan_core").rglob("*.py"):
+        lines[file.parent] = lines.get(file.parent, 0) + len(file.read_text(encoding="utf-8").splitlines())
+    assert {folder.name: count for folder, count in lines.items() if count >= 5000} == {}

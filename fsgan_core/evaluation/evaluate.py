@@ -30,7 +30,7 @@ from fsgan_core.evaluation.metrics import (
 from fsgan_core.evaluation.source_faces import measure_source_descriptors
 from fsgan_core.faces.measure import FaceGauge
 from fsgan_core.plates.colour import ColourConfig, open_config
-from fsgan_core.plates.movie import DEINTERLACE
+from fsgan_core.plates.movies.movie import DEINTERLACE
 from fsgan_core.plates.sequence import format_frames, select_frames
 from fsgan_core.runtime.cache import get_cache_folder
 from fsgan_core.runtime.events import EventListener, ignore_event

@@ -16,7 +16,7 @@ from .image_reader import (
 from .image_reader import (
     read_image as read_image,
 )
-from .movie import Movie as Movie
+from .movies.movie import Movie as Movie
 from .plate import Plate as Plate
 from .plate import TypedValue as TypedValue
 from .plate import Window as Window

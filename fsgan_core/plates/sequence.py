@@ -22,8 +22,8 @@ from fsgan_core.plates.animation import AnimatedWebp, is_animated_webp
 from fsgan_core.plates.exr_writer import PartRef
 from fsgan_core.plates.file_digest import get_content_digest
 from fsgan_core.plates.image_file import check_readable, is_exr_file, suggest_names
-from fsgan_core.plates.movie import DEINTERLACE, Movie
-from fsgan_core.plates.movie import MOVIE_SUFFIXES as MOVIE_SUFFIXES
+from fsgan_core.plates.movies.movie import DEINTERLACE, Movie
+from fsgan_core.plates.movies.movie import MOVIE_SUFFIXES as MOVIE_SUFFIXES
 from fsgan_core.plates.plate import Plate
 from fsgan_core.plates.stated_colour import NOTHING_STATED, StatedColour, read_stated_colour
 from fsgan_core.runtime.atomic import check_output_folder

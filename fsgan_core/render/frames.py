@@ -34,10 +34,10 @@ from fsgan_core.stages.image_ops import to_display
 from fsgan_core.stages.interface import AtlasPicture, FaceFrame, SourceView
 from fsgan_core.stages.leading_view import FramePlan, WeightedView
 from fsgan_core.stages.masking import format_texture
+from fsgan_core.stages.matching.plate_match import TEXTURE_LENGTH
 from fsgan_core.stages.neural.fsgan_crop import compute_view_margin
 from fsgan_core.stages.occluders.bare_lips import LipColour, measure_lip_colour
 from fsgan_core.stages.occluders.hands import shows_hand_at_lips
-from fsgan_core.stages.plate_match import TEXTURE_LENGTH
 from fsgan_core.stages.reenactment import VIEW_MARGIN, compute_goal_mesh, prepare_view
 from fsgan_core.stages.skin.atlas_frame import add_atlas_coordinates, paint_from_atlas, project_atlas
 

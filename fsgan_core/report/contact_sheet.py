@@ -18,7 +18,7 @@ from fsgan_core.contract.layers import META_COLORSPACE, META_FACE, META_FLAGS, R
 from fsgan_core.faces.geometry import Box
 from fsgan_core.plates.c2pa_manifest import embed_manifest
 from fsgan_core.plates.colour import ColourConfig
-from fsgan_core.plates.movie_writer import PREVIEW_CODECS, MovieCodec, write_movie
+from fsgan_core.plates.movies.movie_writer import PREVIEW_CODECS, MovieCodec, write_movie
 from fsgan_core.plates.plate import Plate
 from fsgan_core.plates.synthetic_mark import add_mark, make_xmp
 from fsgan_core.runtime.arrays import AnyArray, Image8

@@ -29,7 +29,6 @@ from fsgan_core.plates.plate import Plate, Window, compute_slices
 from fsgan_core.runtime.arrays import AnyArray, Image, Matte
 from fsgan_core.runtime.reused_memory import copy_into_reused_memory
 from fsgan_core.stages import warp_points
-from fsgan_core.stages.feature_tint import match_feature_tints
 from fsgan_core.stages.image_ops import (
     HALF_COVERED,
     blur_weighted,
@@ -44,9 +43,10 @@ from fsgan_core.stages.image_ops import (
     unpremultiply,
 )
 from fsgan_core.stages.interface import BlendedPlate, FaceFrame
-from fsgan_core.stages.light import draw_skin_and_shade, match_light, measure_surface
 from fsgan_core.stages.masking import draw_eyes, read_texture
-from fsgan_core.stages.plate_match import GrainSeed, PlateSkin, match_darks, match_texture
+from fsgan_core.stages.matching.feature_tint import match_feature_tints
+from fsgan_core.stages.matching.light import draw_skin_and_shade, match_light, measure_surface
+from fsgan_core.stages.matching.plate_match import GrainSeed, PlateSkin, match_darks, match_texture
 from fsgan_core.stages.poisson import solve_membrane
 
 MIN_MATTE = 1e-7  # a smaller matte is 0, as it is in a half float, where it would say that nothing changed

@@ -47,8 +47,8 @@ from fsgan_core.stages.image_ops import (
     unpremultiply,
 )
 from fsgan_core.stages.interface import AtlasProjector, FaceFrame, FurtherViews
-from fsgan_core.stages.light import draw_plain_skin, measure_surface
 from fsgan_core.stages.masking import draw_hull
+from fsgan_core.stages.matching.light import draw_plain_skin, measure_surface
 from fsgan_core.stages.occluders.arm_fill import replace_arms
 from fsgan_core.stages.skin.atlas import push_pull
 from fsgan_core.stages.skin.atlas_frame import fill_from_atlas

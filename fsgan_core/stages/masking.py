@@ -37,7 +37,13 @@ from fsgan_core.stages.image_ops import (
     to_display,
 )
 from fsgan_core.stages.interface import FaceFrame
-from fsgan_core.stages.light import draw_plain_skin, measure_surface
+from fsgan_core.stages.matching.light import draw_plain_skin, measure_surface
+from fsgan_core.stages.matching.plate_match import (
+    add_changing_grain,
+    average_textures,
+    measure_changing_grain,
+    measure_texture,
+)
 from fsgan_core.stages.occluders.beard import draw_beard_zone, measure_beard
 from fsgan_core.stages.occluders.glasses import detect_glasses, find_glasses_frames, find_stems
 from fsgan_core.stages.occluders.hands import (
@@ -49,7 +55,6 @@ from fsgan_core.stages.occluders.hands import (
     remove_hands,
 )
 from fsgan_core.stages.occluders.occlusion import find_occluders
-from fsgan_core.stages.plate_match import add_changing_grain, average_textures, measure_changing_grain, measure_texture
 from fsgan_core.stages.skin.skin_model import FaceRaster
 
 # The raster on which colours are compared.

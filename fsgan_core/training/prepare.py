@@ -14,7 +14,7 @@ from fsgan_core.clips.inputs import ClipInput, JobInputs, check_rgb, open_inputs
 from fsgan_core.clips.tracks import choose_person, get_clip_track
 from fsgan_core.contract.errors import InputError, NoFaceError, PlateError
 from fsgan_core.contract.shot import Clip, Stages
-from fsgan_core.plates.movie import MOVIE_SUFFIXES
+from fsgan_core.plates.movies.movie import MOVIE_SUFFIXES
 from fsgan_core.plates.plate import Plate
 from fsgan_core.runtime.cache import compute_digest
 from fsgan_core.runtime.device import choose_device

@@ -15,8 +15,8 @@ from fsgan_core.clips.inputs import open_inputs
 from fsgan_core.contract.params import INTERLACED_MODES
 from fsgan_core.contract.shot import Clip, Stages
 from fsgan_core.evaluation import evaluate as evaluate_module
-from fsgan_core.plates.movie import Movie
-from tests.plates.test_movie_fields import make, measure_combing
+from fsgan_core.plates.movies.movie import Movie
+from tests.plates.movies.test_movie_fields import make, measure_combing
 
 
 @pytest.fixture(scope="module")

@@ -19,10 +19,10 @@ from fsgan_core.evaluation.evaluation import Evaluation
 from fsgan_core.plates.colour import ColourConfig, open_config
 from fsgan_core.plates.exr_writer import write_exr
 from fsgan_core.plates.image_reader import read_image
-from fsgan_core.plates.movie import Movie
+from fsgan_core.plates.movies.movie import Movie
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.runtime.events import Event
-from tests.plates.movies import encode, make_rgb
+from tests.plates.movies.made_movies import encode, make_rgb
 from tests.small_shot import Small
 
 Change = Callable[[Plate, int], Plate]

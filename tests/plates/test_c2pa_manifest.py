@@ -17,7 +17,7 @@ import pytest
 from fsgan_core.contract.errors import SigningError
 from fsgan_core.contract.signing import CERTIFICATE_VARIABLE, KEY_VARIABLE, TRUST_VARIABLE
 from fsgan_core.plates.c2pa_manifest import embed_manifest, read_manifest, write_sidecar
-from fsgan_core.plates.movie_writer import write_movie
+from fsgan_core.plates.movies.movie_writer import write_movie
 from fsgan_core.plates.signing_identity import open_signing_identity
 from fsgan_core.plates.synthetic_mark import DIGITAL_SOURCE_TYPE, add_mark, read_xmp, read_xmp_fields
 from tests.c2pa_certificates import Certificates, make_certificates, make_key, write_key

@@ -26,7 +26,7 @@ from fsgan_core.plates.sequence import (
     select_frames,
 )
 from tests.plates.conftest import random_plate
-from tests.plates.movies import encode, make_rgb
+from tests.plates.movies.made_movies import encode, make_rgb
 
 MakeExr = Callable[..., Path]
 

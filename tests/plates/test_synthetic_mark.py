@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from fsgan_core.contract.errors import PlateError
-from fsgan_core.plates.movie_writer import write_movie
+from fsgan_core.plates.movies.movie_writer import write_movie
 from fsgan_core.plates.synthetic_mark import (
     DIGITAL_SOURCE_TYPE,
     add_mark,

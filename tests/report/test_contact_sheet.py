@@ -16,8 +16,8 @@ from fsgan_core.contract.layers import META_COLORSPACE, META_FACE, META_FLAGS
 from fsgan_core.contract.shot import Clip
 from fsgan_core.plates.colour import open_config
 from fsgan_core.plates.exr_writer import write_exr
-from fsgan_core.plates.movie import Movie
-from fsgan_core.plates.movie_writer import PREVIEW_CODECS, MovieCodec
+from fsgan_core.plates.movies.movie import Movie
+from fsgan_core.plates.movies.movie_writer import PREVIEW_CODECS, MovieCodec
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.report import contact_sheet as sheet_module
 from fsgan_core.report.contact_sheet import (

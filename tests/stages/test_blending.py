@@ -28,7 +28,7 @@ from fsgan_core.stages.blending import (
 )
 from fsgan_core.stages.image_ops import draw_polygon
 from fsgan_core.stages.interface import BlendedPlate, FaceFrame
-from fsgan_core.stages.plate_match import measure_texture
+from fsgan_core.stages.matching.plate_match import measure_texture
 from tests.stages.conftest import Still, Swap, face_at, plate_at, swapped
 
 METHODS = ["poisson", "multiband", "over"]

@@ -19,7 +19,7 @@ from fsgan_core.stages import warp_points
 from fsgan_core.stages.image_ops import mark_plate_area
 from fsgan_core.stages.interface import FaceFrame
 from fsgan_core.stages.masking import MATTE_STEMS, combine_mattes, format_texture, measure_mattes, read_texture
-from fsgan_core.stages.plate_match import TEXTURE_LENGTH
+from fsgan_core.stages.matching.plate_match import TEXTURE_LENGTH
 from tests.stages.conftest import Still, face_at, plate_at, posed
 
 RAW = MaskParams(feather=0.0)

@@ -20,8 +20,8 @@ from fsgan_core.faces.mesh import SKIN_COUNT, UV, compute_vertex_normals
 from fsgan_core.runtime.arrays import AnyArray, Image, Matrix, Matte, Mesh, Plane, PointMap
 from fsgan_core.stages.image_ops import smoothstep, to_perceptual, to_scene_linear
 from fsgan_core.stages.interface import SourceView
-from fsgan_core.stages.light import limit_softly
-from fsgan_core.stages.light_fit import fit_light
+from fsgan_core.stages.matching.light import limit_softly
+from fsgan_core.stages.matching.light_fit import fit_light
 from fsgan_core.stages.mesh_warp import find_visible_vertices
 from fsgan_core.stages.skin.face_regions import draw_face_area, draw_regions, draw_skin
 from fsgan_core.stages.warp import compute_cell_areas, compute_spline_shares

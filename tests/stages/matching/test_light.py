@@ -12,7 +12,7 @@ from fsgan_core.faces.mesh import CANONICAL, INNER_LIPS, MIRROR_ORDER, OUTER_LIP
 from fsgan_core.faces.pose import make_rotation
 from fsgan_core.plates.plate import Window, compute_slices
 from fsgan_core.stages.image_ops import to_perceptual, to_scene_linear
-from fsgan_core.stages.light import (
+from fsgan_core.stages.matching.light import (
     BACK_SHARE,
     BEARD_ZONE,
     FAR_SHARE,
@@ -33,7 +33,7 @@ from fsgan_core.stages.light import (
     measure_surface,
     read_skin,
 )
-from fsgan_core.stages.light_fit import compute_light_basis, fit_light
+from fsgan_core.stages.matching.light_fit import compute_light_basis, fit_light
 
 SIDE = 240
 REGION = Window(0, 0, SIDE, SIDE)

@@ -22,9 +22,9 @@ from fsgan_core.contract.errors import PlateError
 from fsgan_core.contract.params import INTERLACED_MODES
 from fsgan_core.plates.file_digest import get_content_digest
 from fsgan_core.plates.image_file import check_readable
-from fsgan_core.plates.movie_fields import deinterlace, is_top_field_first, read_display_matrix, turn_upright
-from fsgan_core.plates.movie_pixels import FrameColour, convert_to_rgb, find_frame_colour, repack_frame
-from fsgan_core.plates.movie_stream import MovieIndex, MovieStream, build_index
+from fsgan_core.plates.movies.movie_fields import deinterlace, is_top_field_first, read_display_matrix, turn_upright
+from fsgan_core.plates.movies.movie_pixels import FrameColour, convert_to_rgb, find_frame_colour, repack_frame
+from fsgan_core.plates.movies.movie_stream import MovieIndex, MovieStream, build_index
 from fsgan_core.plates.plate import Plate, TypedValue, Window
 from fsgan_core.runtime.memory import register_cache
 

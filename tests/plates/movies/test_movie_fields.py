@@ -12,9 +12,9 @@ from av.video.reformatter import Interpolation
 
 from fsgan_core.contract.errors import PlateError
 from fsgan_core.contract.shot import Clip
-from fsgan_core.plates.movie import Movie
+from fsgan_core.plates.movies.movie import Movie
 from fsgan_core.plates.sequence import open_clip
-from tests.plates.movies import encode, make_rgb, read_plainly, set_fields
+from tests.plates.movies.made_movies import encode, make_rgb, read_plainly, set_fields
 
 COUNT = 8
 SPEED = 6  # pixels between two fields

@@ -39,7 +39,7 @@ from fsgan_core.stages.image_ops import (
     to_perceptual,
     to_scene_linear,
 )
-from fsgan_core.stages.light_fit import fit_light
+from fsgan_core.stages.matching.light_fit import fit_light
 
 # Reading the pictures. Lengths in mm are on the generic face; "of the face" is a share of the face's width.
 FACE_WIDTH = 144.0  # mm

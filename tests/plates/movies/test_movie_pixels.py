@@ -12,10 +12,10 @@ import pytest
 from fsgan_core.clips.inputs import open_input
 from fsgan_core.contract.errors import PlateError
 from fsgan_core.contract.shot import Clip
-from fsgan_core.plates import movie_pixels
 from fsgan_core.plates.colour import open_config
-from fsgan_core.plates.movie import Movie
-from tests.plates.movies import encode, make_planes, make_rgb
+from fsgan_core.plates.movies import movie_pixels
+from fsgan_core.plates.movies.movie import Movie
+from tests.plates.movies.made_movies import encode, make_planes, make_rgb
 
 # H.273, table 4: code of the matrix -> weights of red and blue.
 MATRICES = {1: (0.2126, 0.0722), 5: (0.299, 0.114), 6: (0.299, 0.114), 7: (0.212, 0.087), 9: (0.2627, 0.0593)}

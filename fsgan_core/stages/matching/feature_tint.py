@@ -16,7 +16,7 @@ from fsgan_core.plates.curve import LUMA_WEIGHTS
 from fsgan_core.plates.plate import Window
 from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Mesh, Vector
 from fsgan_core.stages.image_ops import draw_polygon, slice_marked, smoothstep, to_perceptual, to_scene_linear
-from fsgan_core.stages.light import LIGHT_FLOOR, limit_softly
+from fsgan_core.stages.matching.light import LIGHT_FLOOR, limit_softly
 
 LIP_LIMIT, BROW_LIMIT = 0.1, 0.15  # logarithm of R, G or B over luma: the most by which they may differ
 LIP_FEATHER, BROW_FEATHER = 0.006, 0.015  # of the face's width: softness of the edges

@@ -9,8 +9,8 @@ import pytest
 from fsgan_core.faces.mesh import CANONICAL
 from fsgan_core.plates.curve import LUMA_WEIGHTS
 from fsgan_core.plates.plate import Window
-from fsgan_core.stages.feature_tint import draw_brows, draw_lips, match_feature_tints
 from fsgan_core.stages.image_ops import to_perceptual, to_scene_linear
+from fsgan_core.stages.matching.feature_tint import draw_brows, draw_lips, match_feature_tints
 
 SIDE = 240
 REGION = Window(0, 0, SIDE, SIDE)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fsgan_core.plates.curve import LUMA_WEIGHTS
-from fsgan_core.stages.plate_match import (
+from fsgan_core.stages.matching.plate_match import (
     BAND_COUNT,
     GRAIN_BAND_COUNT,
     TEXTURE_LENGTH,

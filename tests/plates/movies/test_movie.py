@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from fsgan_core.contract.errors import PlateError
-from fsgan_core.plates import movie as movie_module
-from fsgan_core.plates import movie_stream
-from fsgan_core.plates.movie import Movie
+from fsgan_core.plates.movies import movie as movie_module
+from fsgan_core.plates.movies import movie_stream
+from fsgan_core.plates.movies.movie import Movie
 from fsgan_core.plates.plate import TypedValue, Window
-from tests.plates.movies import encode, make_rgb
+from tests.plates.movies.made_movies import encode, make_rgb
 
 # A portrait phone clip: the track's matrix turns the stored picture by 90 degrees clockwise.
 _UPRIGHT_MATRIX = b"".join(n.to_bytes(4, "big") for n in (0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000))

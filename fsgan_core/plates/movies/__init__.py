@@ -1,0 +1,1 @@
+"""Movie files: packets, pixels, fields, and writing them."""
