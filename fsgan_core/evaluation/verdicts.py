@@ -1,4 +1,4 @@
-"""Verdicts on measured figures: pass, look, fail. The limits stand in `metrics.METRICS`."""
+"""Verdicts on measured figures: pass, look, fail. The limits stand in `metric_table.METRICS`."""
 
 from __future__ import annotations
 

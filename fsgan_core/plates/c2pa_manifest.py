@@ -20,7 +20,7 @@ from typing import Any
 
 from fsgan_core.contract.errors import PlateError, SigningError
 from fsgan_core.contract.safe_text import escape_line
-from fsgan_core.contract.signing import TRUST_VARIABLE, read_trust_file
+from fsgan_core.contract.signing_files import TRUST_VARIABLE, read_trust_file
 from fsgan_core.contract.version import __version__
 from fsgan_core.plates.signing_identity import SigningIdentity, open_signing_identity, read_pem_file
 from fsgan_core.plates.synthetic_mark import DIGITAL_SOURCE_TYPE

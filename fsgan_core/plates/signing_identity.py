@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fsgan_core.contract.errors import SigningError
-from fsgan_core.contract.signing import CERTIFICATE_VARIABLE, KEY_VARIABLE, read_signing_files
+from fsgan_core.contract.signing_files import CERTIFICATE_VARIABLE, KEY_VARIABLE, read_signing_files
 from fsgan_core.runtime.user_paths import expand_home
 
 __all__ = ["SigningIdentity", "open_signing_identity", "read_pem_file"]

@@ -18,7 +18,6 @@ __all__ = [
     "SECONDS",
     "SECONDS_PREFIX",
     "Panel",
-    "get_advice",
     "judge_frame",
     "make_figures",
 ]
@@ -108,31 +107,6 @@ PANELS = (
     Panel("matte", "Matte area", (MATTE_AREA,)),
     Panel("seconds", "Seconds per stage", (SECONDS,)),
 )
-
-_ADVICE: Mapping[str, str] = {
-    "identity": "Compare with a still of the source. Add source footage from this angle, or raise reenact.likeness.",
-    "gaze": "Look at the eyes at 100 %. If they stray, correct the eyes' landmarks in the target's track.",
-    "lids": "Step through the blink. If the lids are late or half open, correct their landmarks in the target's track.",
-    "lips": "Look at the mouth at 100 %. Try reenact.inner_mouth, or exclude views with a wrong mouth "
-    "(reenact.exclude).",
-    "light": "Compare the light in the wipe. Check blend.colour, or choose source views with similar light "
-    "(reenact.views).",
-    "tone": "Compare the skin in the wipe. Check blend.colour, the colour space of the source, or grade the layer.",
-    "euler": "Check the head's outline against the target. Correct the landmarks of these frames in the track.",
-    "landmarks": "Check eyes, nose and mouth against the target in the wipe. If they are off, correct the landmarks of "
-    "these frames; if only the proportions differ, lower reenact.likeness.",
-    "flicker": "Loop these frames at 100 %. Raise analyse.smooth if features jitter, reenact.hold if the look jumps, "
-    "mask.smooth if the edge boils.",
-    "sharpness_off": "Compare at 100 %. Change blend.sharpness, blend.detail or blend.grain.",
-    "ssim": "Compare in the wipe.",
-    "edge": "Look at the jaw and forehead. Raise mask.feather or blend.reach, or change mask.size.",
-    "outside": "Pixels outside the matte must not change. Please report this.",
-}
-
-
-def get_advice(name: str) -> str:
-    """Gives what to do about frames in which a figure is beyond its limit."""
-    return _ADVICE.get(name, "Look at these frames.")
 
 
 def make_figures(

@@ -8,10 +8,9 @@ from fsgan_core.evaluation.verdicts import LOOK_FACTOR
 from fsgan_core.plates.sequence import format_frames
 from fsgan_core.render.context import BRIDGED, FLAG_MEANINGS, NO_FACE, QUICK
 from fsgan_core.report.data import Figure, Remark, ReportFrame
-from fsgan_core.report.figures import get_advice
 from fsgan_core.runtime.events import FAILED
 
-__all__ = ["make_remarks"]
+__all__ = ["get_advice", "make_remarks"]
 
 FAILED_NAME = "failed"
 _FLAG_ADVICE: Mapping[str, str] = {
@@ -26,6 +25,25 @@ _FLAG_ADVICE: Mapping[str, str] = {
     QUICK: "Do not judge how steady the face is yet. Start the same render without the quick look: it renders these "
     "frames again.",
 }
+_FIGURE_ADVICE: Mapping[str, str] = {
+    "identity": "Compare with a still of the source. Add source footage from this angle, or raise reenact.likeness.",
+    "gaze": "Look at the eyes at 100 %. If they stray, correct the eyes' landmarks in the target's track.",
+    "lids": "Step through the blink. If the lids are late or half open, correct their landmarks in the target's track.",
+    "lips": "Look at the mouth at 100 %. Try reenact.inner_mouth, or exclude views with a wrong mouth "
+    "(reenact.exclude).",
+    "light": "Compare the light in the wipe. Check blend.colour, or choose source views with similar light "
+    "(reenact.views).",
+    "tone": "Compare the skin in the wipe. Check blend.colour, the colour space of the source, or grade the layer.",
+    "euler": "Check the head's outline against the target. Correct the landmarks of these frames in the track.",
+    "landmarks": "Check eyes, nose and mouth against the target in the wipe. If they are off, correct the landmarks of "
+    "these frames; if only the proportions differ, lower reenact.likeness.",
+    "flicker": "Loop these frames at 100 %. Raise analyse.smooth if features jitter, reenact.hold if the look jumps, "
+    "mask.smooth if the edge boils.",
+    "sharpness_off": "Compare at 100 %. Change blend.sharpness, blend.detail or blend.grain.",
+    "ssim": "Compare in the wipe.",
+    "edge": "Look at the jaw and forehead. Raise mask.feather or blend.reach, or change mask.size.",
+    "outside": "Pixels outside the matte must not change. Please report this.",
+}
 _FIGURE_REASONS: Mapping[str, str] = {
     "identity": "the face resembles the source too little",
     "gaze": "the eyes look elsewhere than the target's",
@@ -39,6 +57,11 @@ _FIGURE_REASONS: Mapping[str, str] = {
     "sharpness_off": "the face is softer or crisper than the target's",
 }
 _FLAG_REASONS = {**FLAG_MEANINGS, NO_FACE: "no face of this person was found; these frames are the plate, unchanged"}
+
+
+def get_advice(name: str) -> str:
+    """Gives what to do about frames in which a figure is beyond its limit."""
+    return _FIGURE_ADVICE.get(name, "Look at these frames.")
 
 
 def make_remarks(

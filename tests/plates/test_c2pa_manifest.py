@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from fsgan_core.contract.errors import SigningError
-from fsgan_core.contract.signing import CERTIFICATE_VARIABLE, KEY_VARIABLE, TRUST_VARIABLE
+from fsgan_core.contract.signing_files import CERTIFICATE_VARIABLE, KEY_VARIABLE, TRUST_VARIABLE
 from fsgan_core.plates.c2pa_manifest import embed_manifest, read_manifest, write_sidecar
 from fsgan_core.plates.movies.movie_writer import write_movie
 from fsgan_core.plates.signing_identity import open_signing_identity

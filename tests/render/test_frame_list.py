@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fsgan_core.cli import main
-from fsgan_core.contract.signing import CERTIFICATE_VARIABLE, KEY_VARIABLE, TRUST_VARIABLE
+from fsgan_core.contract.signing_files import CERTIFICATE_VARIABLE, KEY_VARIABLE, TRUST_VARIABLE
 from fsgan_core.render.frame_list import name_frame_list
 from fsgan_core.render.inspection import inspect_file
 from tests.c2pa_certificates import Certificates, make_certificates

@@ -20,10 +20,10 @@ from fsgan_core.report.changes import (
 )
 from fsgan_core.report.data import Fact, ReportData, ReportFrame, write_report_csv, write_report_json
 from fsgan_core.report.facts import list_times
-from fsgan_core.report.figures import get_advice, make_figures
+from fsgan_core.report.figures import make_figures
 from fsgan_core.report.limits import find_broken_limits, parse_limit
 from fsgan_core.report.plots import make_plots
-from fsgan_core.report.remarks import make_remarks
+from fsgan_core.report.remarks import get_advice, make_remarks
 from fsgan_core.runtime.events import KEPT, PASSED, RENDERED, FrameReport, RenderResult
 from tests.report.made_up_report import COUNT, EVIL, FIRST, make_data, make_player
 
