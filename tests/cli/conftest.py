@@ -25,7 +25,15 @@ class FakeRender:
         self.options: dict[str, Any] = {}
 
     def __call__(
-        self, shot: Shot, *, frames: str, device: str, force: bool, quick: bool, on_event: Callable[[Event], None]
+        self,
+        shot: Shot,
+        *,
+        frames: str,
+        device: str,
+        force: bool,
+        quick: bool,
+        on_event: Callable[[Event], None],
+        on_picture: Callable[..., None] | None,
     ) -> RenderResult:
         self.shot = shot
         self.options = {"frames": frames, "device": device, "force": force, "quick": quick}
