@@ -88,7 +88,7 @@ class TestStates:
     def test_one_frame_of_the_plate(self, small: Small, tmp_path: Path) -> None:
         """Only the frames that it enters: with the mask's smoothing, its neighbours too."""
         other = moved(small, tmp_path / "plates")
-        shot = other.shot(tmp_path / "out", mask__smooth="1")
+        shot = other.shot(tmp_path / "out", mask__smooth="1", mask__hands="false")
         render_shot(shot)
         path = other.folder / "plate.0002.exr"
         plate = read_image(path)
@@ -96,6 +96,18 @@ class TestStates:
         found = states(shot)
         assert {frame for frame, one in found.items() if one.state == "stale"} == {1, 2, 3}
         assert all(one.changed == ("target",) for one in found.values() if one.state == "stale")
+
+    def test_a_frame_that_shows_the_colour_of_the_lips(self, small: Small, tmp_path: Path) -> None:
+        """A hand at the mouth of any frame would be cut by it."""
+        other = moved(small, tmp_path / "plates")
+        shot = other.shot(tmp_path / "out", mask__smooth="1")
+        render_shot(shot)
+        path = other.folder / "plate.0002.exr"
+        plate = read_image(path)
+        write_exr(path, replace(plate, pixels=plate.pixels * 1.5, integers={}))
+        found = states(shot)
+        assert {one.state for one in found.values()} == {"stale"}
+        assert found[6].changed == ("lips",)
 
     def test_source_and_hand_made_files(self, small: Small, tmp_path: Path) -> None:
         other = moved(small, tmp_path / "plates")
