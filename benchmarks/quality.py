@@ -42,7 +42,7 @@ from fsgan_core.contract.shot import Clip
 from fsgan_core.evaluation.charts import write_csv, write_json, write_plots
 from fsgan_core.evaluation.evaluate import evaluate
 from fsgan_core.evaluation.evaluation import Evaluation
-from fsgan_core.evaluation.metric_table import METRICS
+from fsgan_core.evaluation.metric_limits import METRICS
 from fsgan_core.evaluation.metrics import nanmean
 from fsgan_core.evaluation.source_faces import measure_source_face
 from fsgan_core.evaluation.verdicts import find_worst_verdict, judge_value

@@ -14,7 +14,7 @@ import numpy as np
 
 from fsgan_core.contract.errors import EngineError
 from fsgan_core.evaluation.evaluation import Evaluation
-from fsgan_core.evaluation.metric_table import METRICS, Metric
+from fsgan_core.evaluation.metric_limits import METRICS, Metric
 from fsgan_core.evaluation.metrics import nanmean
 from fsgan_core.evaluation.verdicts import FAIL, LOOK, find_worst_verdict, judge_value
 from fsgan_core.plates.sequence import format_frames

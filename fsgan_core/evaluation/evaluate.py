@@ -23,7 +23,7 @@ from fsgan_core.evaluation.clip_pair import HULL_MATTE, ClipPair
 from fsgan_core.evaluation.evaluation import Evaluation
 from fsgan_core.evaluation.frame_metrics import compute_metrics
 from fsgan_core.evaluation.measure_pair import PairMeasurer
-from fsgan_core.evaluation.metric_table import EXTRA_METRIC_NAMES, METRIC_NAMES
+from fsgan_core.evaluation.metric_limits import EXTRA_METRIC_NAMES, METRIC_NAMES
 from fsgan_core.evaluation.metrics import (
     OUTSIDE_MARGIN,
 )

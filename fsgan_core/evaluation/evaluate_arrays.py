@@ -10,7 +10,7 @@ import numpy as np
 
 from fsgan_core.contract.errors import FrameRangeError
 from fsgan_core.evaluation.frame_metrics import FramePair, compute_metrics
-from fsgan_core.evaluation.metric_table import METRIC_NAMES
+from fsgan_core.evaluation.metric_limits import METRIC_NAMES
 from fsgan_core.evaluation.metrics import (
     MAX_SOURCE_FRAMES,
     OUTSIDE_MARGIN,

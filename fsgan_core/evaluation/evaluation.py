@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fsgan_core.evaluation.metric_table import METRICS
+from fsgan_core.evaluation.metric_limits import METRICS
 from fsgan_core.evaluation.metrics import (
     nanmean,
 )
@@ -26,7 +26,7 @@ class Evaluation:
         target: Path of the target.
         result: Path of the result.
         frames: Frame numbers of the target.
-        metrics: float64, one value for each frame, by name (METRIC_NAMES and EXTRA_METRIC_NAMES of `metric_table`);
+        metrics: float64, one value for each frame, by name (METRIC_NAMES and EXTRA_METRIC_NAMES of `metric_limits`);
             NaN where it could not be measured.
         source_faces: How many source frames identity was compared with.
         matte: What decided where "outside" begins.

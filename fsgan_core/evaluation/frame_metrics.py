@@ -10,7 +10,7 @@ import numpy as np
 from fsgan_core.contract.landmarks import OUTER_EYE_CORNERS
 from fsgan_core.evaluation.edge import compute_edge_difference
 from fsgan_core.evaluation.mesh_metrics import compare_gaze, compare_lids, compare_light, compare_lips
-from fsgan_core.evaluation.metric_table import EXTRA_METRIC_NAMES, METRIC_NAMES
+from fsgan_core.evaluation.metric_limits import EXTRA_METRIC_NAMES, METRIC_NAMES
 from fsgan_core.evaluation.metrics import (
     compute_euler_error,
     compute_face_region,

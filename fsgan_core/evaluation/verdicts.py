@@ -1,11 +1,11 @@
-"""Verdicts on measured figures: pass, look, fail. The limits stand in `metric_table.METRICS`."""
+"""Verdicts on measured figures: pass, look, fail. The limits stand in `metric_limits.METRICS`."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
 
-from fsgan_core.evaluation.metric_table import Metric
+from fsgan_core.evaluation.metric_limits import Metric
 
 __all__ = ["FAIL", "LOOK", "LOOK_FACTOR", "PASS", "find_worst_verdict", "judge_value"]
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from fsgan_core.contract.layers import META_KEY, META_PARTS
 from fsgan_core.contract.plain_data import parse_json
-from fsgan_core.evaluation.metric_table import METRICS
+from fsgan_core.evaluation.metric_limits import METRICS
 from fsgan_core.report.data import REPORT_FORMAT, Fact, Figure, ReportChanges, ReportFrame, SettingChange
 from fsgan_core.report.figures import NETWORK_FIGURES, PANELS
 from fsgan_core.report.player_frames import PlayerFrame

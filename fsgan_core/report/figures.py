@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from fsgan_core.evaluation.metric_table import METRICS, Metric
+from fsgan_core.evaluation.metric_limits import METRICS, Metric
 from fsgan_core.evaluation.verdicts import find_worst_verdict, judge_value
 from fsgan_core.report.data import Figure
 

@@ -12,7 +12,7 @@ from fsgan_core.clips.presets import describe_preset
 from fsgan_core.contract.safe_text import escape_line
 from fsgan_core.contract.shot import Shot
 from fsgan_core.evaluation.evaluation import Evaluation
-from fsgan_core.evaluation.metric_table import METRICS
+from fsgan_core.evaluation.metric_limits import METRICS
 from fsgan_core.plates.sequence import format_frames
 from fsgan_core.runtime.atomic import write_atomically
 from fsgan_core.runtime.events import FAILED, KEPT, PASSED, RENDERED, RenderResult

@@ -24,7 +24,7 @@ from fsgan_core.evaluation.charts import (
     write_plots,
 )
 from fsgan_core.evaluation.evaluation import Evaluation
-from fsgan_core.evaluation.metric_table import EXTRA_METRIC_NAMES, METRIC_NAMES, METRICS
+from fsgan_core.evaluation.metric_limits import EXTRA_METRIC_NAMES, METRIC_NAMES, METRICS
 
 
 def evaluation(name: str = "swap.####.exr", lost: tuple[int, ...] = (), **values: list[float]) -> Evaluation:

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from fsgan_core.evaluation.metric_table import METRICS
+from fsgan_core.evaluation.metric_limits import METRICS
 from fsgan_core.evaluation.verdicts import find_worst_verdict, judge_value
 
 BY_NAME = {metric.name: metric for metric in METRICS}

@@ -11,7 +11,7 @@ import pytest
 from fsgan_core.contract.errors import OutputError
 from fsgan_core.contract.shot import Clip, Output, Shot, Stages
 from fsgan_core.evaluation.evaluation import Evaluation
-from fsgan_core.evaluation.metric_table import EXTRA_METRIC_NAMES, METRIC_NAMES
+from fsgan_core.evaluation.metric_limits import EXTRA_METRIC_NAMES, METRIC_NAMES
 from fsgan_core.report.page import format_markdown, make_render_page, write_page
 from fsgan_core.runtime.events import FAILED, PASSED, RENDERED, FrameReport, RenderResult
 
