@@ -71,7 +71,7 @@ TEXTURE_REACH = 16  # pixels: beyond it no blur that measures texture reads
 # Parameters with which a frame is measured by itself. The others are used when the neighbours are combined.
 MEASURING_PARAMS = ("forehead", "refine", "occlusions")  # those that may change over time
 MATTE_STEMS = "stems"  # channel of a frame measured by itself
-LUMA = "luma"  # another: of the picture, display values, in which frames are compared
+LUMA = "luma"  # likewise: the luma of the picture, display values; neighbouring frames are compared by it
 
 # Height on the generic face, mm: middle of the brows, and their upper edge.
 BROW_LINE = float(CANONICAL[[*BROW_R, *BROW_L], 1].mean())
@@ -144,7 +144,7 @@ def measure_mattes(frame: FaceFrame, *, params: MaskParams, strictness: float = 
 
 
 def add_texture(frame: FaceFrame, measured: Plate, display: Image) -> Plate:
-    """Add the face's texture to the metadata of its measured mattes, and its luma, in which the neighbours' shows."""
+    """Add the face's texture to the metadata of its measured mattes, and the picture's luma as a channel of them."""
     aspect, mesh = frame.pixel_aspect, frame.face.get_mesh(frame.pixel_aspect)
     near = find_used_window(measured.get_matte(MATTE_FACE), frame.region, TEXTURE_REACH)
     shown, part = display[compute_slices(near, frame.region)], measured.crop(near)

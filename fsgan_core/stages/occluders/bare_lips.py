@@ -25,11 +25,9 @@ SPREAD = np.array([6.0, 4.0, 4.0], np.float32)  # Lab: deviation of a lip
 LIKE_RANGE = (2.0, 6.0)  # squared distance, in deviations: a lip's own colour up to the first, none from the second on
 DISTINCT_RANGE = (2.0, 6.0)  # the same, of lips from a hand: up to the first the two cannot be told apart
 PLACE_SIGMA = 0.12  # of the mouth's width: reach of a place's colour
-SMOOTH_SIGMA, SMOOTH_RANGE = (
-    0.03,
-    (0.35, 0.65),
-)  # of the mouth's width; share of bare lip around: single pixels are none
-MIN_HAND_PIXELS = 16
+SMOOTH_SIGMA = 0.03  # of the mouth's width
+SMOOTH_RANGE = (0.35, 0.65)  # share of bare lip around a pixel: a single pixel is none
+MIN_HAND_PIXELS = 16  # fewer say nothing about a hand's colour
 
 
 @dataclass(frozen=True)
@@ -98,7 +96,7 @@ def draw_bare_lips(display: Image, mesh: Mesh, region: Window, aspect: float, co
 
 
 def _list_lip_places(mesh: Mesh) -> Points:
-    """The middles between the outer and the inner lips (20, 2), plate coordinates."""
+    """The middles between the outer and the inner lips, (20, 2), plate coordinates."""
     return np.asarray((mesh[list(OUTER_LIPS), :2] + mesh[list(INNER_LIPS), :2]) / 2)
 
 
