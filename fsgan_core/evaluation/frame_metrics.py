@@ -12,21 +12,19 @@ from fsgan_core.evaluation.edge import compute_edge_difference
 from fsgan_core.evaluation.mesh_metrics import compare_gaze, compare_lids, compare_light, compare_lips
 from fsgan_core.evaluation.metric_limits import EXTRA_METRIC_NAMES, METRIC_NAMES
 from fsgan_core.evaluation.metrics import (
+    compare_sharpness,
     compute_euler_error,
     compute_face_region,
     compute_flicker,
     compute_identity_distance,
     compute_landmark_error,
     compute_luma,
-    compute_sharpness,
     compute_ssim,
     compute_symmetric_ratio,
 )
 from fsgan_core.faces.identity import compare_descriptors
 from fsgan_core.faces.measure import MeasuredFace, to_square_pixels
 from fsgan_core.runtime.arrays import Descriptor, Image8, Mask, Matte
-
-_MIN_VARIANCE = 1e-6  # of the Laplacian of a flat face; keeps the sharpness ratio finite
 
 
 @dataclass(frozen=True)
@@ -118,9 +116,7 @@ def _compute_frame_metrics(
     # Half floats of a result move a value between two steps of 255 to one or the other.
     is_replaced = np.any(np.maximum(result, target) - np.minimum(result, target) > 1, axis=2, keepdims=True)[..., 0]
     row["replaced"] = float(is_replaced[region].mean())
-    ratio = compute_sharpness(compute_luma(result), region) / max(
-        compute_sharpness(compute_luma(target), region), _MIN_VARIANCE
-    )
+    ratio = compare_sharpness(compute_luma(result), compute_luma(target), region)
     row["sharpness"], row["sharpness_off"] = ratio, compute_symmetric_ratio(ratio)
     if before is None or after is None or not after.number - now.number == now.number - before.number == step:
         return row

@@ -96,12 +96,18 @@ METRICS = (
     Metric(
         "sharpness_off",
         "sharpness off by",
-        "factor between the variances of the Laplacian in the face, either way",
+        "factor between the squared Laplacians of the face's patches (median), either way",
         "x",
         limit=1.3,
         ideal=1.0,
     ),
-    Metric("sharpness", "sharpness ratio", "variance of the Laplacian in the face, result over target", "x", better=""),
+    Metric(
+        "sharpness",
+        "sharpness ratio",
+        "squared Laplacian of the face's patches, result over target, median",
+        "x",
+        better="",
+    ),
     Metric("edge", "edge", "step of colour across the matte's edge beyond the target's own, CIEDE2000", "dE"),
     Metric(
         "outside", "changed outside", "pixels that differ from the target outside the matte", "px", digits=0, limit=0.0
