@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from fsgan_core.clips.inputs import ClipInput, JobInputs, check_rgb, open_input, open_inputs, read_first_readable
+from fsgan_core.clips.open_mouths import warn_of_open_mouths
 from fsgan_core.contract.errors import InputError, PlateError, TrackError, WeightsError
 from fsgan_core.contract.licences import is_allowed, resolve_allow
 from fsgan_core.contract.params import AnalyseParams
@@ -272,6 +273,9 @@ def write_track(
     with limit_algebra_threads():
         track = analyse_clip(clip_input, selected, inputs, on_event, of_target=of_target, previous=previous)
     save_track(output, track)
+    if not of_target and track.people:
+        person = choose_person(clip_input, track, inputs, of_target=False)
+        warn_of_open_mouths([(clip.path, person.faces, track.pixel_aspect)])
     people = [
         {
             "index": person.index,

@@ -29,6 +29,7 @@ FLAG_MEANINGS: Mapping[str, str] = {
     "driver-held": "outside the driver's clip; its first or last frame is held",
     "turn-limited": "the driver turns further than a single picture of a head can be turned",
     "pose-clamped": "the head turns further than any source view; the nearest pose was used",
+    "small-source": "the source's face is enlarged more than 2.5 times and looks soft; use a source with a larger face",
     QUICK: "only these frames were analysed, without smoothing; render without the quick look for the final picture",
     BRIDGED: "the face was not detected there and is interpolated from the frames around",
 }

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from fsgan_core.clips.inputs import ClipInput, JobInputs
+from fsgan_core.clips.open_mouths import warn_of_open_mouths
 from fsgan_core.clips.tracks import (
     ClipSection,
     choose_person,
@@ -24,11 +25,11 @@ from fsgan_core.faces.track import Track
 from fsgan_core.plates.colour import Codec
 from fsgan_core.render.atlas import SourceAtlas
 from fsgan_core.render.covered_views import get_covered_share
-from fsgan_core.render.source_checks import check_colourfulness, warn_of_open_mouths
+from fsgan_core.render.source_checks import check_colourfulness
 from fsgan_core.render.source_clip import SourceClip
 from fsgan_core.runtime.arrays import Points3D
 from fsgan_core.runtime.cache import is_cache_only
-from fsgan_core.runtime.events import EventListener, ignore_event
+from fsgan_core.runtime.events import Event, EventListener, ignore_event
 from fsgan_core.runtime.sampling import sample_evenly
 from fsgan_core.stages.allowed_views import ViewRef
 from fsgan_core.stages.drive import PLATE_CLIP, DrivenFrame, drive_faces
@@ -157,6 +158,7 @@ class JobScenes:
         self._target_scenes: dict[int, Scene] = {}
         self._full_scenes: dict[int, Scene] = {}
         self._source_clips: tuple[SourceClip, ...] | None = None
+        self._has_new_track = False
         self._atlas: SourceAtlas | None = None
         self._sections = split_into_sections(inputs.target.sequence.frames)
         if quick_frames is not None:
@@ -312,6 +314,7 @@ class JobScenes:
         keeps its place, because an artist names the clips by their numbers.
         """
         if self._source_clips is None:
+            self._has_new_track = False
             clips: list[SourceClip] = []
             problems: list[FsganError] = []
             for clip_input in self._inputs.sources:
@@ -325,8 +328,10 @@ class JobScenes:
             for problem in problems:
                 log.warning("a source is not used: %s", problem)
             self._source_clips = tuple(clips)
-            if self._job == "swap":
-                warn_of_open_mouths(self._source_clips)
+            if self._job == "swap" and self._has_new_track:
+                warn_of_open_mouths(
+                    [(clip.clip_input.clip.path, clip.performer.faces, clip.performer.pixel_aspect) for clip in clips]
+                )
         return self._source_clips
 
     def _get_atlas(self) -> SourceAtlas:
@@ -355,4 +360,9 @@ class JobScenes:
         return SourceClip(clip_input, measure_performer({}), 0.0, codec)
 
     def _get_track(self, clip_input: ClipInput, frames: tuple[int, ...], of_target: bool) -> Track:
-        return get_clip_track(clip_input, frames, self._inputs, self.on_event, of_target=of_target)
+        return get_clip_track(clip_input, frames, self._inputs, self._pass_on, of_target=of_target)
+
+    def _pass_on(self, event: Event) -> None:
+        """Pass on an event of an analysis; there is none if the track is a file or in the cache."""
+        self._has_new_track = True
+        self.on_event(event)

@@ -1,8 +1,7 @@
-"""Looks at the sources of a swap beside its target: what cannot give a good picture is refused or warned of."""
+"""Looks at the sources of a swap beside its target: what cannot give a good picture is refused."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from itertools import islice
 
@@ -15,13 +14,9 @@ from fsgan_core.faces.face import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.region import compute_region
 from fsgan_core.render.source_clip import SourceClip
-from fsgan_core.stages.features.openings import measure_lip_opening
 
-__all__ = ["check_colourfulness", "is_black_and_white", "warn_of_open_mouths"]
+__all__ = ["check_colourfulness", "is_black_and_white"]
 
-log = logging.getLogger(__name__)
-
-OPEN_MOUTH = 0.08  # opening of the lips over the distance of the outer eye corners: teeth and tongue are in sight
 GRAY_CHROMA = 0.01  # display values between the largest and the smallest channel: up to here a face is gray
 SKIN_CHROMA = 0.05  # from here on it is in colour; between the two it may be either
 DARK = 0.1  # display value: a face whose bright parts are darker tells nothing
@@ -86,20 +81,3 @@ def is_black_and_white(clip_input: ClipInput, faces: Mapping[int, Face], codec: 
         chroma = np.percentile(display.max(-1) - display.min(-1), 90)
         return True if chroma <= GRAY_CHROMA else False if chroma >= SKIN_CHROMA else None
     return None
-
-
-def warn_of_open_mouths(sources: Sequence[SourceClip]) -> None:
-    """Logs a warning if no picture of the sources shows a mouth that is about shut."""
-    performers = [source.performer for source in sources if source.performer.faces]
-    openings = (
-        measure_lip_opening(face.get_mesh(performer.pixel_aspect), performer.pixel_aspect)
-        for performer in performers
-        for face in performer.faces.values()
-    )
-    if performers and all(opening > OPEN_MOUTH for opening in openings):
-        paths = ", ".join(source.clip_input.clip.path for source in sources if source.performer.faces)
-        log.warning(
-            "the mouth is open in every picture of the source (%s); where the target's is shut, its lips are "
-            "drawn from an open mouth and may look wrong. Add a picture with a shut mouth",
-            paths,
-        )

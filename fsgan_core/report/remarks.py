@@ -19,6 +19,8 @@ _FLAG_ADVICE: Mapping[str, str] = {
     BRIDGED: "Step through these frames. If the face slides, place its landmarks by hand in the target's track.",
     "pose-clamped": "Look at the far cheek and the nose. Add source footage that shows this angle; the view map says "
     "which one is lacking.",
+    "small-source": "Look at brows, lids and lips at 100 %. Add source footage in which the face is "
+    "larger; detail that the source does not have cannot be made.",
     "driver-held": "The driver's clip is too short for the plate. Change drive.offset or drive.speed, or use a longer "
     "clip.",
     "turn-limited": "Lower drive.pose for these frames.",

@@ -33,6 +33,7 @@ from fsgan_core.stages.warp_points import Performer, measure_face_width
 SWITCH_COST = 4.0  # of a change of the leading view
 FADE_FRAMES = 3  # on either side, over which a change of view is spread
 MOUTH_ENLARGEMENT = (2.0, 3.0)  # of a view, from which on its inner mouth is worth less, and nothing
+MAX_ENLARGEMENT = 2.5  # of the leading view: from here on a frame is flagged, the face is soft
 MAX_COVERED = 0.01  # of the face: a view of which hands cover more is not used
 MIN_WEIGHT = 0.02  # a view of less weight is not warped
 MAX_OUTSIDE = 5.0  # degrees outside all views' poses from which on a frame is flagged
@@ -61,7 +62,7 @@ class FramePlan:
         views: Leading view first; light and detail each sum to 1.
         further_views: For what these do not show.
         inner_mouth: 1 takes the source's inner mouth, 0 the target's.
-        flags: "pose-clamped".
+        flags: "pose-clamped", "small-source".
     """
 
     views: tuple[WeightedView, ...]
@@ -99,9 +100,10 @@ def plan_views(
     frames = sorted(target.faces)
     faces = [target.faces[frame] for frame in frames]
     if params.as_published:
-        return _plan_as_published(pool, faces, params.minimum_radius)
+        return _plan_as_published(pool, faces, target, params.minimum_radius)
     pool, leading, light, clamped = _choose_uncovered(pool, faces, target, params, measure_cover)
     poses = stack_angles([one.face for one in pool])
+    enlarged = _measure_enlargements(pool, faces, target)
 
     detail: Matrix = np.zeros((len(frames), len(pool)))
     detail[np.arange(len(frames)), leading] = 1.0
@@ -112,7 +114,7 @@ def plan_views(
         detail = light
     if params.inner_mouth == "auto":
         inner = choose_inner_mouth(
-            (detail * _rate_mouth_detail(pool, faces, target)) @ np.array([one.mouth_gap for one in pool]),
+            (detail * _rate_mouth_detail(enlarged)) @ np.array([one.mouth_gap for one in pool]),
             np.array([measure_mouth_gap(face, target) for face in faces]),
             np.array(frames),
             frames_per_second,
@@ -131,32 +133,46 @@ def plan_views(
             ),
             further_views=_choose_further_views(poses, set(chosen), pool),
             inner_mouth=float(inner[t]),
-            flags=("pose-clamped",) if clamped[t] else (),
+            flags=_list_flags(bool(clamped[t]), float(enlarged[t, leading[t]])),
         )
     return plans
 
 
-def _rate_mouth_detail(pool: Sequence[ViewCandidate], faces: Sequence[Face], target: Performer) -> Matrix:
-    """How well each view shows teeth for each face of the target, (faces, views), 0..1: enlarged they are a blur."""
+def _list_flags(is_clamped: bool, enlargement: float) -> tuple[str, ...]:
+    """The flags of a frame, by its pose and by how much its leading view is enlarged."""
+    flags = {"pose-clamped": is_clamped, "small-source": enlargement > MAX_ENLARGEMENT}
+    return tuple(name for name, is_set in flags.items() if is_set)
+
+
+def _measure_enlargements(pool: Sequence[ViewCandidate], faces: Sequence[Face], target: Performer) -> Matrix:
+    """How much each view is enlarged for each face of the target, (faces, views)."""
     widths = [measure_face_width(face.landmarks, target.pixel_aspect) for face in faces]
     shown = [measure_face_width(one.face.landmarks, one.performer.pixel_aspect) for one in pool]
-    enlarged = np.array(widths)[:, None] / np.maximum(shown, 1.0)
+    return np.asarray(np.array(widths)[:, None] / np.maximum(shown, 1.0))
+
+
+def _rate_mouth_detail(enlarged: Matrix) -> Matrix:
+    """How well views show teeth, 0..1: enlarged they are a blur."""
     return np.asarray(1 - smoothstep((enlarged - MOUTH_ENLARGEMENT[0]) / (MOUTH_ENLARGEMENT[1] - MOUTH_ENLARGEMENT[0])))
 
 
-def _plan_as_published(pool: Sequence[ViewCandidate], faces: Sequence[Face], radius: float) -> dict[int, FramePlan]:
+def _plan_as_published(
+    pool: Sequence[ViewCandidate], faces: Sequence[Face], target: Performer, radius: float
+) -> dict[int, FramePlan]:
     """Plan the published views of each face: the corners of the appearance map's triangle, by barycentric weights."""
     appearance = AppearanceMap(stack_angles([one.face for one in pool]), radius)
+    enlarged = _measure_enlargements(pool, faces, target)
     plans = {}
-    for face in faces:
+    for t, face in enumerate(faces):
         mix = appearance.query(float(face.euler[0]), float(face.euler[1]))
-        views = [
-            WeightedView(pool[appearance.kept_indices[corner]].ref, float(weight), float(weight))
+        chosen = [
+            (appearance.kept_indices[corner], float(weight))
             for corner, weight in sorted(zip(mix.indices, mix.weights, strict=True), key=lambda pair: -pair[1])
             if weight > 0
         ]
         plans[face.frame] = FramePlan(
-            tuple(views), flags=("pose-clamped",) if mix.outside_degrees > MAX_OUTSIDE else ()
+            tuple(WeightedView(pool[number].ref, weight, weight) for number, weight in chosen),
+            flags=_list_flags(mix.outside_degrees > MAX_OUTSIDE, float(enlarged[t, chosen[0][0]])),
         )
     return plans
 

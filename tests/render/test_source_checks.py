@@ -5,22 +5,27 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
-from fsgan_core.clips.inputs import open_inputs
+from fsgan_core.clips import tracks
+from fsgan_core.clips.inputs import ClipInput, open_inputs
+from fsgan_core.clips.tracks import write_track
 from fsgan_core.contract.errors import PlateError, ShotError
 from fsgan_core.contract.layers import RGB
-from fsgan_core.contract.shot import Clip, Shot
+from fsgan_core.contract.shot import Clip, Shot, Stages
 from fsgan_core.faces.mesh import INNER_LIPS
+from fsgan_core.faces.track import Track
 from fsgan_core.faces.track_file import load_track, save_track
 from fsgan_core.plates.exr_writer import write_exr
 from fsgan_core.plates.image_reader import read_image
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.render.pipeline import render_shot
 from fsgan_core.render.scene import JobScenes
+from fsgan_core.runtime.events import Event
 from tests.small_shot import FRAMES, Small
 
 
@@ -70,27 +75,71 @@ class TestBlackAndWhite:
 
 
 class TestOpenMouth:
+    WARNING = "the mouth is open in every picture of the source"
+
     @pytest.mark.parametrize(("opening", "is_warned_of"), [(0.01, False), (0.2, True)])
     def test_only_still(
-        self, small: Small, tmp_path: Path, opening: float, is_warned_of: bool, caplog: pytest.LogCaptureFixture
+        self,
+        small: Small,
+        tmp_path: Path,
+        opening: float,
+        is_warned_of: bool,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
     ) -> None:
+        """It is said by the run that analyses the source, and not again."""
+        monkeypatch.setenv("FSGAN_CACHE", str(tmp_path / "cache"))
+        self.find_mouths(small, tmp_path, {"source.png": opening}, monkeypatch)
         shot = small.shot(tmp_path)
-        self.open_mouth(small.folder / "source.json", tmp_path / "open.json", opening)
-        still = replace(shot.source[0], track=str(tmp_path / "open.json"))
+        shot = replace(shot, source=(replace(shot.source[0], track=""),))
         with caplog.at_level(logging.WARNING):
-            plan(replace(shot, source=(still,)))
-        assert ("the mouth is open in every picture of the source" in caplog.text) == is_warned_of
+            plan(shot)
+            plan(shot)
+        assert caplog.text.count(self.WARNING) == is_warned_of
 
     def test_no_warning_with_a_shut_one_beside_it(
-        self, small: Small, tmp_path: Path, caplog: pytest.LogCaptureFixture
+        self, small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
+        monkeypatch.setenv("FSGAN_CACHE", str(tmp_path / "cache"))
+        shut = tmp_path / "shut.png"
+        picture = cv2.imread(str(small.folder / "source.png"))
+        assert picture is not None
+        cv2.imwrite(str(shut), picture // 2)  # another picture: tracks of the same one are shared
+        self.find_mouths(small, tmp_path, {"source.png": 0.2, "shut.png": 0.01}, monkeypatch)
         shot = small.shot(tmp_path)
-        self.open_mouth(small.folder / "source.json", tmp_path / "open.json", 0.2)
-        self.open_mouth(small.folder / "source.json", tmp_path / "shut.json", 0.01)
-        stills = tuple(replace(shot.source[0], track=str(tmp_path / f"{name}.json")) for name in ("open", "shut"))
+        stills = tuple(replace(shot.source[0], track="", path=path) for path in (shot.source[0].path, str(shut)))
         with caplog.at_level(logging.WARNING):
             plan(replace(shot, source=stills))
         assert "mouth is open" not in caplog.text
+
+    def test_a_track_file_says_it_when_it_is_made(
+        self, small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        self.find_mouths(small, tmp_path, {"source.png": 0.2}, monkeypatch)
+        still = Clip(str(small.folder / "source.png"))
+        with caplog.at_level(logging.WARNING):
+            write_track(still, tmp_path / "source.json", Stages(), of_target=False)
+        assert caplog.text.count(self.WARNING) == 1
+        shot = small.shot(tmp_path)
+        with caplog.at_level(logging.WARNING):
+            plan(replace(shot, source=(replace(shot.source[0], track=str(tmp_path / "source.json")),)))
+        assert caplog.text.count(self.WARNING) == 1
+
+    def find_mouths(
+        self, small: Small, folder: Path, openings: dict[str, float], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Let the analysis of clips find mouths that are this far open, by file name."""
+        analyse = tracks.analyse_clip
+
+        def analyse_clip(clip_input: ClipInput, *args: Any, **options: Any) -> Track:
+            name = Path(clip_input.clip.path).name
+            if name not in openings:
+                return analyse(clip_input, *args, **options)
+            args[2](Event("analyse", name, 1, 1))
+            self.open_mouth(small.folder / "source.json", folder / "found.json", openings[name])
+            return load_track(folder / "found.json")
+
+        monkeypatch.setattr(tracks, "analyse_clip", analyse_clip)
 
     @staticmethod
     def open_mouth(track_path: Path, output: Path, opening: float) -> None:

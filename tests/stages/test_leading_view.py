@@ -269,6 +269,18 @@ class TestPose:
         assert plans[2].flags == ("pose-clamped",)
         assert plans[2].views
 
+    @pytest.mark.parametrize("as_published", [False, True])
+    def test_a_source_that_is_enlarged_much_is_flagged(self, as_published: bool) -> None:
+        """Frame by frame: the camera moves in, and from 2.5 times on the face is soft."""
+        target = Performer(
+            {frame: clip([(0, 0)], scale=scale, first=frame).faces[frame] for frame, scale in ((1, 2.4), (2, 2.6))},
+            1.0,
+            FACE_MODEL,
+        )
+        source = clip([(0, 0), (0, 0)], scale=1.0)
+        plans = plan(source, target, as_published=as_published)
+        assert [plans[frame].flags for frame in (1, 2)] == [(), ("small-source",)]
+
     def test_others_are_the_extremes_that_are_not_chosen(self) -> None:
         one = plan(clip(AROUND), clip([(0, 0)] * 9))[5]
         yaws = {frame: AROUND[frame - 1][0] for frame in range(1, 16)}
