@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import zipfile
+from functools import cache
 from itertools import permutations
 from pathlib import Path
 from threading import Lock
@@ -68,17 +69,30 @@ def open_config(text: str = "") -> ColourConfig:
     if not config_path.startswith("ocio://") and not is_plain_file(config_path):
         what = "is a folder, not a config file" if Path(config_path).is_dir() else "does not exist"
         raise ColourError(f"OCIO config '{config_path}' {what}. {remedy}")
-    # OCIO keeps the contents of files by their names; a LUT may have been replaced since.
-    ocio.ClearAllCaches()
     try:
-        config = ocio.Config.CreateFromFile(config_path)
-        config.validate()
+        config = _make_builtin(config_path) if config_path.startswith("ocio://") else _read_config(config_path)
         name = config.getName() or Path(config_path).name
     except (*OCIO_ERRORS, UnicodeDecodeError) as error:
         hint = f" Built-in configs: {', '.join(builtin)}." if config_path.startswith("ocio://") else ""
         raise ColourError(f"OCIO config '{config_path}' cannot be used: {error} {remedy}{hint}") from error
     archive = Path(config_path) if config_path.lower().endswith(_ARCHIVE_SUFFIX) else None
     return ColourConfig(config, name, archive)
+
+
+@cache
+def _make_builtin(name: str) -> ocio.Config:
+    """A config that is part of OCIO; it and all that it refers to never change."""
+    config = ocio.Config.CreateFromFile(name)
+    config.validate()
+    return config
+
+
+def _read_config(path: str) -> ocio.Config:
+    # OCIO keeps the contents of files by their names; a LUT may have been replaced since.
+    ocio.ClearAllCaches()
+    config = ocio.Config.CreateFromFile(path)
+    config.validate()
+    return config
 
 
 class ColourConfig:

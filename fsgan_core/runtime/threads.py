@@ -6,12 +6,18 @@ render runs, libraries use only the cores that the frames leave. Results do not 
 
 from __future__ import annotations
 
+import functools
 import math
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
 
 __all__ = [
     "bound_thread_memory",
@@ -60,10 +66,18 @@ def limit_algebra_threads() -> Iterator[None]:
     With more threads the order of sums depends on the number of processors, and the same shot would differ in its last
     bits on another machine. One thread is also faster for our small systems; frames run in parallel instead.
     """
-    from threadpoolctl import threadpool_limits
-
-    with _restore_after_last_block(lambda: threadpool_limits(limits=1, user_api="blas").restore_original_limits):
+    with _restore_after_last_block(
+        lambda: _find_libraries(len(sys.modules)).limit(limits=1, user_api="blas").restore_original_limits
+    ):
         yield
+
+
+@functools.lru_cache(1)
+def _find_libraries(modules: int) -> ThreadpoolController:
+    """The libraries with threads of their own. They come with modules, so another number of these may mean more."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 @contextmanager

@@ -24,7 +24,7 @@ GRID_POINTS, FINEST_STEP, COARSEST_STEP = 110, 2, 8
 OUTER_FACTOR, OUTER_MARGIN = 3, 2
 REMEMBERED_GRIDS = 64  # how their values are interpolated: the same for all maps of one size
 KERNEL_ROWS = 128  # points at a time, so that their distances to the knots stay in the processor's cache
-MIN_SQUARE = 1e-30  # of a distance: the logarithm needs more than 0
+LEAST_SQUARE = 1e-12  # added to the square of a distance: the logarithm needs more than 0, also after rounding
 SYSTEM_RIDGE = 1e-9  # added to the stiffness, so that the system can be solved for points that coincide
 
 # Removing folds.
@@ -68,21 +68,20 @@ def fit_spline_map(
 
     def evaluate(x: Vector, y: Vector) -> PointMap:
         places = (np.stack(np.meshgrid(x + region.x, y + region.y), -1).reshape(-1, 2) - centre) * square / scale
-        values = np.column_stack([np.ones(len(places)), places]) @ coefficients[n:]
-        for first in range(0, len(places), KERNEL_ROWS):
-            part = slice(first, first + KERNEL_ROWS)
-            values[part] += _evaluate_kernel(places[part], knots) @ coefficients[:n]
-        return np.asarray(values.reshape(len(y), len(x), 2))
+        return _evaluate_spline(places, knots, coefficients).reshape(len(y), len(x), 2)
 
     step = int(np.clip(region.width // GRID_POINTS, FINEST_STEP, COARSEST_STEP))
     x, y = (np.arange(-step, size + 2 * step, step, dtype=np.float64) for size in (region.width, region.height))
     low, high = destination.min(0) - (region.x, region.y), destination.max(0) - (region.x, region.y)
     coarse = remove_folds(_evaluate_grid(evaluate, x, y, low, high))
+    # Single precision is enough for places counted from their middle.
+    middle = coarse.mean((0, 1)).astype(np.float32)
+    offsets = (coarse - middle).astype(np.float32)
     columns, rows = np.arange(region.width, dtype=np.float64), np.arange(region.height, dtype=np.float64)
-    fine = _interpolate_grid(coarse, x, y, columns, rows).astype(np.float32)
+    fine = _interpolate_grid(offsets, x, y, columns, rows)
     if has_folds(fine):  # a cubic may overshoot into a fold, straight lines cannot
-        fine = _interpolate_grid(coarse, x, y, columns, rows, degree=1).astype(np.float32)
-    return fine
+        fine = _interpolate_grid(offsets, x, y, columns, rows, degree=1)
+    return np.asarray(fine + middle)
 
 
 def _evaluate_grid(
@@ -99,7 +98,7 @@ def _evaluate_grid(
 
 
 def _interpolate_grid(values: PointMap, x: Vector, y: Vector, to_x: Vector, to_y: Vector, degree: int = 3) -> PointMap:
-    down, across = _make_interpolation(y, to_y, degree), _make_interpolation(x, to_x, degree)
+    down, across = (_make_interpolation(*axis, degree).astype(values.dtype) for axis in ((y, to_y), (x, to_x)))
     return np.stack([down @ values[..., k] @ across.T for k in (0, 1)], -1)
 
 
@@ -270,14 +269,32 @@ def _build_spline_system(knots: Points, stiffness: Vector) -> Matrix:
     return system
 
 
+def _evaluate_spline(places: Points, knots: Points, coefficients: Matrix) -> Points:
+    """A spline at places (m, 2): its affine part, and in single precision its bending part."""
+    n = len(knots)
+    values = np.column_stack([np.ones(len(places)), places]) @ coefficients[n:]
+    left, right = _prepare_squares(places, knots)
+    bending = (0.5 * coefficients[:n]).astype(np.float32)
+    for first in range(0, len(places), KERNEL_ROWS):
+        part = slice(first, first + KERNEL_ROWS)
+        values[part] += _apply_kernel((left[part] @ right).astype(np.float32)) @ bending
+    return np.asarray(values)
+
+
 def _evaluate_kernel(points: Points, knots: Points) -> Matrix:
     """r^2 log r between two sets of points (Bookstein 1989)."""
-    # The squares of the distances as one product; few passes over the result are what makes it fast.
-    left = np.column_stack([points, (points**2).sum(1), np.ones(len(points))])
-    right = np.column_stack([-2.0 * knots, np.ones(len(knots)), (knots**2).sum(1)])
-    square = left @ right.T
-    np.maximum(square, MIN_SQUARE, out=square)
-    result = np.log(square)
-    result *= square
-    result *= 0.5
+    left, right = _prepare_squares(points, knots)
+    return 0.5 * _apply_kernel(left @ right)
+
+
+def _prepare_squares(points: Points, knots: Points) -> tuple[Matrix, Matrix]:
+    """Two matrices whose product holds the squares of the distances between points and knots."""
+    left = np.column_stack([points, (points**2).sum(1) + LEAST_SQUARE, np.ones(len(points))])
+    return left, np.vstack([-2.0 * knots.T, np.ones(len(knots)), (knots**2).sum(1)])
+
+
+def _apply_kernel(squares: Matrix) -> Matrix:
+    """r^2 log r^2 of squares r^2; few passes over them are what makes it fast."""
+    result = np.log(squares)
+    result *= squares
     return np.asarray(result)

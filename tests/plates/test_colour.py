@@ -78,6 +78,11 @@ class TestOpenConfig:
         assert open_config("ocio://cg-config-v1.0.0_aces-v1.3_ocio-v2.1").name.startswith("cg-config-v1.0.0")
         assert open_config("cg-config-v1.0.0_aces-v1.3_ocio-v2.1").name.startswith("cg-config-v1.0.0")
 
+    def test_a_built_in_config_is_made_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        open_config("ocio://default")
+        monkeypatch.setattr(ocio.Config, "CreateFromFile", None)
+        assert open_config("ocio://default").scene_linear == "ACEScg"
+
     def test_environment_points_nowhere(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setenv("OCIO", str(tmp_path / "gone.ocio"))
         with pytest.raises(ColourError, match=r"gone\.ocio' does not exist.*environment variable OCIO"):

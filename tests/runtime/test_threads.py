@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
+import types
 from pathlib import Path
 
 import cv2
 import OpenImageIO as oiio
 import pytest
+import threadpoolctl
 import torch
-from threadpoolctl import threadpool_info
 
 from fsgan_core.runtime import threads
 
@@ -47,7 +49,7 @@ def test_limits_of_a_control_group(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 
 
 def read_counts() -> tuple[int, ...]:
-    blas = [int(pool["num_threads"]) for pool in threadpool_info() if pool["user_api"] == "blas"]
+    blas = [int(pool["num_threads"]) for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
     return (torch.get_num_threads(), cv2.getNumThreads(), oiio.get_int_attribute("exr_threads"), max(blas))
 
 
@@ -68,3 +70,20 @@ def test_libraries_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     finally:
         torch.set_num_threads(before[0])
         cv2.setNumThreads(before[1])
+
+
+def test_libraries_are_looked_for_again_only_after_an_import(monkeypatch: pytest.MonkeyPatch) -> None:
+    find, found = threadpoolctl.ThreadpoolController, []
+
+    def count() -> threadpoolctl.ThreadpoolController:
+        found.append(find())
+        return found[-1]
+
+    monkeypatch.setattr(threadpoolctl, "ThreadpoolController", count)
+    threads._find_libraries.cache_clear()
+    for _ in range(3):
+        with threads.limit_algebra_threads():
+            assert len(found) == 1
+    monkeypatch.setitem(sys.modules, "one_more", types.ModuleType("one_more"))
+    with threads.limit_algebra_threads():
+        assert len(found) == 2
