@@ -51,7 +51,11 @@ LEAST_REDNESS = 0.2  # of a lip beyond that of teeth, by which teeth can be told
 CORNER_FADE = 0.06  # from a corner inwards: lips are not stretched at it
 EDGE_MARGIN = 0.015  # beyond the edge that is found
 SEAM = 0.012  # over which upper and lower lip are blended where they meet
+CONTINUED_SIGMA = 0.04  # along the mouth, of a lip that is continued: else each of its pixels becomes a streak
+CONTINUED_RANGE = (0.01, 0.06)  # beyond a lip's end, over which that blur begins
 STATION_SMOOTHING = 1.5  # stations
+
+BLUR_REACH, BLUR_TAPS = 2.0, 9  # in sigmas, and how many samples
 
 
 @dataclass(frozen=True)
@@ -264,10 +268,36 @@ def continue_lips(
         moved = cv2.remap(
             places.astype(np.float32), local_x, local_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
-        halves.append(sample_picture(picture, np.asarray(moved, np.float32)))
+        half = sample_picture(picture, np.asarray(moved, np.float32))
+        beyond = np.where(is_between_corners, np.maximum(depth - goal_end, 0) * tall / mouth.width, 0.0)
+        low, high = CONTINUED_RANGE
+        blurred = smoothstep((beyond - low) / (high - low)).astype(np.float32)
+        if blurred.any():
+            half = half + blurred[..., None] * (blur_along(half, mouth, CONTINUED_SIGMA, aspect) - half)
+        halves.append(half)
     seam = max(SEAM * mouth.width, 1.0)
     lower = soften_edge(np.asarray(lips.across - lips.middle, np.float32), -seam, seam)
     return np.asarray(halves[0] + lower[..., None] * (halves[1] - halves[0]))
+
+
+def blur_along(picture: AnyArray, mouth: MouthAxes, sigma: float, aspect: float) -> AnyArray:
+    """Blurs a picture along a mouth, not across it.
+
+    Args:
+        picture: (height, width) or (height, width, channels).
+        mouth: The mouth.
+        sigma: As a share of the mouth's width.
+        aspect: Width of a pixel over its height.
+    """
+    y, x = np.mgrid[0 : picture.shape[0], 0 : picture.shape[1]].astype(np.float32)
+    direction = (sigma * mouth.width * mouth.axes[0] / (aspect, 1.0)).astype(np.float32)
+    taps = np.linspace(-BLUR_REACH, BLUR_REACH, BLUR_TAPS, dtype=np.float32)
+    weights = np.exp(-(taps**2) / 2)
+    result = np.zeros(picture.shape, np.float32)
+    for tap, weight in zip(taps, weights / weights.sum(), strict=True):
+        moved = x + tap * direction[0], y + tap * direction[1]
+        result += weight * cv2.remap(picture, *moved, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return result
 
 
 def _spread(shares: Vector, lips: LipPlaces) -> Plane:

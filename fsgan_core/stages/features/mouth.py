@@ -18,6 +18,7 @@ from fsgan_core.runtime.arrays import AnyArray, Image, IndexArray, Matte, Mesh, 
 from fsgan_core.runtime.memo import remember_with
 from fsgan_core.stages.features.lips import (
     LipEdges,
+    blur_along,
     continue_lips,
     draw_back_lips,
     draw_inside_lips,
@@ -49,6 +50,7 @@ from fsgan_core.stages.warp import sample_picture
 MAP_MARGIN = 0.5  # of the window around the mouth on which a map is fitted
 FEATHER, MIN_FEATHER = 0.035, 1.0  # from the lips inwards, over which the inner mouth appears; pixels
 OTHER_SIGMA, MIN_OTHER_SIGMA = 0.006, 0.7  # softness of what is no lip; pixels
+STEADY_SIGMA = 0.03  # along the mouth, of the colours that tell what is no lip
 SHOWN_FEATHER = 0.015  # outside the lips' ends, over which the source's inner mouth appears
 LINE_REACH = 0.05  # outside the inner lips: this far the plate's line between its lips is drawn
 DEEP_INSIDE = (0.12, 0.25)  # inside the inner lips: from here on there is no lip, whatever its colour
@@ -283,10 +285,13 @@ def _find_plate_mouth(
     # Where lips meet there are no teeth: nothing is paler than they are.
     brightest = BRIGHTEST[0] + (BRIGHTEST[1] - BRIGHTEST[0]) * smoothstep(gap / WIDE_GAP[0])
     wide = smoothstep(_place_between(gap, *WIDE_GAP))
-    dimmed = np.minimum(1, np.exp(brightest) * _add_floor(lip) / _add_floor(own))
+    # Alone, a pixel of a compressed plate tells little: lip and teeth meet along the mouth.
+    steady_lip = blur_along(lip, mouth, STEADY_SIGMA, aspect)
+    dimmed = np.minimum(1, np.exp(brightest) * _add_floor(steady_lip) / _add_floor(own))
     own = own * (dimmed + wide * (1 - dimmed))[..., None]
     deep = draw_inside_lips(lips, mouth, edges, DEEP_INSIDE[0] * mouth.width, DEEP_INSIDE[1] * mouth.width)
-    other = np.maximum(mark_other_than_lip(own, lip), deep * wide)
+    steady = blur_along(own, mouth, STEADY_SIGMA, aspect)
+    other = np.maximum(mark_other_than_lip(steady, steady_lip), deep * wide)
     other = cv2.GaussianBlur(other.astype(np.float32), (0, 0), max(OTHER_SIGMA * mouth.width, MIN_OTHER_SIGMA))
     near = draw_inside_lips(lips, mouth, edges, -LINE_REACH * mouth.width, 0.0)
     return _PlateMouth(own, lip, np.asarray(other), near)

@@ -232,6 +232,40 @@ def test_an_open_mouth_shows_the_plate_or_the_source() -> None:
     assert not shown.matte.any() and np.abs(shown.picture - 0.2)[deep].max() < 0.05
 
 
+def make_uneven(picture: Image, strength: float) -> Image:
+    """The picture with columns whose colours are off at random, as compression leaves them."""
+    columns = np.random.default_rng(1).uniform(-strength, strength, (1, *picture.shape[1:]))
+    return np.asarray(np.clip(picture * (1 + columns), 0, 1), np.float32)
+
+
+def measure_unevenness(picture: AnyArray) -> float:
+    """Mean change from pixel to pixel along the mouth."""
+    return float(np.abs(np.diff(picture, axis=1)).mean())
+
+
+def test_a_lip_that_is_continued_far_has_no_streaks() -> None:
+    mesh = make_mesh(lips=24.0)
+    view = make_uneven(draw_face(mesh, (0.2, 0.2, 0.4)), 0.2)
+    closed = cover_inner_mouth(view, get_places(), ViewPicture(view, REGION, mesh, 1.0), mesh, NO_EDGES, REGION, 1.0)
+    x, y = (int(value) for value in mesh[[13, 14], :2].mean(0) - (REGION.x, REGION.y))
+    inside, skin = (slice(y - 3, y + 4), slice(x - 15, x + 16)), (slice(0, 7), slice(x - 15, x + 16))
+    assert measure_unevenness(closed[inside]) < 0.25 * measure_unevenness(view[skin])
+    np.testing.assert_array_equal(closed[skin], view[skin])
+
+
+def test_an_uneven_plate_does_not_fray_the_edge_of_teeth() -> None:
+    mesh = make_mesh(lips=24.0)
+    closed = np.full((REGION.height, REGION.width, 3), LIP, np.float32)
+    plate = draw_face(mesh, (0.2, 0.2, 0.4))
+    mattes = [
+        set_inner_mouth(
+            closed, closed, one, mesh, mesh, find_lip_edges(plate, mesh, REGION, 1.0), REGION, 1.0, 0.0
+        ).matte
+        for one in (plate, make_uneven(plate, 0.3))
+    ]
+    assert measure_unevenness(mattes[1]) < 1.2 * measure_unevenness(mattes[0])
+
+
 def test_teeth_show_inside_the_lips_alone() -> None:
     target, goal = make_mesh(lips=10.0), make_mesh(lips=10.0, shift=(3.0, 2.0))
     kept = keep_mouth(draw_face(target, (0.2, 0.2, 0.4)), target, goal, REGION, 1.0)
