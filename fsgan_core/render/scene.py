@@ -33,7 +33,6 @@ from fsgan_core.runtime.events import Event, EventListener, ignore_event
 from fsgan_core.runtime.sampling import sample_evenly
 from fsgan_core.stages.allowed_views import ViewRef
 from fsgan_core.stages.drive import PLATE_CLIP, DrivenFrame, drive_faces
-from fsgan_core.stages.features.mouth import DEFAULT_FPS
 from fsgan_core.stages.features.openings import measure_lid_openings
 from fsgan_core.stages.leading_view import FramePlan, WeightedView, plan_views
 from fsgan_core.stages.motion.performance import correct_performer
@@ -243,7 +242,6 @@ class JobScenes:
             self._inputs.stages.reenact,
             names,
             self._get_covered_share,
-            self._inputs.target.sequence.fps or DEFAULT_FPS,
         )
         likeness = np.round(
             compute_likeness(

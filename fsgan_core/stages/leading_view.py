@@ -19,20 +19,16 @@ from fsgan_core.faces.face import Face
 from fsgan_core.runtime.arrays import IndexArray, Mask, Matrix
 from fsgan_core.stages.allowed_views import ViewRef
 from fsgan_core.stages.fading import smooth_weights
-from fsgan_core.stages.features.mouth import DEFAULT_FPS, choose_inner_mouth
-from fsgan_core.stages.image_ops import smoothstep
 from fsgan_core.stages.view_costs import (
     ViewCandidate,
     compute_view_costs,
     list_view_candidates,
-    measure_mouth_gap,
     stack_angles,
 )
 from fsgan_core.stages.warp_points import Performer, measure_face_width
 
 SWITCH_COST = 4.0  # of a change of the leading view
 FADE_FRAMES = 3  # on either side, over which a change of view is spread
-MOUTH_ENLARGEMENT = (2.0, 3.0)  # of a view, from which on its inner mouth is worth less, and nothing
 MAX_ENLARGEMENT = 2.5  # of the leading view: from here on a frame is flagged, the face is soft
 MAX_COVERED = 0.01  # of the face: a view of which hands cover more is not used
 MIN_WEIGHT = 0.02  # a view of less weight is not warped
@@ -61,13 +57,11 @@ class FramePlan:
     Attributes:
         views: Leading view first; light and detail each sum to 1.
         further_views: For what these do not show.
-        inner_mouth: 1 takes the source's inner mouth, 0 the target's.
         flags: "pose-clamped", "small-source".
     """
 
     views: tuple[WeightedView, ...]
     further_views: tuple[ViewRef, ...] = ()
-    inner_mouth: float = 1.0
     flags: tuple[str, ...] = field(default=())
 
 
@@ -77,7 +71,6 @@ def plan_views(
     params: ReenactParams,
     names: Sequence[str],
     measure_cover: Callable[[ViewRef], float] | None = None,
-    frames_per_second: float = DEFAULT_FPS,
 ) -> dict[int, FramePlan]:
     """Plan the views of every frame of the target.
 
@@ -88,7 +81,6 @@ def plan_views(
         names: A short name of each source clip, as `params.views` and the like use them.
         measure_cover: Measures the share of a view's face that hands cover, 0..1; asked only of views that would be
             used otherwise, because it looks at pictures. None if no view is covered.
-        frames_per_second: Of the target.
 
     Raises:
         NoFaceError: No view is left.
@@ -112,16 +104,6 @@ def plan_views(
     detail, light = smooth_weights(detail, frames, FADE_FRAMES), smooth_weights(light, frames, FADE_FRAMES)
     if params.combine == "barycentric":
         detail = light
-    if params.inner_mouth == "auto":
-        inner = choose_inner_mouth(
-            (detail * _rate_mouth_detail(enlarged)) @ np.array([one.mouth_gap for one in pool]),
-            np.array([measure_mouth_gap(face, target) for face in faces]),
-            np.array(frames),
-            frames_per_second,
-        )
-    else:
-        inner = np.full(len(frames), 1.0 if params.inner_mouth == "source" else 0.0)
-    inner = smooth_weights(inner[:, None], frames, FADE_FRAMES)[:, 0]
 
     plans = {}
     for t, frame in enumerate(frames):
@@ -132,7 +114,6 @@ def plan_views(
                 WeightedView(pool[v].ref, float(light[t, v] / sums[1]), float(detail[t, v] / sums[0])) for v in chosen
             ),
             further_views=_choose_further_views(poses, set(chosen), pool),
-            inner_mouth=float(inner[t]),
             flags=_list_flags(bool(clamped[t]), float(enlarged[t, leading[t]])),
         )
     return plans
@@ -149,11 +130,6 @@ def _measure_enlargements(pool: Sequence[ViewCandidate], faces: Sequence[Face], 
     widths = [measure_face_width(face.landmarks, target.pixel_aspect) for face in faces]
     shown = [measure_face_width(one.face.landmarks, one.performer.pixel_aspect) for one in pool]
     return np.asarray(np.array(widths)[:, None] / np.maximum(shown, 1.0))
-
-
-def _rate_mouth_detail(enlarged: Matrix) -> Matrix:
-    """How well views show teeth, 0..1: enlarged they are a blur."""
-    return np.asarray(1 - smoothstep((enlarged - MOUTH_ENLARGEMENT[0]) / (MOUTH_ENLARGEMENT[1] - MOUTH_ENLARGEMENT[0])))
 
 
 def _plan_as_published(

@@ -124,8 +124,8 @@ def reenact(
 ) -> Plate:
     """Warps the source's views to the target's landmarks and combines them (see `interface.ReenactEngine`).
 
-    A is 1 where the views show skin of the source. The frame's plate gives the eyeballs, and the inner mouth where the
-    plan keeps it.
+    A is 1 where the views show skin of the source. The frame's plate gives the eyeballs, and the inner mouth
+    unless it is the source's by parameter.
     """
     target, face, codec = frame.plate, frame.face, frame.codec
     aspect = target.pixel_aspect
@@ -161,16 +161,15 @@ def reenact(
         picture = picture + eyes.matte[..., None] * (eyes.picture - picture)
         alpha = np.maximum(alpha, eyes.matte)
     seen = measure_seen(alpha, SEEN_SIGMA * width, aspect)
-    mouth = set_inner_mouth(picture, opened, plate, own, goal, edges, window, aspect, plan.inner_mouth)
+    kept = float(params.inner_mouth != "source")
+    mouth = set_inner_mouth(picture, opened, plate, own, goal, edges, window, aspect, 1 - kept)
     picture = picture + seen[..., None] * (mouth.picture - picture)
     own_parts = keep_openings(plate, own, goal, window, aspect, params, 0.0, iris_tint, openings)
     own_parts = replace(own_parts, matte=own_parts.matte * seen)
     picture = picture + own_parts.matte[..., None] * (own_parts.picture - picture)
     own_matte = np.maximum(own_parts.matte, mouth.matte * seen)
     alpha = np.maximum(alpha, own_matte)
-    return make_reenacted_plate(
-        codec.decode(picture), alpha, lead, face, frame.region, target, 1 - plan.inner_mouth, own_matte, window
-    )
+    return make_reenacted_plate(codec.decode(picture), alpha, lead, face, frame.region, target, kept, own_matte, window)
 
 
 @remember_with

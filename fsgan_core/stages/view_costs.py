@@ -16,7 +16,6 @@ from fsgan_core.faces.pose import FACE_MODEL, fit_head_pose
 from fsgan_core.runtime.arrays import Matrix, Vector
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.allowed_views import ViewRef, list_used_views
-from fsgan_core.stages.features.openings import measure_lip_opening
 from fsgan_core.stages.motion.lids import OPEN_ENOUGH, measure_openness, open_eyes
 from fsgan_core.stages.motion.performance import measure_landmark_bias
 from fsgan_core.stages.warp_points import BROWS_TO_MOUTH, Performer
@@ -67,7 +66,6 @@ class ViewCandidate:
         performer: Its person.
         weight: The artist's preference.
         own_cost: `_compute_own_cost`, and shut eyes.
-        mouth_gap: `measure_mouth_gap`.
     """
 
     ref: ViewRef
@@ -75,7 +73,6 @@ class ViewCandidate:
     performer: Performer
     weight: float
     own_cost: float
-    mouth_gap: float
 
 
 def list_view_candidates(
@@ -89,7 +86,7 @@ def list_view_candidates(
         who = sources[ref.clip]
         eyes = measure_openness(one.face, who.pixel_aspect, biases[ref.clip])
         doubt = _compute_own_cost(one.face, who) + SHUT_EYE_COST * float(np.maximum(OPEN_ENOUGH - eyes, 0).max())
-        pool.append(ViewCandidate(ref, one.face, who, one.weight, doubt, measure_mouth_gap(one.face, who)))
+        pool.append(ViewCandidate(ref, one.face, who, one.weight, doubt))
     return pool
 
 
@@ -134,11 +131,6 @@ def _compute_own_cost(face: Face, performer: Performer) -> float:
     pose = fit_head_pose(face.landmarks, performer.pixel_aspect)
     strength = float(np.linalg.norm(_make_expression_vector(face, performer)))
     return (pose.error / pose.scale / ERROR_UNIT) ** 2 + (1 - face.confidence) + EXPRESSION_COST * strength
-
-
-def measure_mouth_gap(face: Face, performer: Performer) -> float:
-    """Measure how far the inner mouth is open, as a share of the outer eye corners' distance in square pixels."""
-    return measure_lip_opening(face.get_mesh(performer.pixel_aspect), performer.pixel_aspect)
 
 
 def _measure_distances(a: Matrix, b: Matrix) -> Matrix:

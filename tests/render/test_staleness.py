@@ -187,7 +187,6 @@ def test_frames_that_show_the_lips(context: RenderContext) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"inner_mouth": 0.25},
         {"flags": ("pose-clamped",)},
         {"views": "other"},
         {"views": "weight"},

@@ -14,7 +14,6 @@ from fsgan_core.contract.params import ReenactParams
 from fsgan_core.contract.view_grid import VIEW_SPARE, VIEW_USED
 from fsgan_core.faces.face import Face
 from fsgan_core.faces.pose import FACE_MODEL
-from fsgan_core.stages import warp_points
 from fsgan_core.stages.allowed_views import MAX_VIEWS, ViewRef, choose_views
 from fsgan_core.stages.leading_view import FADE_FRAMES, FramePlan, plan_views
 from fsgan_core.stages.warp_points import Performer
@@ -152,7 +151,6 @@ class TestPlan:
         wide = plan(clip(AROUND, aspect=2.0), clip(target, mouth=6, aspect=2.0))
         for frame, one in square.items():
             assert [view.view for view in one.views] == [view.view for view in wide[frame].views]
-            assert one.inner_mouth == wide[frame].inner_mouth
 
 
 class TestTime:
@@ -286,33 +284,3 @@ class TestPose:
         yaws = {frame: AROUND[frame - 1][0] for frame in range(1, 16)}
         assert {yaws[ref.frame] for ref in one.further_views} >= {-30, 30}
         assert not {view.view for view in one.views} & set(one.further_views)
-
-
-class TestMouth:
-    closed, open_wide = clip([(0, 0)] * 9), clip([(0, 0)] * 9, mouth=16)
-
-    def test_auto(self) -> None:
-        """The target's own where the source's mouth is not open enough."""
-        assert plan(self.closed, self.open_wide)[5].inner_mouth == 0
-        assert plan(self.open_wide, self.open_wide)[5].inner_mouth == 1
-        assert plan(self.closed, self.closed)[5].inner_mouth == 1
-
-    def test_a_small_source_shows_no_teeth(self) -> None:
-        small = clip([(0, 0)] * 9, mouth=16, scale=0.5)
-        assert plan(small, self.open_wide)[5].inner_mouth == 0
-        assert plan(small, clip([(0, 0)] * 9, mouth=16, scale=0.75))[5].inner_mouth == 1
-
-    def test_chosen(self) -> None:
-        assert plan(self.closed, self.open_wide, inner_mouth="source")[5].inner_mouth == 1
-        assert plan(self.open_wide, self.open_wide, inner_mouth="target")[5].inner_mouth == 0
-
-    def test_fades(self) -> None:
-        talking, shouting = clip([(0, 0)] * 60, mouth=5), clip([(0, 0)] * 60, mouth=16)
-        speaking = {n: (talking if n < 31 else shouting).faces[n] for n in talking.faces}
-        shares = [one.inner_mouth for one in plan(talking, Performer(speaking, 1.0, FACE_MODEL)).values()]
-        assert shares[0] > 0.9 and shares[-1] < 0.1
-        assert np.abs(np.diff(shares)).max() < 0.35
-
-
-def test_face_unit_is_the_heads_width() -> None:
-    assert warp_points.measure_face_width(posed(scale=2)) == pytest.approx(288, rel=1e-3)

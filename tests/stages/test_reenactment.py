@@ -123,14 +123,13 @@ class TestPicture:
         assert inside.mean() > 0.08
         assert picture[inside].std() < 0.02
 
-    def test_inner_mouth_may_be_the_targets(self, collins: Still, hopper: Still, codec: Codec) -> None:
-        own = replace(ONE, inner_mouth=0.0)
-        result, _ = shown(collins.reenacted(hopper, codec, plan=own), codec)
+    def test_the_inner_mouth_is_the_targets_by_default(self, collins: Still, hopper: Still, codec: Codec) -> None:
+        result, _ = shown(collins.reenacted(hopper, codec), codec)
         middle = collins.face.landmarks[[61, 62, 63, 65, 66, 67]].mean(0) - (collins.region.x, collins.region.y)
         x, y = np.round(middle).astype(int)
         target = display(collins, codec)
         assert np.abs(result[y, x] - target[y, x]).max() < 0.06
-        theirs, _ = shown(collins.reenacted(hopper, codec), codec)
+        theirs, _ = shown(collins.reenacted(hopper, codec, ReenactParams(inner_mouth="source")), codec)
         assert np.abs(theirs[y, x] - target[y, x]).max() > 0.06
 
     def test_values_beyond_white_and_below_black_survive(self, collins: Still, codec: Codec) -> None:
@@ -229,7 +228,7 @@ class TestViews:
 
     def reenacted(self, target: Still, sources: tuple[Still, Still], plan: FramePlan, codec: Codec) -> np.ndarray:
         views = {ViewRef(0, n + 1): source.view(codec) for n, source in enumerate(sources)}
-        result = reenact(target.frame(codec), plan=plan, views=views, params=ReenactParams())
+        result = reenact(target.frame(codec), plan=plan, views=views, params=ReenactParams(inner_mouth="source"))
         return shown(result, codec)[0]
 
     def test_barycentric_is_the_weighted_sum(self, collins: Still, hopper: Still, codec: Codec) -> None:
@@ -257,7 +256,7 @@ class TestFurtherViews:
     ) -> None:
         """The target's picture and openings are looked at once for a frame, and the picture stays the same."""
         views = {ViewRef(0, 1): hopper.view(codec), ViewRef(0, 2): collins.view(codec)}
-        plans = [FramePlan((WeightedView(ref, 1.0, 1.0),), inner_mouth=0.3) for ref in views]
+        plans = [FramePlan((WeightedView(ref, 1.0, 1.0),)) for ref in views]
         work: list[str] = []
         for module, name in ((interface, "to_display"), (eyes, "sample_picture"), (mouth, "mark_other_than_lip")):
             own = getattr(module, name)
@@ -342,7 +341,7 @@ class TestEdges:
         tiny = plate_at(np.full((1, 1, 3), 0.3))
         result = reenact(
             FaceFrame(tiny, collins.face, collins.region, codec),
-            plan=replace(ONE, inner_mouth=0.0),
+            plan=ONE,
             views={ViewRef(0, 1): hopper.view(codec)},
             params=ReenactParams(),
         )

@@ -75,8 +75,9 @@ class ReenactParams(Params):
         "auto",
         ("auto", "source", "target"),
         "inner mouth",
-        "Whose teeth and tongue are shown. auto: the source's, or the target's where the source's mouth is not open "
-        "enough or is too small to show teeth.",
+        "Whose teeth and tongue are shown. auto: the target's, which belong to what the actor says; a network that "
+        "draws whole faces draws its own. Drive: the actor's own where a frame of the plate shows them, else the "
+        "driver's.",
     )
     eyes: str = declare_choice(
         "target",

@@ -14,7 +14,7 @@ import numpy as np
 from fsgan_core.faces.mesh import INNER_LIPS, OUTER_LIPS
 from fsgan_core.plates.curve import LUMA_WEIGHTS
 from fsgan_core.plates.plate import Window
-from fsgan_core.runtime.arrays import AnyArray, Image, IndexArray, Matte, Mesh, PointMap, Vector
+from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Mesh, PointMap
 from fsgan_core.runtime.memo import remember_with
 from fsgan_core.stages.features.lips import (
     LipEdges,
@@ -57,72 +57,9 @@ DEEP_INSIDE = (0.12, 0.25)  # inside the inner lips: from here on there is no li
 BRIGHTEST = (0.15, 0.9)  # in a shut and a slightly open mouth, against the lips, in log display values
 WIDE_GAP = (0.05, 0.11)  # between the lips: from a line to a mouth that shows the plate's own colours
 
-# Choice of the inner mouth. Openings are shares of the outer eye corners' distance.
-TALKING_OPENING = 0.03  # a mouth open by less shows no teeth
+# Openings are shares of the outer eye corners' distance.
 FURTHER_OPEN = 0.03  # more than the new mouth: from here on the lips next to the teeth are not used
 WIDE_OPENING = (0.035, 0.08)  # from a line between the lips to an open mouth
-ENOUGH_MOUTH = 0.6  # of the target's opening: a view open this far shows its teeth
-DEFAULT_FPS = 24.0  # frames a second, of a clip that does not say
-MIN_HOLD = 1.0  # seconds that a choice lasts
-SWITCH_COST = 0.5  # of a change of the choice, in frames of a view that shows no teeth at all
-NO_TEETH_SHARE = 0.02  # of that cost, while the mouth is shut
-TARGET_COST = 0.05  # of the plate's inner mouth for each frame with an open mouth: the source's is preferred
-
-
-def choose_inner_mouth(
-    source: Vector, target: Vector, frames: IndexArray, frames_per_second: float = DEFAULT_FPS
-) -> Vector:
-    """Chooses whose inner mouth each frame of a shot shows, so that the two never take turns within a second.
-
-    A frame costs what the source's mouth lacks of the target's opening if the source's is shown, a little if the
-    target's is shown, nothing while the mouth is shut; a change costs too. The cheapest sequence is found in which each
-    choice lasts `MIN_HOLD` or to an end of the shot (Viterbi 1967, with the age of the choice as part of the state).
-
-    Args:
-        source: (n,) openings of the views' mouths (`openings.measure_lip_opening`).
-        target: (n,) openings of the target's mouth.
-        frames: (n,) frame numbers, ascending; a gap of more than `MIN_HOLD` starts anew.
-        frames_per_second: Of the target.
-
-    Returns:
-        (n,) 1 for the source's, 0 for the target's.
-
-    >>> choose_inner_mouth(np.full(4, 0.2), np.full(4, 0.2), np.arange(4)).tolist()
-    [1.0, 1.0, 1.0, 1.0]
-    """
-    hold = max(1, round(MIN_HOLD * frames_per_second))
-    parts = np.split(np.arange(len(frames)), np.flatnonzero(np.diff(frames) > hold) + 1)
-    return np.concatenate([_choose_run(source[part], target[part], hold) for part in parts if len(part)] or [source])
-
-
-def _choose_run(source: Vector, target: Vector, hold: int) -> Vector:
-    """`choose_inner_mouth` for frames without a gap."""
-    count = len(target)
-    is_open = np.clip(target / TALKING_OPENING - 0.5, 0, 1)
-    lack = np.clip((ENOUGH_MOUTH * target - source) / np.maximum(ENOUGH_MOUTH * target, 1e-6), 0, 1)
-    costs = np.stack([TARGET_COST * np.maximum(is_open, NO_TEETH_SHARE), lack * is_open])
-    # total[choice, age]: the last age stands for `hold` frames and more. At the start a choice may be of any age.
-    total = np.full((2, hold), np.inf)
-    total[:, -1] = costs[:, 0]
-    came_from = np.zeros((count, 2, hold), np.int64)  # age before, or -1 - age before of the other choice
-    for t in range(1, count):
-        new = np.full_like(total, np.inf)
-        for choice in (0, 1):
-            new[choice, 1:] = total[choice, :-1]
-            came_from[t, choice, 1:] = np.arange(hold - 1)
-            if total[choice, -1] < new[choice, -1]:
-                new[choice, -1], came_from[t, choice, -1] = total[choice, -1], hold - 1
-            changed = total[1 - choice, -1] + SWITCH_COST
-            if changed < new[choice, 0]:
-                new[choice, 0], came_from[t, choice, 0] = changed, -hold
-        total = new + costs[:, t, None]
-    choice, age = (int(place) for place in np.unravel_index(int(np.argmin(total)), total.shape))
-    result = np.empty(count)
-    for t in range(count - 1, -1, -1):
-        result[t] = choice
-        before = int(came_from[t, choice, age])
-        choice, age = (choice, before) if before >= 0 else (1 - choice, -1 - before)
-    return result
 
 
 def keep_mouth(plate: Image, target: Mesh, goal: Mesh, region: Window, aspect: float) -> OpeningPicture:

@@ -187,7 +187,8 @@ class FsganReenact:
             picture = picture + (params.detail * share[..., None] * fine)[compute_slices(region, around)]
         rgb: AnyArray = to_scene_linear(picture, codec.exposure)
         # A network that retouches takes a mouth as the geometric engine does; another one draws it.
-        kept = 1 - plan.inner_mouth if redrawn is not None else float(params.inner_mouth == "target")
+        keeps_mouth = params.inner_mouth != "source" if redrawn is not None else params.inner_mouth == "target"
+        kept = float(keeps_mouth)
         plate = to_display(target, region, codec)
         own = keep_openings(plate, face.get_mesh(aspect), goal_mesh, region, aspect, params, kept, iris_tint)
         rgb = rgb + own.matte[..., None] * (codec.decode(own.picture) - rgb)

@@ -7,11 +7,11 @@ import pytest
 
 from fsgan_core.faces.mesh import CANONICAL, INNER_LIPS, LIDS_L, LIDS_R, OUTER_LIPS
 from fsgan_core.plates.plate import Window
-from fsgan_core.runtime.arrays import AnyArray, Image, Mesh, Vector
+from fsgan_core.runtime.arrays import AnyArray, Image, Mesh
 from fsgan_core.stages.features.eyes import close_lids, keep_eyes, set_eyes
 from fsgan_core.stages.features.iris import IrisColour, compute_iris_tint, measure_iris, to_linear
 from fsgan_core.stages.features.lips import STATIONS, LipEdges, find_lip_edges
-from fsgan_core.stages.features.mouth import choose_inner_mouth, cover_inner_mouth, keep_mouth, set_inner_mouth
+from fsgan_core.stages.features.mouth import cover_inner_mouth, keep_mouth, set_inner_mouth
 from fsgan_core.stages.features.openings import (
     EYES,
     ViewPicture,
@@ -273,29 +273,3 @@ def test_teeth_show_inside_the_lips_alone() -> None:
     assert not kept.matte[distance < -0.1].any()
     assert np.abs(kept.picture - TEETH)[kept.matte > 0.9].max() < 0.1
     assert not keep_mouth(draw_face(make_mesh(), (0, 0, 0)), make_mesh(), make_mesh(), REGION, 1.0).matte.any()
-
-
-def count_shortest_run(choice: Vector) -> int:
-    """Frames of the shortest run that has a change on both sides."""
-    changes = np.flatnonzero(np.diff(choice)) + 1
-    return int(np.diff(changes).min()) if len(changes) > 1 else len(choice)
-
-
-def test_inner_mouths_do_not_take_turns_within_a_second() -> None:
-    frames = np.arange(240)
-    target = 0.15 + 0.1 * np.sin(frames / 3)
-    source = np.where(np.sin(frames / 2) > 0, 0.2, 0.01)
-    choice = choose_inner_mouth(source, target, frames, 24.0)
-    assert count_shortest_run(choice) >= 24
-    assert set(choice) <= {0.0, 1.0}
-
-
-def test_the_inner_mouth_is_the_sources_where_it_can_be() -> None:
-    frames = np.arange(120)
-    target = np.full(120, 0.15)
-    assert choose_inner_mouth(np.full(120, 0.12), target, frames).min() == 1.0
-    assert choose_inner_mouth(np.full(120, 0.01), target, frames).max() == 0.0
-    assert choose_inner_mouth(np.full(120, 0.01), np.full(120, 0.001), frames).min() == 1.0
-    halves = choose_inner_mouth(np.where(frames < 60, 0.12, 0.0), target, frames)
-    assert halves[0] == 1.0 and halves[-1] == 0.0
-    assert choose_inner_mouth(np.zeros(0), np.zeros(0), np.zeros(0, int)).shape == (0,)

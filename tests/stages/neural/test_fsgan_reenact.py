@@ -362,9 +362,8 @@ class TestRetouch:
         assert np.corrcoef(fine[0][skin].ravel(), fine[1][skin].ravel())[0, 1] > 0.8, "and nothing finer"
 
     def test_mouth_as_the_geometric_engine_takes_it(self, collins: Still, hopper: Still, codec: Codec) -> None:
-        plan = replace(ONE, inner_mouth=0.0)
         params = PLAIN.replace(detail=1.0, prewarp="on")
-        picture = shown(drawn(collins, hopper, codec, self.redraws(0.0), params, plan)[0], codec)[0]
+        picture = shown(drawn(collins, hopper, codec, self.redraws(0.0), params)[0], codec)[0]
         middle = np.rint(collins.face.landmarks[60:].mean(0) - (collins.region.x, collins.region.y)).astype(int)
         own = display(collins, codec)
         assert np.abs(picture - own)[middle[1], middle[0]].max() < 0.03
@@ -486,11 +485,10 @@ class TestAlpha:
 
 class TestOdd:
     def test_inner_mouth_of_the_target_only_when_asked_for(self, collins: Still, hopper: Still, codec: Codec) -> None:
-        own = replace(ONE, inner_mouth=0.0)
         middle = collins.face.landmarks[[61, 62, 63, 65, 66, 67]].mean(0) - (collins.region.x, collins.region.y)
         x, y = np.round(middle).astype(int)
-        kept = shown(drawn(collins, hopper, codec, params=PLAIN.replace(inner_mouth="target"), plan=own)[0], codec)[0]
-        made = shown(drawn(collins, hopper, codec, plan=own)[0], codec)[0]
+        kept = shown(drawn(collins, hopper, codec, params=PLAIN.replace(inner_mouth="target"))[0], codec)[0]
+        made = shown(drawn(collins, hopper, codec)[0], codec)[0]
         target = display(collins, codec)
         assert np.abs(kept[y, x] - target[y, x]).max() < 0.06 < np.abs(made[y, x] - target[y, x]).max()
 
