@@ -19,6 +19,7 @@ from fsgan_core.stages.image_ops import draw_polygon, slice_marked, smoothstep, 
 from fsgan_core.stages.matching.light import LIGHT_FLOOR, limit_softly
 
 LIP_LIMIT, BROW_LIMIT = 0.1, 0.15  # logarithm of R, G or B over luma: the most by which they may differ
+RED_LIPS = 0.4  # logarithm of R over G, against the skin's: redder lips are made up or graded, and nobody else's follow
 LIP_FEATHER, BROW_FEATHER = 0.006, 0.015  # of the face's width: softness of the edges
 DARK_RANGE = (0.1, 0.6)  # logarithm: darker than skin by this much, a pixel of the brow begins to be hair, and is hair
 SEEN_RANGE = (0.25, 0.5)  # share of a feature that both pictures must show: nothing changes at the first
@@ -71,6 +72,8 @@ def match_feature_tints(
         if min(seen, *(float(weight.sum()) for weight in weights)) < MIN_PIXELS:
             continue
         own, other = (_average_tint(values, weight) for values, weight in zip(logs, weights, strict=True))
+        if not is_dark:
+            other = _cap_redness(other, max(RED_LIPS, float(own[0] - own[1])))
         excess = (own - other) - limit_softly(own - other, limit)
         sure = smoothstep(np.asarray((seen / float(feature.sum()) - SEEN_RANGE[0]) / (SEEN_RANGE[1] - SEEN_RANGE[0])))
         factor = np.exp((feature * dark[0])[..., None] * np.float32(-amount * sure) * excess.astype(np.float32))
@@ -118,6 +121,11 @@ def _average_tint(logs: AnyArray, weight: Matte) -> Vector:
     """Mean logarithms of R, G and B over luma, (3,)."""
     tint = np.average(logs.reshape(-1, 3), axis=0, weights=weight.ravel())
     return np.asarray(tint - tint @ LUMA_WEIGHTS)
+
+
+def _cap_redness(tint: Vector, limit: float) -> Vector:
+    """A tint with no more than `limit` of R over G; a redder one becomes weaker and keeps its hue."""
+    return tint * min(1.0, limit / max(float(tint[0] - tint[1]), 1e-6))
 
 
 def _mark_dark(logs: AnyArray) -> Matte:

@@ -18,6 +18,7 @@ MESH = CANONICAL * 1.1 + (SIDE / 2, SIDE / 2 - 25, 0)
 LIPS, BROWS = draw_lips(MESH, REGION, 0.5), draw_brows(MESH, REGION, 2.0)
 FULL, SKIN_ONLY = np.ones((SIDE, SIDE), np.float32), ((LIPS + BROWS) < 1e-3).astype(np.float32)
 SKIN = np.array([0.5, 0.33, 0.25])
+RED = np.array([0.4, 0.1, 0.09])
 PINK, GREY, MAGENTA = np.array([0.4, 0.18, 0.15]), np.array([0.24, 0.22, 0.21]), np.array([0.35, 0.12, 0.3])
 BROWN, GREEN = np.array([0.06, 0.04, 0.03]), np.array([0.035, 0.05, 0.03])
 
@@ -49,6 +50,15 @@ def test_lips_come_near_the_hue_of_the_plates(lips: np.ndarray) -> None:
     after = np.abs(read_tint(match(new, target), LIPS) - read_tint(target, LIPS)).max()
     assert before > 0.3
     assert after < before - 0.1
+
+
+def test_lips_that_are_made_up_do_not_make_up_others() -> None:
+    new, target = draw_face(SKIN * (0.7, 0.62, 0.65)), draw_face(RED)
+    own, other, after = (read_tint(picture, LIPS) for picture in (new, target, match(new, target)))
+    assert other[0] - other[1] > 0.7
+    assert 0.02 < (after - own)[0] - (after - own)[1] < 0.2
+    kept = draw_face(RED * (1.0, 1.05, 1.05))
+    assert np.abs(match(kept, target) - kept).max() < 0.01
 
 
 def test_brows_come_near_the_hue_of_the_plates() -> None:
