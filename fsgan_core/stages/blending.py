@@ -57,6 +57,7 @@ SEED_BITS = 0xFFFFFFFF  # of a frame number, that go into the grain's seed
 # Poisson: which border pixels to trust. Lengths are shares of the face's width, differences perceptual.
 MIN_TRUST = 1e-4
 BORDER_SIGMA = 0.03  # the border around a pixel
+HELD_REACH = 0.01  # reach of the plate's tone where hardly anything of the new face shows
 ODD_DIFFERENCE, LARGE_DIFFERENCE = 0.06, 0.25  # from the border around, and in all, that halve the trust
 
 # Multiband.
@@ -259,7 +260,10 @@ def _blend_poisson(inputs: BlendInputs, params: BlendParams) -> Image:
     usual = blur_weighted(difference, skin, max(1.0, BORDER_SIGMA * inputs.width), inputs.aspect)
     odd = find_largest(np.abs(difference - usual)) / ODD_DIFFERENCE + find_largest(np.abs(usual)) / LARGE_DIFFERENCE
     trust = (1 - inputs.not_face) ** 2 / (1 + odd**2)
-    return inputs.new_face + solve_membrane(usual, inputs.matte > 0, trust, params.reach * inputs.width, inputs.aspect)
+    # Where both are mixed, at the soft edge and around a gap, a step in tone would show as a blotch.
+    held = trust * np.square((1 - inputs.matte) / np.float32(HELD_REACH * inputs.width))
+    reach = params.reach * inputs.width
+    return inputs.new_face + solve_membrane(usual, inputs.matte > 0, trust, reach, inputs.aspect, held)
 
 
 def _blend_multiband(inputs: BlendInputs, params: BlendParams) -> Image:

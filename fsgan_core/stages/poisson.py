@@ -34,7 +34,9 @@ COARSEST_ROUNDS = 8
 SMOOTHED_RANGE, SMOOTHING_STEPS = (0.25, 2.0), 3
 
 
-def solve_membrane(difference: Image, support: Mask, trust: Matte, reach: float, aspect: float = 1.0) -> Image:
+def solve_membrane(
+    difference: Image, support: Mask, trust: Matte, reach: float, aspect: float = 1.0, held: Matte | None = None
+) -> Image:
     """Solve for the correction h.
 
     Args:
@@ -45,6 +47,8 @@ def solve_membrane(difference: Image, support: Mask, trust: Matte, reach: float,
         reach: Rows over which the correction fades inside. Far more than the face's height gives Poisson's equation
             itself; less keeps a difference at the border from staining the whole face (a screened equation).
         aspect: Width of a pixel over its height.
+        held: How closely h meets the difference at each pixel inside too; a link between neighbours has 1. None: it is
+            free there.
 
     Returns:
         h, zero outside `support`. The relative residual of each channel is below `MAX_RESIDUAL`.
@@ -59,7 +63,7 @@ def solve_membrane(difference: Image, support: Mask, trust: Matte, reach: float,
     x, y, width, height = cv2.boundingRect(support.astype(np.uint8))
     box = slice(y, y + height), slice(x, x + width)
     inside = support[box]
-    hold = np.where(border, BORDER_WEIGHT * trust, 0.0).astype(np.float32)[box]
+    hold = np.where(border, BORDER_WEIGHT * trust, 0.0 if held is None else held * support).astype(np.float32)[box]
     right = hold[..., None] * difference[box].astype(np.float32)
     diagonal, across = hold + np.float32(1 / reach**2), 1 / aspect**2
     solution, residual = _solve_multigrid(inside, diagonal, across, right)

@@ -19,7 +19,12 @@ def case(side: int = 40, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndar
 
 
 def dense(
-    difference: np.ndarray, support: np.ndarray, trust: np.ndarray, reach: float, aspect: float = 1.0
+    difference: np.ndarray,
+    support: np.ndarray,
+    trust: np.ndarray,
+    reach: float,
+    aspect: float = 1.0,
+    held: np.ndarray | None = None,
 ) -> np.ndarray:
     """The same equations written down pixel by pixel and solved directly."""
     pixels = [tuple(p) for p in np.argwhere(support)]
@@ -38,6 +43,9 @@ def dense(
         if any(pixel not in number for pixel in square):
             system[n, n] += BORDER_WEIGHT * trust[row, column]
             right[n] += BORDER_WEIGHT * trust[row, column] * difference[row, column]
+        elif held is not None:
+            system[n, n] += held[row, column]
+            right[n] += held[row, column] * difference[row, column]
     result = np.zeros_like(difference)
     result[support] = np.linalg.solve(system, right)
     return result
@@ -55,9 +63,11 @@ def solver(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 def test_equals_a_dense_solution(reach: float, aspect: float) -> None:
     difference, support, trust = case(26)
     trust[:, :8] = 0.3
-    expected = dense(difference, support, trust, reach, aspect)
-    found = solve_membrane(difference, support, trust, reach, aspect)
-    assert np.abs(found - expected).max() < 1e-4 * np.abs(expected).max()
+    held = np.random.default_rng(1).uniform(0, 0.5, support.shape).astype(np.float32)
+    for inside in (None, held):
+        expected = dense(difference, support, trust, reach, aspect, inside)
+        found = solve_membrane(difference, support, trust, reach, aspect, inside)
+        assert np.abs(found - expected).max() < 1e-4 * np.abs(expected).max()
 
 
 @pytest.mark.parametrize("size", [40, 150, 401])

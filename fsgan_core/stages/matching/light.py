@@ -66,6 +66,7 @@ FEATURE_SHARE = 0.02  # weight of features in that: on the steep skin around the
 SHAPE_LIMIT = 1.0  # of the ratio of both lights, around that
 RESIDUAL_LIMIT = 0.35  # of what is left
 RESIDUAL_SIGMA = 9.0  # mm: what is finer belongs to the person
+TINT_SIGMA = 4.0  # mm: the same of hue alone, in which blotches and shine show, and hardly a person
 RESIDUAL_PRIOR = 0.02  # weight of no residual, of that of a fully visible place
 RESIDUAL_CLIP = 0.6  # of a single sample
 RESIDUAL_SPREAD = 0.5  # from the places around, at which a sample's weight is a quarter
@@ -266,7 +267,7 @@ def compute_transfer(target: ReadSkin, new: ReadSkin, surface: FaceSurface, shin
         darker = np.where(residual @ LUMA_WEIGHTS < 0, (residual**2).sum(1), 0.0)
         seen = seen * np.where(BEARD_ZONE, 1 / (1 + darker / BEARD_SPREAD**2) ** 2, 1.0)
     clipped = [limit_softly(residual, RESIDUAL_CLIP) for residual in residuals]
-    rest = limit_softly(_smooth_residual(clipped[0] - clipped[1], seen), RESIDUAL_LIMIT)
+    rest = _take_over_rest(clipped[0] - clipped[1], seen)
     glow = shine * (_find_shine(clipped[0], seen) - _find_shine(clipped[1], seen))
     level = np.clip(level, -LEVEL_LIMIT, LEVEL_LIMIT)
     skin = np.exp(np.average(fits[1].light, axis=0, weights=bare * new.seen))
@@ -283,9 +284,16 @@ def _find_shine(residual: Matrix, seen: Vector) -> Vector:
     return np.maximum(fine - coarse, 0)
 
 
-def _smooth_residual(values: Matrix, weights: Vector) -> Matrix:
+def _take_over_rest(difference: Matrix, seen: Vector) -> Matrix:
+    """What of a difference of residuals the new face takes over (n, 3): its hue is followed closer than its luma."""
+    luma = _smooth_residual(difference, seen, RESIDUAL_SIGMA) @ LUMA_WEIGHTS
+    tint = _smooth_residual(difference - (difference @ LUMA_WEIGHTS)[:, None], seen, TINT_SIGMA)
+    return limit_softly(luma[:, None] + tint, RESIDUAL_LIMIT)
+
+
+def _smooth_residual(values: Matrix, weights: Vector, sigma: float) -> Matrix:
     """A smooth field over the surface (n, 3), 0 where nothing is seen; odd samples (glasses) count less."""
-    kernel = _make_kernel(RESIDUAL_SIGMA)
+    kernel = _make_kernel(sigma)
     current = weights
     for _ in range(RESIDUAL_ROUNDS):
         smooth = kernel @ (current[:, None] * values) / ((kernel @ current)[:, None] + RESIDUAL_PRIOR)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from fsgan_core.faces.mesh import CANONICAL, INNER_LIPS, MIRROR_ORDER, OUTER_LIPS, TRIANGLES
 from fsgan_core.faces.pose import make_rotation
+from fsgan_core.plates.curve import LUMA_WEIGHTS
 from fsgan_core.plates.plate import Window, compute_slices
 from fsgan_core.stages.image_ops import to_perceptual, to_scene_linear
 from fsgan_core.stages.matching.light import (
@@ -38,6 +39,7 @@ from fsgan_core.stages.matching.light_fit import compute_light_basis, fit_light
 SIDE = 240
 REGION = Window(0, 0, SIDE, SIDE)
 SKIN = np.array([0.42, 0.26, 0.18])
+RED = np.array([1.0, 0.0, 0.0]) - LUMA_WEIGHTS[0]  # of no luma
 LIGHT_LEFT = np.array([0.0, -0.35, 0.1, -0.1, 0.0, 0.05, 0.0, 0.0, 0.05])
 LIGHT_RIGHT = np.array([0.0, 0.4, -0.1, -0.05, 0.05, 0.0, 0.0, -0.05, 0.0])
 COUNT = len(TRIANGLES)
@@ -210,6 +212,20 @@ class TestTransfer:
         assert change is not None
         assert -RESIDUAL_LIMIT - 0.1 < change.change[dark & PLAIN_SKIN].mean() < -0.12
         assert np.abs(change.change[PLAIN_SKIN & (places[:, 0] < 0)]).max() < 0.05
+
+    def test_a_blotch_loses_its_hue_and_keeps_its_luma(self) -> None:
+        surface = measure_surface(make_mesh(), REGION)
+        plain = shade(surface, LIGHT_LEFT)
+        spot = np.linalg.norm(CANONICAL[TRIANGLES].mean(1)[:, :2] - (40, 25), axis=1) < 7  # on the cheek
+        shares = []
+        for step in (np.ones(3), RED):
+            blotched = plain.copy()
+            blotched[spot] += 0.25 * step
+            change = compute_transfer(read(plain), read(blotched), surface)
+            assert change is not None
+            shares.append(float(-change.change[spot].mean(0) @ step / (0.25 * step @ step)))
+        assert shares[0] < 0.4
+        assert shares[1] > 0.5
 
     @given(seed=st.integers(0, 10_000), size=st.floats(0.1, 6.0))
     @settings(max_examples=25, deadline=None)
