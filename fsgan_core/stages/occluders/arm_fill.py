@@ -28,7 +28,8 @@ from fsgan_core.stages.image_ops import (
 )
 from fsgan_core.stages.interface import FaceFrame
 from fsgan_core.stages.masking import draw_hull, make_face_raster
-from fsgan_core.stages.occluders.glasses import detect_glasses, draw_arm_zone, find_stems
+from fsgan_core.stages.occluders.glasses import Stems, detect_glasses, draw_arm_zone, find_stems
+from fsgan_core.stages.skin.atlas import push_pull
 
 MARKED = 0.05  # matte value from which on a pixel is not taken to fill its surroundings
 REACH = 0.15  # what is farther away does not fill arms
@@ -51,15 +52,15 @@ def replace_arms(frame: FaceFrame, reenacted: Plate, face_matte: Matte) -> tuple
         The plate without arms in perceptual steps, and where it shows (None if there are no arms); how much of the
         plate stays as it is.
     """
-    arms = find_replaced_arms(frame, face_matte)
-    if arms is None:
+    stems = find_replaced_arms(frame, face_matte)
+    if stems is None:
         return None, np.zeros_like(face_matte)
-    behind = fill_behind_arms(frame, face_matte, arms)
-    return behind, measure_new_glasses(frame, reenacted) * np.maximum(arms, behind.matte)
+    behind = fill_behind_arms(frame, face_matte, stems)
+    return behind, measure_new_glasses(frame, reenacted) * np.maximum(stems.arms, behind.matte)
 
 
-def find_replaced_arms(frame: FaceFrame, face_matte: Matte) -> Matte | None:
-    """Find the arms of glasses that the mask takes beyond the face; None if it takes none.
+def find_replaced_arms(frame: FaceFrame, face_matte: Matte) -> Stems | None:
+    """Find the arms of glasses that the mask takes beyond the face, and the rims; None if it takes none.
 
     Args:
         frame: The target's frame.
@@ -93,13 +94,13 @@ def measure_new_glasses(frame: FaceFrame, reenacted: Plate) -> np.float32:
     return np.float32(detect_glasses(sight))
 
 
-def fill_behind_arms(frame: FaceFrame, face_matte: Matte, arms: Matte) -> OpeningPicture:
-    """Fill what is behind arms of glasses, beyond the face: hair, an ear, the background.
+def fill_behind_arms(frame: FaceFrame, face_matte: Matte, stems: Stems) -> OpeningPicture:
+    """Fill what is behind glasses at the temples: hair, an ear, the background, skin at the soft edge of the face.
 
     Args:
         frame: The target's frame.
         face_matte: The face that is wanted, and the arms.
-        arms: `find_replaced_arms`.
+        stems: `find_replaced_arms`.
 
     Returns:
         The plate without arms in perceptual steps, and where it shows.
@@ -107,16 +108,23 @@ def fill_behind_arms(frame: FaceFrame, face_matte: Matte, arms: Matte) -> Openin
     region, up = frame.region, _measure_up(frame.face, frame.pixel_aspect)
     width = warp_points.measure_face_width(frame.face.landmarks, frame.pixel_aspect)
     reach, sigma = REACH * width, max(1.0, TEXTURE_SIGMA * width)
-    hidden = arms > MARKED
-    around = (mark_plate_area(frame.plate, region) > HALF_COVERED) & ~hidden
-    filled = continue_across(frame.perceptual, hidden, around & (face_matte < HALF_COVERED), up, reach, sigma)
-    # The mask takes as much of the face as there would be without arms; beyond the face it takes nothing but arms.
-    wanted = continue_across(face_matte, hidden, around, up, reach, sigma).picture
-    near = cv2.dilate(hidden.astype(np.uint8), np.ones((ARM_MARGIN,) * 2, np.uint8)) > 0
-    beyond = near & (draw_hull(frame.face, region, frame.pixel_aspect, 1.0) == 0)
-    share = np.clip(1 - wanted / np.maximum(face_matte, MIN_MATTE), 0, 1)
-    share = np.maximum(share * hidden, beyond) * (face_matte > 0)
-    return OpeningPicture(filled.picture, (share * filled.known).astype(np.float32))
+    hidden, rims = stems.arms > MARKED, stems.rims > MARKED
+    around = (mark_plate_area(frame.plate, region) > HALF_COVERED) & ~hidden & ~rims
+    # The mask takes as much of the face as there would be without glasses; beyond the face it takes nothing but arms.
+    bare = np.dstack([frame.perceptual, face_matte])
+    filled = continue_across(bare, hidden, around, up, reach, sigma)
+    # A rim is thin and runs down, so it is filled from both sides.
+    rims = rims & ~hidden
+    bare = np.where(rims[..., None], push_pull(bare, around.astype(np.float32)), filled.picture)
+    # On the face nothing ends sharply.
+    soft = cv2.GaussianBlur(bare, (0, 0), sigmaX=sigma / frame.pixel_aspect, sigmaY=sigma)
+    hull = draw_hull(frame.face, region, frame.pixel_aspect, 1.0)
+    bare = np.where(((hidden | rims) & (hull > HALF_COVERED))[..., None], soft, bare)
+    near = cv2.dilate((hidden | rims).astype(np.uint8), np.ones((ARM_MARGIN,) * 2, np.uint8)) > 0
+    beyond = near & (hull == 0)
+    share = np.clip(1 - bare[..., 3] / np.maximum(face_matte, MIN_MATTE), 0, 1)
+    share = np.maximum(share * (hidden | rims), beyond) * (face_matte > 0)
+    return OpeningPicture(bare[..., :3], (share * filled.known).astype(np.float32))
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
@@ -9,7 +11,12 @@ from fsgan_core.contract.landmarks import BROW_L, BROW_R, EYE_L, EYE_R
 from fsgan_core.plates.curve import LUMA_WEIGHTS
 from fsgan_core.plates.plate import Window
 from fsgan_core.runtime.arrays import Image, Image8, Matte, Plane, Points68, Vector
-from fsgan_core.stages.image_ops import HALF_COVERED, draw_convex_hull, draw_polygon, smoothstep
+from fsgan_core.stages.image_ops import (
+    HALF_COVERED,
+    draw_convex_hull,
+    draw_polygon,
+    smoothstep,
+)
 from fsgan_core.stages.skin.skin_model import FaceRaster
 from fsgan_core.stages.warp_points import EYE_INNER_L, EYE_INNER_R, EYE_OUTER_L, EYE_OUTER_R, EYE_SIDES
 
@@ -33,6 +40,9 @@ ARM_WAY, MIN_ARM_SHARE = 0.35, 0.6  # of that way, the part that is marked most;
 ARM_GROWTH, ARM_EDGE = 0.014, 0.006  # of the face: arms are marked wider than they are, with a soft edge
 ARM_REACH = 0.035  # of the face: how far beyond its outline
 ARM_GAP = 0.025  # of the face: pieces this near to each other are one arm
+RIM_THICKNESS, RIM_GAP = 0.04, 0.015  # of the face: the thickest rim beside an arm; the widest gap in it
+RIM_ABOVE, RIM_BELOW = 0.1, 0.18  # of the face: from the line through eye and temple
+RIM_CONTRAST, RIM_SOFTNESS = 0.03, 0.06  # display values darker or brighter than around
 
 # The frame around the eyes.
 FRAME_RADIUS = 0.03  # of the face
@@ -67,7 +77,7 @@ def detect_glasses(raster: FaceRaster) -> float:
 
 
 def draw_arm_zone(landmarks: Points68, up: Vector, width: float, window: Window) -> Matte:
-    """Draw where arms of glasses may be: from the eyes outwards, beyond the temples.
+    """Draw where arms of glasses and the rims beside them may be: from the eyes outwards, beyond the temples.
 
     Args:
         landmarks: In the coordinates of `window`.
@@ -79,17 +89,16 @@ def draw_arm_zone(landmarks: Points68, up: Vector, width: float, window: Window)
     for _, eye, temple in EYE_SIDES:
         line = landmarks[eye] + np.outer([ARM_BEGIN, ARM_END], landmarks[temple] - landmarks[eye])
         zones.append(
-            draw_convex_hull(np.vstack([line + ARM_ABOVE * width * up, line - ARM_BELOW * width * up]), window)
+            draw_convex_hull(np.vstack([line + RIM_ABOVE * width * up, line - RIM_BELOW * width * up]), window)
         )
     return np.maximum(*zones)
 
 
-def find_arms(raster: FaceRaster, band: float = ARM_BAND) -> Matte:
+def find_arms(raster: FaceRaster) -> Matte:
     """Mark hinges and arms of glasses beside the eyes: a thin straight line across, also beyond the face's outline.
 
     Args:
         raster: The face, which wears glasses.
-        band: To either side of the line that an arm lies on; ARM_RADIUS takes the corner of the rim too.
 
     Returns:
         On the raster, a little wider than the arms.
@@ -97,26 +106,55 @@ def find_arms(raster: FaceRaster, band: float = ARM_BAND) -> Matte:
     width, up = raster.face_width, raster.up_direction
     across = np.array([-up[1], up[0]])
     luma = raster.rgb @ LUMA_WEIGHTS
-    tall = _draw_line(up, ARM_RADIUS * width)
-    odd = np.maximum(
-        cv2.morphologyEx(luma, cv2.MORPH_CLOSE, tall) - luma, luma - cv2.morphologyEx(luma, cv2.MORPH_OPEN, tall)
-    )
-    long = cv2.morphologyEx(odd, cv2.MORPH_OPEN, _draw_line(across, ARM_LENGTH * width / 2))
+    tall = draw_line_kernel(up, ARM_RADIUS * width)
+    odd = _find_odd(luma, tall)
+    long = cv2.morphologyEx(odd, cv2.MORPH_OPEN, draw_line_kernel(across, ARM_LENGTH * width / 2))
     near = cv2.dilate(raster.outline, _make_disc(ARM_REACH * width))
     strength = np.asarray(near * smoothstep((long - ARM_CONTRAST) / ARM_SOFTNESS), np.float32)
-    found = np.maximum(
-        *(strength * _draw_arm_band(strength, raster, eye, temple, band) for _, eye, temple in EYE_SIDES)
-    )
+    found = np.maximum(*(strength * _draw_arm_band(strength, raster, eye, temple) for _, eye, temple in EYE_SIDES))
     # What does not hang together with an arm on the face is hair or what is behind the head.
-    joined = cv2.dilate((found > HALF_COVERED).astype(np.uint8), _make_disc(ARM_GAP * width / 2))
+    found = _keep_near(found, found * (raster.outline > HALF_COVERED), ARM_GAP * width)
+    return _grow_softly(found, ARM_GROWTH * width, ARM_EDGE * width)
+
+
+def find_rims(raster: FaceRaster, arms: Matte) -> Matte:
+    """Mark the rims of glasses at the temples: what is thin and hangs together with an arm, on the face.
+
+    Args:
+        raster: The face, which wears glasses.
+        arms: `find_arms`.
+
+    Returns:
+        On the raster, a little wider than the rims.
+    """
+    width = raster.face_width
+    odd = _find_odd(raster.rgb @ LUMA_WEIGHTS, _make_disc(RIM_THICKNESS * width / 2))
+    thin = smoothstep((odd - RIM_CONTRAST) / RIM_SOFTNESS).astype(np.float32)
+    zone = draw_arm_zone(raster.landmarks, raster.up_direction, width, raster.window)
+    rims = thin * zone * (raster.outline > HALF_COVERED)
+    rims = _grow_softly(_keep_near(rims, arms, RIM_GAP * width), ARM_GROWTH * width, ARM_EDGE * width)
+    return np.minimum(rims, raster.outline)
+
+
+def _grow_softly(matte: Matte, reach: float, sigma: float) -> Matte:
+    grown = cv2.dilate(matte, _make_disc(reach))
+    return np.asarray(cv2.GaussianBlur(grown, (0, 0), max(0.5, sigma)), np.float32)
+
+
+def _find_odd(luma: Plane, kernel: Image8) -> Plane:
+    """How much darker or brighter than around, where something is narrower than a kernel."""
+    closed, opened = (cv2.morphologyEx(luma, kind, kernel) for kind in (cv2.MORPH_CLOSE, cv2.MORPH_OPEN))
+    return np.asarray(np.maximum(closed - luma, luma - opened), np.float32)
+
+
+def _keep_near(matte: Matte, seed: Matte, gap: float) -> Matte:
+    """`matte` where it hangs together with a seed, over gaps of so many pixels."""
+    joined = cv2.dilate((matte > HALF_COVERED).astype(np.uint8), _make_disc(gap / 2))
     _, labels = cv2.connectedComponents(joined)
-    on_face = labels[(found > HALF_COVERED) & (raster.outline > HALF_COVERED)]
-    found = found * np.isin(labels, on_face)
-    grown = cv2.dilate(found, _make_disc(ARM_GROWTH * width))
-    return np.asarray(cv2.GaussianBlur(grown, (0, 0), max(0.5, ARM_EDGE * width)), np.float32)
+    return np.asarray(matte * (np.isin(labels, labels[seed > HALF_COVERED]) & (labels > 0)), np.float32)
 
 
-def _draw_arm_band(strength: Matte, raster: FaceRaster, eye: int, temple: int, band: float) -> Matte:
+def _draw_arm_band(strength: Matte, raster: FaceRaster, eye: int, temple: int) -> Matte:
     """The band around the straight line from the eye outwards that is marked best; nothing where no line is."""
     width, down = raster.face_width, -raster.up_direction
     corner, side = raster.landmarks[eye], raster.landmarks[temple] - raster.landmarks[eye]
@@ -134,12 +172,30 @@ def _draw_arm_band(strength: Matte, raster: FaceRaster, eye: int, temple: int, b
         return np.zeros_like(strength)
     line = samples[best].astype(np.float64)
     line[-1] = line[0] + (ARM_END - ARM_BEGIN) / (ARM_MATCH_END - ARM_BEGIN) * (line[-1] - line[0])
-    reach = band * width * down
+    reach = ARM_BAND * width * down
     return draw_polygon(np.vstack([line[[0, -1]] - reach, line[[-1, 0]] + reach]), raster.window)
 
 
-def find_stems(raster: FaceRaster, glasses: float, region: Window) -> Matte | None:
-    """Mark hinges and arms of glasses on a region.
+@dataclass(frozen=True)
+class Stems:
+    """What of a pair of glasses is at the temples, on a region.
+
+    Attributes:
+        arms: Hinges and arms.
+        rims: The rims beside them.
+    """
+
+    arms: Matte
+    rims: Matte
+
+    @property
+    def matte(self) -> Matte:
+        """Both."""
+        return np.maximum(self.arms, self.rims)
+
+
+def find_stems(raster: FaceRaster, glasses: float, region: Window) -> Stems | None:
+    """Mark what of a pair of glasses is at the temples.
 
     Args:
         raster: The face.
@@ -147,16 +203,23 @@ def find_stems(raster: FaceRaster, glasses: float, region: Window) -> Matte | No
         region: The part of the plate that the raster covers.
 
     Returns:
-        None if there are none.
+        None if there are no arms.
     """
-    found = np.float32(glasses) * find_arms(raster) if glasses > 0 else None
-    if found is None or not (found > HALF_COVERED).any():
+    arms = np.float32(glasses) * find_arms(raster) if glasses > 0 else None
+    if arms is None or not (arms > HALF_COVERED).any():
         return None
-    return np.asarray(cv2.resize(found, (region.width, region.height), interpolation=cv2.INTER_LINEAR))
+    rims = np.float32(glasses) * find_rims(raster, arms)
+    both = cv2.resize(np.dstack([arms, rims]), (region.width, region.height), interpolation=cv2.INTER_LINEAR)
+    return Stems(np.ascontiguousarray(both[..., 0], np.float32), np.ascontiguousarray(both[..., 1], np.float32))
 
 
-def _draw_line(direction: Vector, radius: float) -> Image8:
-    """A morphological kernel: a line through the middle, `radius` pixels to either side."""
+def draw_line_kernel(direction: Vector, radius: float) -> Image8:
+    """Draw a morphological kernel: a line through the middle.
+
+    Args:
+        direction: (2,) unit vector.
+        radius: Pixels to either side.
+    """
     half = max(1, round(radius))
     kernel = np.zeros((2 * half + 1, 2 * half + 1), np.uint8)
     tip = np.round(half * direction).astype(int)

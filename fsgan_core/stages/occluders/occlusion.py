@@ -10,7 +10,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from fsgan_core.contract.landmarks import BROW_L, BROW_R, MOUTH_OUTER
+from fsgan_core.contract.landmarks import BROW_L, BROW_R, EYE_L, EYE_R, MOUTH_OUTER
 from fsgan_core.runtime.arrays import AnyArray, Image, Mask, Matte, Points, Vector
 from fsgan_core.stages.image_ops import (
     HALF_COVERED,
@@ -20,7 +20,7 @@ from fsgan_core.stages.image_ops import (
     smoothstep,
     sum_channels,
 )
-from fsgan_core.stages.occluders.glasses import ARM_RADIUS, find_arms
+from fsgan_core.stages.occluders.glasses import draw_line_kernel, find_arms, find_rims
 from fsgan_core.stages.skin.skin_model import (
     MIN_PIXELS,
     MIN_SIGMA,
@@ -58,6 +58,8 @@ MIN_CLUSTER_SHARE = 0.04  # of the colours: smaller groups are dropped
 BROW_RISE, BROW_HEIGHT = 0.28, 0.12  # how far above its landmarks a brow may be, and how tall
 BROW_OVERHANG = 0.05  # of the brows' distance: how far beyond their ends
 BROW_ZONE_SOFTNESS = 0.01
+SOCKET_GROWTH = 1.3  # times the size of an eye with its brow
+SOCKET_HEIGHT = 0.3  # taller than an eye with its brow
 ABOVE_BROWS_SOFTNESS = 0.05
 TEMPLE_SOFTNESS = 0.02
 TEMPLE_RISE = 0.5  # of the way from eye to brow, above the mirrored brow
@@ -84,7 +86,7 @@ def find_occluders(raster: FaceRaster, glasses: float = 0.0, strictness: float =
     Args:
         raster: The face.
         glasses: How surely the face wears glasses that are to be replaced with it, 0..1 (`detect_glasses`): their
-            hinges do not count as occluders.
+            arms and rims do not count as occluders.
         strictness: 1 or more; above 1 fewer colours pass for skin above the brows and at the temples.
 
     Returns:
@@ -99,9 +101,10 @@ def find_occluders(raster: FaceRaster, glasses: float = 0.0, strictness: float =
         above * _find_like_surroundings(raster, skin, above),
     )
     reach = 2 * max(1, round(OUTLINE_REACH * raster.face_width)) + 1
-    unlike = _remove_brows(unlike, raster)
+    unlike = _remove_own_darks(unlike, raster)
     if glasses > 0:
-        unlike = unlike * (1 - np.float32(glasses) * find_arms(raster, ARM_RADIUS))
+        arms = find_arms(raster)
+        unlike = unlike * (1 - np.float32(glasses) * np.maximum(arms, find_rims(raster, arms)))
     features = draw_own_features(raster) * cv2.erode(raster.outline, np.ones((reach, reach), np.uint8))
     occluders = _reconstruct_from_outside(unlike * (1 - features), raster.outline)
     occluders = _grow_over_features(occluders, unlike * features, raster, skin, above)
@@ -162,20 +165,32 @@ def _cluster_colours(values: AnyArray, count: int = CLUSTER_COUNT) -> list[tuple
     ]
 
 
-def _remove_brows(unlike: Matte, raster: FaceRaster) -> Matte:
-    """`unlike` without low, wide areas above the brow landmarks.
+def _remove_own_darks(unlike: Matte, raster: FaceRaster) -> Matte:
+    """`unlike` without low areas at brows and eyes.
 
-    These are brows raised higher than their landmarks. Hair that hangs there is taller.
+    These are brows raised higher than their landmarks, and the shade or make-up of lids. Hair that hangs there is
+    taller.
     """
-    brows = raster.landmarks[BROW_R.start : BROW_L.stop]
-    rise = BROW_RISE * raster.face_width * raster.up_direction
+    points, width, up = raster.landmarks, raster.face_width, raster.up_direction
+    brows = points[BROW_R.start : BROW_L.stop]
     outward = BROW_OVERHANG * (brows[-1] - brows[0])
-    outer = np.vstack([brows, brows + rise, brows[:1] - outward, brows[-1:] + outward])
-    zone = draw_convex_hull(outer, raster.window, BROW_ZONE_SOFTNESS * raster.face_width)
-    half = max(1, round(BROW_HEIGHT * raster.face_width / 2))
-    line = np.zeros((2 * half + 1, 2 * half + 1), np.uint8)
-    tip = np.round(half * raster.up_direction).astype(int)
-    cv2.line(line, (int(half - tip[0]), int(half - tip[1])), (int(half + tip[0]), int(half + tip[1])), 1)
+    outer = np.vstack([brows, brows + BROW_RISE * width * up, brows[:1] - outward, brows[-1:] + outward])
+    zone = draw_convex_hull(outer, raster.window, BROW_ZONE_SOFTNESS * width)
+    unlike = _remove_low_areas(unlike, zone, BROW_HEIGHT * width, up)
+    sockets = [
+        draw_convex_hull(
+            _enlarge_polygon(np.vstack([points[brow], points[eye]]), SOCKET_GROWTH),
+            raster.window,
+            BROW_ZONE_SOFTNESS * width,
+        )
+        for brow, eye in ((BROW_R, EYE_R), (BROW_L, EYE_L))
+    ]
+    return _remove_low_areas(unlike, np.maximum(*sockets), SOCKET_HEIGHT * width, up)
+
+
+def _remove_low_areas(unlike: Matte, zone: Matte, height: float, up: Vector) -> Matte:
+    """`unlike` without what is lower than `height` pixels, within a zone."""
+    line = draw_line_kernel(up, height / 2)
     return np.asarray(unlike + zone * (cv2.morphologyEx(unlike, cv2.MORPH_OPEN, line) - unlike))
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from fsgan_core.contract.params import InpaintParams
 from fsgan_core.plates.colour import Codec
+from fsgan_core.plates.plate import compute_slices
 from fsgan_core.stages.inpainting import inpaint
 from fsgan_core.stages.masking import draw_hull
 from fsgan_core.stages.occluders.arm_fill import (
@@ -16,7 +17,7 @@ from fsgan_core.stages.occluders.arm_fill import (
     find_replaced_arms,
     measure_new_glasses,
 )
-from fsgan_core.stages.occluders.glasses import find_arms
+from fsgan_core.stages.occluders.glasses import Stems, find_arms, find_rims
 from fsgan_core.stages.skin.skin_model import FaceRaster
 from fsgan_core.stages.warp_points import EYE_OUTER_L, EYE_OUTER_R, TEMPLE_L, TEMPLE_R
 from tests.stages.conftest import Still
@@ -52,7 +53,35 @@ def test_a_bare_temple_has_no_arm(hopper: Still) -> None:
     assert find_arms(make_raster(hopper, 0.6)).max() < 0.1
 
 
+def test_a_rim_is_found_where_it_hangs_together_with_an_arm(hopper: Still) -> None:
+    raster = make_raster(hopper, 0.1)
+    middle = raster.landmarks[EYE_OUTER_R] + 0.7 * (raster.landmarks[TEMPLE_R] - raster.landmarks[EYE_OUTER_R])
+    x, y, high = (round(float(value)) for value in (*middle, 0.08 * raster.face_width))
+    raster.rgb[y - high : y + high, x : x + 3] = 0.1
+    arms = find_arms(raster)
+    found = np.maximum(arms, find_rims(raster, arms))
+    assert arms[y - high : y + high, x : x + 3].mean() < 0.5
+    assert found[y - high : y + high, x : x + 3].mean() > 0.8
+    assert find_rims(raster, np.zeros_like(arms)).max() == 0  # a line that no arm is at
+
+
 class TestWhatIsBehind:
+    def test_a_rim_at_the_soft_edge_becomes_skin(self, hopper: Still, codec: Codec) -> None:
+        """The mask takes a rim wholly; what shows there is the plate beside it, as far as the edge is soft."""
+        bare, region = hopper.frame(codec), hopper.region
+        x, y = (round(float(v)) for v in hopper.face.landmarks[29])  # on the nose, inside the face
+        bar = np.s_[y - 12 : y + 12, x : x + 4]
+        pixels = hopper.plate.pixels.copy()
+        pixels[bar] = 0
+        rims = np.zeros(pixels.shape[:2], np.float32)
+        rims[bar] = 1
+        rims = np.ascontiguousarray(rims[compute_slices(region, hopper.plate.data_window)])
+        stems = Stems(np.zeros_like(rims), rims)
+        behind = fill_behind_arms(hopper.painted(pixels).frame(codec), np.maximum(rims, np.float32(0.6)), stems)
+        part = rims > 0
+        assert behind.matte[part] == pytest.approx(0.4, abs=0.02)
+        assert np.abs(behind.picture[part] - bare.perceptual[part]).mean() < 0.06
+
     def test_strands_and_outlines_go_on_sharply(self) -> None:
         """Strands that run down stay as contrasty behind an arm as above it; a blur would average them."""
         strands = np.tile(np.arange(40, dtype=np.float32) // 2 % 2, (30, 1))
@@ -98,7 +127,7 @@ class TestWhatIsBehind:
         hair[:, column : column + 20] = 1
         arms[100:108, column - 20 : column + 40] = 1
         face_matte = np.maximum(hull * (1 - hair), arms)
-        row = fill_behind_arms(frame, face_matte, arms).matte[104]
+        row = fill_behind_arms(frame, face_matte, Stems(arms, np.zeros_like(arms))).matte[104]
         assert row[column - 20 : column - 3].min() > 0.99
         assert row[column + 3 : column + 17].min() > 0.9
         assert row[column + 23 : column + 40].max() < 0.01
@@ -108,9 +137,9 @@ def test_arms_stay_with_a_face_that_wears_glasses(hopper: Still, collins: Still,
     """The new face's own frame takes the target's arms; a face without glasses has them painted out."""
     mattes = hopper.mattes(codec)
     frame = hopper.frame(codec)
-    arms = find_replaced_arms(frame, mattes.get_matte("matte.face"))
-    assert arms is not None
-    beyond = (arms > 0.9) & (draw_hull(hopper.face, frame.region, 1.0, 1.0) == 0)
+    stems = find_replaced_arms(frame, mattes.get_matte("matte.face"))
+    assert stems is not None
+    beyond = (stems.arms > 0.9) & (draw_hull(hopper.face, frame.region, 1.0, 1.0) == 0)
     assert beyond.any()
     covers = []
     for source, wears in ((hopper, 1.0), (collins, 0.0)):

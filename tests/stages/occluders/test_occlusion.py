@@ -1,4 +1,4 @@
-"""Hair that hangs on a brow from above does not pass for the brow."""
+"""What is hair and what belongs to the face at brows and eyes."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from fsgan_core.contract.landmarks import BROW_L, BROW_R
+from fsgan_core.contract.landmarks import BROW_L, BROW_R, EYE_R
+from fsgan_core.contract.params import MaskParams
 from fsgan_core.plates.colour import Codec, ColourConfig
+from fsgan_core.stages.reenactment import prepare_view
 from tests.stages.conftest import Still
 
 HAIR = (62, 44, 34)  # sRGB
@@ -48,3 +50,20 @@ def test_brows_under_hair_stay_if_no_brow_is_free(
     brow: slice, collins: Still, codec: Codec, config: ColourConfig
 ) -> None:
     assert read_brow(hang_fringe(collins, [BROW_R, BROW_L], config), brow, codec) > 0.6
+
+
+def test_the_shade_of_deep_set_eyes_belongs_to_the_face(collins: Still, codec: Codec, config: ColourConfig) -> None:
+    """A dark lid that a dark line joins to the temple is no hair that hangs there."""
+    points = collins.face.landmarks
+    cover = np.zeros(collins.plate.pixels.shape[:2], np.float32)
+    hull = cv2.convexHull(np.vstack([points[BROW_R], points[EYE_R]]).astype(np.float32))[:, 0]
+    cv2.fillConvexPoly(cover, np.round(hull).astype(np.int32), 1.0, cv2.LINE_AA)
+    corner, temple = (tuple(np.round(points[number]).astype(int).tolist()) for number in (36, 0))
+    cv2.line(cover, corner, temple, 1.0, 4, cv2.LINE_AA)
+    cover = cv2.GaussianBlur(cover, (0, 0), 0.7)[..., None]
+    shade = config.convert(np.float32([[HAIR]]) / 255, "sRGB", config.scene_linear)
+    shaded = collins.painted(collins.plate.pixels * (1 - cover) + cover * shade)
+    view = prepare_view(shaded.plate, shaded.face, codec, MaskParams())
+    lids = (points[[37, 38]] + points[[18, 20]]) / 2 - (view.window.x, view.window.y)
+    x, y = np.round(lids).astype(int).T
+    assert view.matte[y, x].min() > 0.9
