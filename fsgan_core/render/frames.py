@@ -326,7 +326,7 @@ class FrameRenderer:
                 reenacted=reenacted_plate,
                 mattes=mattes,
                 further_views=lambda: self._render_further_views(frame),
-                atlas=(lambda: self._project_atlas(frame, face_frame, reenacted_plate)) if has_atlas else None,
+                atlas=(lambda picture: self._project_atlas(frame, face_frame, picture)) if has_atlas else None,
                 params=self.context.get_params("inpaint", frame),
             )
         return self._add_provenance(plate, "inpaint", frame, reenacted_plate, mattes)

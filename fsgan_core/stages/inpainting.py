@@ -9,6 +9,7 @@ own forehead stays.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -28,7 +29,7 @@ from fsgan_core.contract.params import InpaintParams
 from fsgan_core.faces.face import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.curve import LUMA_WEIGHTS
-from fsgan_core.plates.plate import Plate
+from fsgan_core.plates.plate import Plate, Window, compute_slices
 from fsgan_core.runtime.arrays import Image, Matte, Points
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.features.openings import OpeningPicture
@@ -39,6 +40,7 @@ from fsgan_core.stages.image_ops import (
     draw_polygon,
     fill_nonfinite,
     find_largest,
+    find_used_window,
     mark_plate_area,
     smoothstep,
     sum_channels,
@@ -46,7 +48,7 @@ from fsgan_core.stages.image_ops import (
     to_scene_linear,
     unpremultiply,
 )
-from fsgan_core.stages.interface import AtlasProjector, FaceFrame, FurtherViews
+from fsgan_core.stages.interface import AtlasPicture, AtlasProjector, FaceFrame, FurtherViews
 from fsgan_core.stages.masking import draw_hull
 from fsgan_core.stages.matching.light import draw_plain_skin, measure_surface
 from fsgan_core.stages.occluders.arm_fill import replace_arms
@@ -55,6 +57,8 @@ from fsgan_core.stages.skin.atlas_frame import fill_from_atlas
 
 CONFIDENT_SHARE = 0.5  # what is shown by more than this is continued into what is not shown
 NEGLIGIBLE_SHARE = 0.002  # of the region: if less is missing, no other view is made
+PART_MARGIN = 8  # pixels around the face that are looked at
+PYRAMID_STEP = 16  # pixels of the region that are one pixel of a coarse level
 FILL_MARGIN = 6  # pixels around the matte that are filled too, so that blending has something at its edge
 
 # The forehead.
@@ -96,12 +100,26 @@ def inpaint(
     atlas: AtlasProjector | None = None,
 ) -> Plate:
     """Fills what is missing from further views, the atlas and the target's shading (see `interface.InpaintEngine`)."""
-    face, codec = frame.face, frame.codec
+    face, codec, region = frame.face, frame.codec, frame.region
     rgb, alpha = unpremultiply(reenacted)
     own = to_perceptual(fill_nonfinite(rgb), codec.exposure)
     face_matte, needed = compute_fill_mattes(mattes, frame.holdout)
     dark = find_dark_parts(face, reenacted)
-    picture, shown = gather_views(own, alpha, needed, further_views, codec, params, dark, atlas)
+    picture, shown = own.copy(), alpha.copy()
+    # Views and atlas show nothing beyond the face.
+    part = find_part(np.maximum(alpha, needed), region)
+    slices = compute_slices(part, region)
+    picture[slices], shown[slices] = gather_views(
+        own[slices],
+        alpha[slices],
+        needed[slices],
+        lambda: (view.crop(part) for view in further_views()),
+        codec,
+        params,
+        DarkParts(dark.eyes_lips[slices], dark.brows[slices]),
+        region,
+        atlas and (lambda: atlas(reenacted.crop(part))),
+    )
     untouched = np.zeros_like(needed)
     if not (shown > CONFIDENT_SHARE).any():
         needed = np.zeros_like(needed)  # there is nothing to go by
@@ -114,6 +132,19 @@ def inpaint(
     behind, kept_arms = replace_arms(frame, reenacted, face_matte)
     untouched = np.maximum(untouched, kept_arms)
     return make_completed_plate(picture, own, alpha, face_matte, needed, codec, reenacted, untouched, behind)
+
+
+def find_part(matte: Matte, region: Window) -> Window:
+    """Find the part of a region that holds a matte; empty if the matte is.
+
+    It begins where the pyramids of the whole region have a pixel of their own, so that the part is filled likewise.
+    """
+    used = find_used_window(matte, region, PART_MARGIN)
+    if used.empty:
+        return used
+    left, top = (PYRAMID_STEP * (begin // PYRAMID_STEP) for begin in (used.x - region.x, used.y - region.y))
+    right, bottom = (PYRAMID_STEP * -(-end // PYRAMID_STEP) for end in (used.right - region.x, used.bottom - region.y))
+    return Window(region.x + left, region.y + top, right - left, bottom - top).intersect(region)
 
 
 def compute_fill_mattes(mattes: Plate, holdout: Matte | None) -> tuple[Matte, Matte]:
@@ -133,7 +164,8 @@ def gather_views(
     codec: Codec,
     params: InpaintParams,
     dark: DarkParts,
-    atlas: AtlasProjector | None = None,
+    region: Window,
+    project_atlas: Callable[[], AtlasPicture] | None = None,
 ) -> tuple[Image, Matte]:
     """Add what further views, and then the atlas, show of what is missing.
 
@@ -145,21 +177,22 @@ def gather_views(
         codec: Of the plate.
         params: Settings of the inpaint stage.
         dark: Where a view may be darker than skin.
-        atlas: Called if something is still missing.
+        region: Of the frame; sizes are shares of it, though the arrays may cover a part.
+        project_atlas: Called if something is still missing.
 
     Returns:
         The picture, and where it now shows something.
     """
-    shown = alpha.copy()
+    shown, negligible = alpha.copy(), NEGLIGIBLE_SHARE * region.width * region.height
     missing = needed * (1 - shown)
-    if params.other_views and missing.sum() > NEGLIGIBLE_SHARE * missing.size:
+    if params.other_views and missing.sum() > negligible:
         for other in further_views():
-            picture, shown = _add_view(picture, shown, other, codec, dark)
+            picture, shown = _add_view(picture, shown, other, codec, dark, region.height)
             missing = needed * (1 - shown)
-            if missing.sum() <= NEGLIGIBLE_SHARE * missing.size:
+            if missing.sum() <= negligible:
                 break
-    if atlas is not None and missing.sum() > NEGLIGIBLE_SHARE * missing.size:
-        picture, shown = fill_from_atlas(picture, shown, atlas(), codec.exposure)
+    if project_atlas is not None and missing.sum() > negligible:
+        picture, shown = fill_from_atlas(picture, shown, project_atlas(), codec.exposure, region)
     return picture, shown
 
 
@@ -273,14 +306,16 @@ def find_dark_parts(face: Face, reenacted: Plate) -> DarkParts:
     )
 
 
-def _add_view(picture: Image, shown: Matte, other: Plate, codec: Codec, dark: DarkParts) -> tuple[Image, Matte]:
+def _add_view(
+    picture: Image, shown: Matte, other: Plate, codec: Codec, dark: DarkParts, rows: int
+) -> tuple[Image, Matte]:
     """`picture` with what `other` shows beyond it, in the picture's light; hair that passed for skin is left out."""
     rgb, alpha = unpremultiply(other)
     extra = to_perceptual(rgb, codec.exposure)
     both = np.minimum(shown, alpha)
     if both.sum() < MIN_COMMON_PIXELS:
         return picture, shown
-    sigma, aspect = LIGHT_SIZE * picture.shape[0], other.pixel_aspect
+    sigma, aspect = LIGHT_SIZE * rows, other.pixel_aspect
     light = blur_weighted(np.maximum(picture, 0), both, sigma, aspect) + LIGHT_FLOOR
     own = blur_weighted(np.maximum(extra, 0), both, sigma, aspect) + LIGHT_FLOOR
     extra = (extra + LIGHT_FLOOR) * np.clip(light / own, *LIGHT_GAIN_LIMITS) - LIGHT_FLOOR
@@ -288,14 +323,14 @@ def _add_view(picture: Image, shown: Matte, other: Plate, codec: Codec, dark: Da
         (sum_channels(extra) / np.maximum(sum_channels(light), 3e-6) - HAIR_LIGHT[0]) / (HAIR_LIGHT[1] - HAIR_LIGHT[0])
     )
     skin = skin.astype(np.float32)
-    alpha = alpha * np.maximum.reduce([dark.eyes_lips, dark.brows * _mask_out_hair(1 - skin, dark, alpha), skin])
+    alpha = alpha * np.maximum.reduce([dark.eyes_lips, dark.brows * _mask_out_hair(1 - skin, dark, alpha, rows), skin])
     share = (alpha * (1 - shown))[..., None]
     total = np.maximum(shown[..., None] + share, MIN_WEIGHT)
     mixed = (picture * shown[..., None] + extra * share) / total
     return np.where(total > MIN_WEIGHT, mixed, picture).astype(np.float32), np.clip(shown + share[..., 0], 0, 1)
 
 
-def _mask_out_hair(darker: Matte, dark: DarkParts, alpha: Matte) -> Matte:
+def _mask_out_hair(darker: Matte, dark: DarkParts, alpha: Matte, rows: int) -> Matte:
     """0 on hair that hangs at a brow, but not on the brow itself.
 
     Hair is darker than skin and reaches beyond the parts that may be dark, or to where the view shows nothing.
@@ -305,7 +340,7 @@ def _mask_out_hair(darker: Matte, dark: DarkParts, alpha: Matte) -> Matte:
     is_dark = darker > DARK_LIMIT
     _, labels = cv2.connectedComponents(is_dark.astype(np.uint8))
     hair = is_dark & np.isin(labels, labels[is_dark & outside])
-    side = 2 * max(1, round(HAIR_EDGE * darker.shape[0])) + 1
+    side = 2 * max(1, round(HAIR_EDGE * rows)) + 1
     return np.asarray(1 - cv2.dilate(hair.astype(np.float32), np.ones((side, side), np.uint8)))
 
 

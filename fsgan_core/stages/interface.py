@@ -45,8 +45,8 @@ __all__ = [
 Networks: TypeAlias = "Mapping[str, Network]"
 """The networks of an engine by role ("reenact", "mask", "inpaint", "blend")."""
 
-AtlasProjector: TypeAlias = "Callable[[], AtlasPicture]"
-"""Projects the source's atlas to the region, when it is needed."""
+AtlasProjector: TypeAlias = "Callable[[Plate], AtlasPicture]"
+"""Projects the source's atlas, when it is needed, to where a reenacted picture says that it lies."""
 
 FurtherViews: TypeAlias = Callable[[], Iterable[Plate]]
 """Renders further views of the source on the region, best first, one at a time as they are taken."""
@@ -120,7 +120,7 @@ class SourceView:
 
 @dataclass(frozen=True)
 class AtlasPicture:
-    """The atlas as a frame's region shows it, evenly lit.
+    """The atlas as a frame's region, or a part of it, shows it, evenly lit.
 
     Attributes:
         picture: (height, width, 3) scene-linear.

@@ -15,10 +15,11 @@ from fsgan_core.contract.params import BlendParams, InpaintParams, MaskParams
 from fsgan_core.faces.face import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
+from fsgan_core.stages import inpainting
 from fsgan_core.stages.blending import blend
 from fsgan_core.stages.image_ops import to_perceptual, to_scene_linear, unpremultiply
 from fsgan_core.stages.inpainting import inpaint, measure_target_skin
-from fsgan_core.stages.interface import FaceFrame, FurtherViews
+from fsgan_core.stages.interface import AtlasPicture, FaceFrame, FurtherViews
 from tests.stages.conftest import Still
 
 SIDE = 96
@@ -287,6 +288,41 @@ def test_the_same_call_is_bit_equal(codec: Codec) -> None:
             assert np.array_equal(first, once())
     finally:
         cv2.setNumThreads(threads)
+
+
+def test_views_and_atlas_are_looked_at_around_the_face_alone(
+    hopper: Still, collins: Still, codec: Codec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = hopper.reenacted(collins, codec)
+    x = np.arange(shown.data_window.x, shown.data_window.right)
+    half = replace(shown, pixels=shown.pixels * (x < hopper.face.landmarks[30, 0])[:, None])
+    mattes, projected = hopper.mattes(codec, WHOLE), []
+
+    def project_atlas(picture: Plate) -> AtlasPicture:
+        window = picture.data_window
+        projected.append(window)
+        plane = np.ones((window.height, window.width), np.float32)
+        skin = np.asarray(shown.crop(window).get(*RGB), np.float32)
+        return AtlasPicture(skin, plane, 0 * plane, plane, np.dstack([0 * plane, 0 * plane, -plane]))
+
+    def complete() -> Plate:
+        return inpaint(
+            hopper.frame(codec),
+            reenacted=half,
+            mattes=mattes,
+            further_views=lambda: [half],
+            params=PARAMS,
+            atlas=project_atlas,
+        )
+
+    completed = complete()
+    monkeypatch.setattr(inpainting, "find_part", lambda matte, region: region)
+    everywhere = complete()
+    part, region = projected
+    assert part.width * part.height < 0.9 * region.width * region.height and part.intersect(region) == part
+    difference = np.abs(completed.pixels - everywhere.pixels).max(-1)
+    assert difference.mean() < 1e-3 and difference.max() < 0.03  # half of the face is missing
+    assert not difference[completed.get_matte("A") == 0].any()
 
 
 class TestForehead:

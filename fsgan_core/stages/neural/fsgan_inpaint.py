@@ -10,6 +10,7 @@ fades into the picture's own, or into a smooth continuation.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import cv2
 import numpy as np
@@ -79,7 +80,9 @@ class FsganInpaint:
         face_matte, needed = compute_fill_mattes(mattes, frame.holdout)
         own = to_perceptual(fill_nonfinite(rgb), codec.exposure)
         dark = find_dark_parts(face, reenacted)
-        picture, shown = gather_views(own, alpha, needed, further_views, codec, params, dark, atlas)
+        picture, shown = gather_views(
+            own, alpha, needed, further_views, codec, params, dark, region, atlas and partial(atlas, reenacted)
+        )
 
         before, known = cut_masked_crop(perceptual_to_display(picture, codec), shown, region, crop)
         before = np.clip(before, 0, 1)

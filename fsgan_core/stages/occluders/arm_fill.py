@@ -6,6 +6,7 @@ below. Lengths are shares of the face's width.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -13,14 +14,16 @@ import numpy as np
 from scipy.ndimage import map_coordinates
 
 from fsgan_core.faces.face import Face
-from fsgan_core.plates.plate import Plate
+from fsgan_core.plates.plate import Plate, compute_slices
 from fsgan_core.runtime.arrays import AnyArray, Image, Mask, Matte, Vector
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.features.openings import OpeningPicture
 from fsgan_core.stages.image_ops import (
+    BLUR_REACH,
     HALF_COVERED,
     blur_weighted,
     fill_nonfinite,
+    find_used_window,
     mark_plate_area,
     slice_marked,
     smoothstep,
@@ -105,26 +108,34 @@ def fill_behind_arms(frame: FaceFrame, face_matte: Matte, stems: Stems) -> Openi
     Returns:
         The plate without arms in perceptual steps, and where it shows.
     """
-    region, up = frame.region, _measure_up(frame.face, frame.pixel_aspect)
-    width = warp_points.measure_face_width(frame.face.landmarks, frame.pixel_aspect)
+    aspect, up = frame.pixel_aspect, _measure_up(frame.face, frame.pixel_aspect)
+    width = warp_points.measure_face_width(frame.face.landmarks, aspect)
     reach, sigma = REACH * width, max(1.0, TEXTURE_SIGMA * width)
-    hidden, rims = stems.arms > MARKED, stems.rims > MARKED
-    around = (mark_plate_area(frame.plate, region) > HALF_COVERED) & ~hidden & ~rims
+    # What is mirrored lies up to twice the reach away.
+    margin = math.ceil(2 * reach + BLUR_REACH * sigma)
+    part = find_used_window(
+        np.where(stems.matte > MARKED, stems.matte, 0), frame.region, margin, math.ceil(margin / aspect)
+    )
+    slices = compute_slices(part, frame.region)
+    hidden, rims, wanted = stems.arms[slices] > MARKED, stems.rims[slices] > MARKED, face_matte[slices]
+    around = (mark_plate_area(frame.plate, part) > HALF_COVERED) & ~hidden & ~rims
     # The mask takes as much of the face as there would be without glasses; beyond the face it takes nothing but arms.
-    bare = np.dstack([frame.perceptual, face_matte])
+    bare = np.dstack([frame.perceptual[slices], wanted])
     filled = continue_across(bare, hidden, around, up, reach, sigma)
     # A rim is thin and runs down, so it is filled from both sides.
     rims = rims & ~hidden
     bare = np.where(rims[..., None], push_pull(bare, around.astype(np.float32)), filled.picture)
     # On the face nothing ends sharply.
-    soft = cv2.GaussianBlur(bare, (0, 0), sigmaX=sigma / frame.pixel_aspect, sigmaY=sigma)
-    hull = draw_hull(frame.face, region, frame.pixel_aspect, 1.0)
+    soft = cv2.GaussianBlur(bare, (0, 0), sigmaX=sigma / aspect, sigmaY=sigma)
+    hull = draw_hull(frame.face, part, aspect, 1.0)
     bare = np.where(((hidden | rims) & (hull > HALF_COVERED))[..., None], soft, bare)
     near = cv2.dilate((hidden | rims).astype(np.uint8), np.ones((ARM_MARGIN,) * 2, np.uint8)) > 0
     beyond = near & (hull == 0)
-    share = np.clip(1 - bare[..., 3] / np.maximum(face_matte, MIN_MATTE), 0, 1)
-    share = np.maximum(share * (hidden | rims), beyond) * (face_matte > 0)
-    return OpeningPicture(bare[..., :3], (share * filled.known).astype(np.float32))
+    share = np.clip(1 - bare[..., 3] / np.maximum(wanted, MIN_MATTE), 0, 1)
+    share = np.maximum(share * (hidden | rims), beyond) * (wanted > 0)
+    picture, matte = frame.perceptual.copy(), np.zeros_like(face_matte)
+    picture[slices], matte[slices] = bare[..., :3], share * filled.known
+    return OpeningPicture(picture, matte)
 
 
 @dataclass(frozen=True)

@@ -126,20 +126,24 @@ def find_changes(painted: Image, computed: Image, exposure: float = 0.0) -> Matt
     return np.asarray(cv2.GaussianBlur(grown, (0, 0), CHANGE_FEATHER * size), np.float32)
 
 
-def fill_from_atlas(picture: Image, shown: Matte, atlas: AtlasPicture, exposure: float) -> tuple[Image, Matte]:
+def fill_from_atlas(
+    picture: Image, shown: Matte, atlas: AtlasPicture, exposure: float, region: Window
+) -> tuple[Image, Matte]:
     """Fills what a picture does not show from the atlas, in the picture's own light.
 
     Args:
         picture: (height, width, 3) straight colour in perceptual steps.
         shown: Where it shows the face.
-        atlas: On the same region.
+        atlas: Of the same pixels.
         exposure: Stops of the picture's perceptual steps.
+        region: Of the frame; sizes are shares of it, though the arrays may cover a part.
 
     Returns:
         The picture, and where it now shows something.
     """
-    trusted = _drop_soft_edge(shown)
-    lit = _light_atlas(picture, trusted, atlas, exposure)
+    side = max(region.width, region.height)
+    trusted = _drop_soft_edge(shown, EDGE_SIZE * side)
+    lit = _light_atlas(picture, trusted, atlas, exposure, min(1.0, FIT_SIDE / side))
     if lit is None:
         return picture, shown
     residual = np.clip(picture - lit, -RESIDUAL_LIMIT, RESIDUAL_LIMIT)
@@ -164,7 +168,7 @@ def paint_from_atlas(plate: Plate, atlas: AtlasPicture, codec: Codec) -> Plate:
     picture = to_perceptual(fill_nonfinite(rgb), codec.exposure)
     unpainted = alpha * (1 - atlas.painted)
     sure = replace(atlas, confidence=np.maximum(atlas.confidence, atlas.painted))
-    filled, shown = fill_from_atlas(picture, unpainted.astype(np.float32), sure, codec.exposure)
+    filled, shown = fill_from_atlas(picture, unpainted.astype(np.float32), sure, codec.exposure, plate.data_window)
     own = np.clip(plate.get_matte(MATTE_KEPT), 0, 1)  # the plate's eyeballs and inner mouth are no skin of the source
     share = (np.clip(atlas.painted, 0, 1) * (1 - own) * (shown > 0))[..., None]
     changed = to_scene_linear(picture + share * (filled - picture), codec.exposure)
@@ -175,16 +179,17 @@ def paint_from_atlas(plate: Plate, atlas: AtlasPicture, codec: Codec) -> Plate:
     return replace(plate, pixels=pixels)
 
 
-def _drop_soft_edge(shown: Matte) -> Matte:
+def _drop_soft_edge(shown: Matte, sigma: float) -> Matte:
     """`shown` without its edge, where hair or an occluder shines through."""
-    sigma = EDGE_SIZE * max(shown.shape)
     return np.clip(2 * cv2.GaussianBlur(shown, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE) - 1, 0, 1) * shown
 
 
-def _light_atlas(picture: Image, trusted: Matte, atlas: AtlasPicture, exposure: float) -> Image | None:
-    """The atlas in the picture's light, perceptual steps; None if the two have too little in common."""
+def _light_atlas(picture: Image, trusted: Matte, atlas: AtlasPicture, exposure: float, scale: float) -> Image | None:
+    """The atlas in the picture's light, perceptual steps; None if the two have too little in common.
+
+    The light is fitted on a raster of the picture times `scale`.
+    """
     weight = trusted * atlas.confidence * atlas.skin
-    scale = min(1.0, FIT_SIDE / max(weight.shape))
     size = (max(1, round(weight.shape[1] * scale)), max(1, round(weight.shape[0] * scale)))
 
     def shrink(values: AnyArray) -> AnyArray:
