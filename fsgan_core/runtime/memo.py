@@ -73,17 +73,31 @@ def remember_with(function: Callable[Concatenate[Owner, P], R]) -> Callable[Conc
     computed
     (array([1., 1.]), array([1., 1.]))
     """
-    results: dict[int, dict[Any, R]] = {}
+    return _remember_with_owners(function, 1)
+
+
+def remember_with_both(
+    function: Callable[Concatenate[Owner, Owner, P], R],
+) -> Callable[Concatenate[Owner, Owner, P], R]:
+    """Make a function of two pictures keep its results as long as both live; otherwise as `remember_with`."""
+    return _remember_with_owners(function, 2)
+
+
+def _remember_with_owners(function: Callable[..., R], count: int) -> Callable[..., R]:
+    """`function`, which keeps its results as long as all of its first `count` arguments live."""
+    results: dict[tuple[int, ...], dict[Any, R]] = {}
 
     @functools.wraps(function)
-    def remembered(owner: Owner, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        if id(owner) not in results:
-            results[id(owner)] = {}
-            weakref.finalize(owner, results.pop, id(owner), None).atexit = False
-        own = results[id(owner)]
-        key = (*(_make_key(one) for one in (*args, *kwargs.values())), *kwargs)
+    def remembered(*args: Any, **kwargs: Any) -> R:
+        owners = tuple(map(id, args[:count]))
+        if owners not in results:
+            results[owners] = {}
+            for owner in args[:count]:
+                weakref.finalize(owner, results.pop, owners, None).atexit = False
+        own = results[owners]
+        key = (*(_make_key(one) for one in (*args[count:], *kwargs.values())), *kwargs)
         if key not in own:
-            own[key] = function(owner, *args, **kwargs)
+            own[key] = function(*args, **kwargs)
         return own[key]
 
     return remembered

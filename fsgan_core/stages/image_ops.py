@@ -279,13 +279,18 @@ def reconstruct_by_dilation(seed: Matte, limit: Matte) -> Matte:
     >>> reconstruct_by_dilation(np.array([[1.0, 0, 0, 0, 0]], np.float32), limit).tolist()
     [[1.0, 0.5, 0.5, 0.0, 0.0]]
     """
-    kernel = np.ones((3, 3), np.uint8)
-    while True:
-        before = seed
+    # Where the seed is at its limit nothing changes any more, so only what lies around the rest is looked at.
+    rows, columns = (slice(max(0, part.start - 1), part.stop + 1) for part in slice_marked(seed < limit))
+    result, limit = seed.copy(), limit[rows, columns]
+    kernel, grown = np.ones((3, 3), np.uint8), seed[rows, columns]
+    while grown.size:
+        before = grown
         for _ in range(DILATIONS):
-            seed = np.minimum(cv2.dilate(seed, kernel), limit)
-        if np.array_equal(seed, before, equal_nan=True):
-            return seed
+            grown = np.minimum(cv2.dilate(grown, kernel), limit)
+        if not (grown > before).any():
+            break
+    result[rows, columns] = grown
+    return result
 
 
 def blur_weighted(picture: Image, weight: Matte, sigma: float, aspect: float = 1.0) -> Image:
@@ -331,34 +336,32 @@ def apply_guided_filter(matte: Matte, guide: Image, full_guide: Image, radius: i
     def blur_box(x: AnyArray) -> AnyArray:
         return np.asarray(cv2.blur(x, size, borderType=cv2.BORDER_REFLECT))
 
-    guide_mean, matte_mean = blur_box(guide), blur_box(matte)
-    covariance = blur_box(guide * matte[..., None]) - guide_mean * matte_mean[..., None]
-    squares = blur_box(guide * guide) - guide_mean * guide_mean + np.float32(epsilon)
-    # Products of the channels that follow each other: green and blue, blue and red, red and green.
-    mixed = blur_box(guide[..., _NEXT] * guide[..., _AFTER]) - guide_mean[..., _NEXT] * guide_mean[..., _AFTER]
-    slope = _solve_symmetric(squares, mixed, covariance)
-    offset = matte_mean - sum_channels(slope * guide_mean)
-    full = full_guide.shape[1::-1]
-    full_slope = np.asarray(cv2.resize(blur_box(slope), full, interpolation=cv2.INTER_LINEAR))
-    full_offset = np.asarray(cv2.resize(blur_box(offset), full, interpolation=cv2.INTER_LINEAR))
-    result: Matte = np.clip(sum_channels(full_slope * full_guide) + full_offset, 0, 1)
-    return result
+    def measure_covariance(one: int, other: int) -> AnyArray:
+        return np.asarray(blur_box(planes[one] * planes[other]) - means[one] * means[other])
 
-
-_NEXT, _AFTER = [1, 2, 0], [2, 0, 1]  # channels: the one after each, and the one after that
-
-
-def _solve_symmetric(diagonal: Image, mixed: Image, right: Image) -> Image:
-    """Solve three equations in each pixel, by cofactors.
-
-    Args:
-        diagonal: Coefficients of the matrix at 00, 11, 22.
-        mixed: At 12, 20, 01.
-        right: The right sides.
-    """
-    a, b = diagonal.astype(np.float64), mixed.astype(np.float64)  # cofactors cancel
-    own = a[..., _NEXT] * a[..., _AFTER] - b * b  # at 00, 11, 22
-    other = b[..., _NEXT] * b[..., _AFTER] - a * b  # at 12, 20, 01
-    determinant = a[..., 0] * own[..., 0] + b[..., 2] * other[..., 2] + b[..., 1] * other[..., 1]
-    solved = own * right + other[..., _AFTER] * right[..., _NEXT] + other[..., _NEXT] * right[..., _AFTER]
-    return np.asarray(solved / determinant[..., None], np.float32)
+    planes = [*cv2.split(guide), matte]
+    means = [blur_box(plane) for plane in planes]
+    flat = np.float32(epsilon)
+    # Three equations in each pixel, solved by elimination: first the channels among each other, then the matte.
+    red, green, blue, target = range(4)
+    first = measure_covariance(red, red) + flat
+    green_by_red, blue_by_red = measure_covariance(red, green) / first, measure_covariance(red, blue) / first
+    second = measure_covariance(green, green) + flat - green_by_red * green_by_red * first
+    blue_by_green = (measure_covariance(green, blue) - green_by_red * blue_by_red * first) / second
+    third = (
+        measure_covariance(blue, blue)
+        + flat
+        - blue_by_red * blue_by_red * first
+        - blue_by_green * blue_by_green * second
+    )
+    along_red = measure_covariance(red, target)
+    along_green = measure_covariance(green, target) - green_by_red * along_red
+    along_blue = measure_covariance(blue, target) - blue_by_red * along_red - blue_by_green * along_green
+    of_blue = along_blue / third
+    of_green = along_green / second - blue_by_green * of_blue
+    of_red = along_red / first - green_by_red * of_green - blue_by_red * of_blue
+    offset = means[target] - of_red * means[red] - of_green * means[green] - of_blue * means[blue]
+    fitted = cv2.merge([blur_box(plane) for plane in (of_red, of_green, of_blue, offset)])
+    large = np.asarray(cv2.resize(fitted, full_guide.shape[1::-1], interpolation=cv2.INTER_LINEAR))
+    result = sum_channels(large[..., :3] * full_guide) + large[..., 3]
+    return np.asarray(np.clip(result, 0, 1), np.float32)

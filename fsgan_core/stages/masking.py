@@ -23,6 +23,7 @@ from fsgan_core.faces.mesh import BROW_L, BROW_R, CANONICAL, INNER_LIPS, LIDS_L,
 from fsgan_core.plates.curve import LUMA_WEIGHTS
 from fsgan_core.plates.plate import Plate, Window, compute_slices
 from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Mesh, Points
+from fsgan_core.runtime.memo import remember_with_both
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.image_ops import (
     HALF_COVERED,
@@ -165,16 +166,24 @@ def measure_changing_grains(neighbours: Sequence[tuple[Face, Plate]], aspect: fl
         neighbours: Face and measured mattes of frames.
         aspect: Width of the plate's pixels over their height.
     """
-    grains = []
     known = sorted((one for one in neighbours if LUMA in one[1].channels), key=lambda one: one[0].frame)
-    for (face, now), (other_face, other) in pairwise(known):
-        names = (LUMA, MATTE_FACE, MATTE_MOUTH)
-        region = now.data_window
-        moved = _carry_mattes(_select_channels(other, names), other_face, face, region, aspect, cv2.INTER_NEAREST)
-        own = _select_channels(now, names).pixels
-        weight = np.minimum(own[..., 1], moved[..., 1]) * (1 - np.maximum(own[..., 2], moved[..., 2]))
-        grains.append(measure_changing_grain(own[..., 0], moved[..., 0], weight))
-    return grains
+    return [
+        _measure_grain_between(now, other, face, other_face, aspect)
+        for (face, now), (other_face, other) in pairwise(known)
+    ]
+
+
+@remember_with_both  # several frames ask for the same pair
+def _measure_grain_between(now: Plate, other: Plate, face: Face, other_face: Face, aspect: float) -> tuple[float, ...]:
+    """The grain between the measured mattes of two frames, on the part that shows the face in the first one."""
+    names = (LUMA, MATTE_FACE, MATTE_MOUTH)
+    near = find_used_window(now.get_matte(MATTE_FACE), now.data_window, TEXTURE_REACH)
+    if near.empty:
+        return ()
+    moved = _carry_mattes(_select_channels(other, names), other_face, face, near, aspect, cv2.INTER_NEAREST)
+    own = _select_channels(now.crop(near), names).pixels
+    weight = np.minimum(own[..., 1], moved[..., 1]) * (1 - np.maximum(own[..., 2], moved[..., 2]))
+    return measure_changing_grain(own[..., 0], moved[..., 0], weight)
 
 
 def measure_hand_cover(frame: FaceFrame) -> float:

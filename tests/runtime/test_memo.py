@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from fsgan_core.runtime.memo import remember_results, remember_with
+from fsgan_core.runtime.memo import remember_results, remember_with, remember_with_both
 
 
 def test_is_computed_once_for_equal_values() -> None:
@@ -74,5 +74,35 @@ class TestRememberedWithAPicture:
         gc.collect()
         assert kept() is not None
         del picture
+        gc.collect()
+        assert kept() is None
+
+
+class TestRememberedWithBothPictures:
+    def test_is_computed_once_for_one_pair(self) -> None:
+        calls: list[int] = []
+
+        @remember_with_both
+        def add(one: np.ndarray, other: np.ndarray, factor: float) -> np.ndarray:
+            calls.append(len(calls))
+            return one + factor * other
+
+        one, other, third = np.ones(3), np.full(3, 2.0), np.full(3, 5.0)
+        first = add(one, other, 1.0)
+        assert add(one, other, 1.0) is first and len(calls) == 1
+        assert np.array_equal(add(one, third, 1.0), np.full(3, 6.0)) and len(calls) == 2
+        assert np.array_equal(add(other, one, 2.0), np.full(3, 4.0)) and len(calls) == 3
+        assert np.array_equal(add(one, other, 2.0), np.full(3, 5.0)) and len(calls) == 4
+
+    def test_results_go_with_either_picture(self) -> None:
+        @remember_with_both
+        def join(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+            return np.concatenate([one, other])
+
+        one, other = np.zeros(4), np.ones(4)
+        kept = weakref.ref(join(one, other))
+        gc.collect()
+        assert kept() is not None
+        del other
         gc.collect()
         assert kept() is None

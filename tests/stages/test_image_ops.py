@@ -20,6 +20,7 @@ from fsgan_core.stages.image_ops import (
     measure_signed_distance,
     pad_plate,
     premultiply,
+    reconstruct_by_dilation,
     smoothstep,
     to_display,
     to_perceptual,
@@ -194,6 +195,17 @@ class TestFilters:
         ramp = np.broadcast_to(np.linspace(0, 1, 100, dtype=np.float32), (80, 100)).copy()
         blurred = blur_weighted(ramp, np.ones_like(ramp), 12.0)
         assert np.abs(blurred - ramp)[:, 40:60].max() < 0.02
+
+    def test_reconstruction_ends_where_dilations_under_the_limit_end(self) -> None:
+        random = np.random.default_rng(1)
+        limit = np.asarray(cv2.GaussianBlur(random.random((70, 90), np.float32), (0, 0), 2))
+        seed = np.where(np.hypot(*np.mgrid[-35:35, -45:45]) > 25, limit, 0).astype(np.float32)
+        seed[30, 40] = limit[30, 40]
+        plain = seed
+        for _ in range(200):
+            plain = np.minimum(cv2.dilate(plain, np.ones((3, 3), np.uint8)), limit)
+        assert np.array_equal(reconstruct_by_dilation(seed, limit), plain)
+        assert np.array_equal(reconstruct_by_dilation(limit, limit), limit)
 
     def test_guided_brings_an_edge_to_the_pictures(self) -> None:
         guide = np.zeros((60, 80, 3), np.float32)

@@ -15,7 +15,7 @@ from fsgan_core.contract.params import MaskParams
 from fsgan_core.faces.face import Face
 from fsgan_core.plates.colour import Codec, ColourConfig
 from fsgan_core.plates.plate import Plate, Window
-from fsgan_core.stages import warp_points
+from fsgan_core.stages import masking, warp_points
 from fsgan_core.stages.image_ops import mark_plate_area
 from fsgan_core.stages.interface import FaceFrame
 from fsgan_core.stages.masking import MATTE_STEMS, combine_mattes, format_texture, measure_mattes, read_texture
@@ -370,6 +370,22 @@ class TestTime:
         assert held[3] == pytest.approx(fresh[3], rel=0.1) and held[3] > 0.005  # in one frame they look alike
         assert held[TEXTURE_LENGTH:] == (0.0, 0.0)
         assert fresh[TEXTURE_LENGTH:] == pytest.approx(fresh[3:5], rel=0.35)
+
+    def test_the_grain_of_a_pair_is_measured_once(
+        self, collins: Still, codec: Codec, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        mattes = measure_mattes(collins.frame(codec), params=RAW)
+        measured = [(replace(collins.face, frame=n), replace(mattes)) for n in (1, 2, 3)]
+        calls: list[int] = []
+
+        def measure(now: np.ndarray, *_: np.ndarray) -> tuple[float, ...]:
+            calls.append(now.size)
+            return (0.01, 0.02)
+
+        monkeypatch.setattr(masking, "measure_changing_grain", measure)
+        first = masking.measure_changing_grains(measured[:2], 1.0)
+        assert first == [(0.01, 0.02)] and len(calls) == 1
+        assert masking.measure_changing_grains(measured, 1.0) == first * 2 and len(calls) == 2
 
     def test_texture_is_averaged_and_survives_as_text(self, collins: Still, codec: Codec) -> None:
         clip = self.clip(collins)

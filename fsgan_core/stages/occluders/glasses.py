@@ -11,6 +11,7 @@ from fsgan_core.contract.landmarks import BROW_L, BROW_R, EYE_L, EYE_R
 from fsgan_core.plates.curve import LUMA_WEIGHTS
 from fsgan_core.plates.plate import Window
 from fsgan_core.runtime.arrays import Image, Image8, Matte, Plane, Points68, Vector
+from fsgan_core.runtime.memo import remember_with
 from fsgan_core.stages.image_ops import (
     HALF_COVERED,
     draw_convex_hull,
@@ -94,6 +95,7 @@ def draw_arm_zone(landmarks: Points68, up: Vector, width: float, window: Window)
     return np.maximum(*zones)
 
 
+@remember_with  # the mask asks for them twice
 def find_arms(raster: FaceRaster) -> Matte:
     """Mark hinges and arms of glasses beside the eyes: a thin straight line across, also beyond the face's outline.
 
@@ -150,8 +152,11 @@ def _find_odd(luma: Plane, kernel: Image8) -> Plane:
 def _keep_near(matte: Matte, seed: Matte, gap: float) -> Matte:
     """`matte` where it hangs together with a seed, over gaps of so many pixels."""
     joined = cv2.dilate((matte > HALF_COVERED).astype(np.uint8), _make_disc(gap / 2))
-    _, labels = cv2.connectedComponents(joined)
-    return np.asarray(matte * (np.isin(labels, labels[seed > HALF_COVERED]) & (labels > 0)), np.float32)
+    count, labels = cv2.connectedComponents(joined)
+    touching = np.zeros(count, np.float32)
+    touching[labels[seed > HALF_COVERED]] = 1
+    touching[0] = 0
+    return np.asarray(matte * touching[labels], np.float32)
 
 
 def _draw_arm_band(strength: Matte, raster: FaceRaster, eye: int, temple: int) -> Matte:

@@ -7,18 +7,19 @@ counts too, because blond, red or grey hair differs little from skin. All of it 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
 from fsgan_core.contract.landmarks import BROW_L, BROW_R, EYE_L, EYE_R, MOUTH_OUTER
-from fsgan_core.runtime.arrays import AnyArray, Image, Mask, Matte, Points, Vector
+from fsgan_core.runtime.arrays import AnyArray, Image, Mask, Matte, Plane, Points, Vector
 from fsgan_core.stages.image_ops import (
     HALF_COVERED,
     draw_convex_hull,
     draw_polygon,
     reconstruct_by_dilation,
     smoothstep,
-    sum_channels,
 )
 from fsgan_core.stages.occluders.glasses import draw_line_kernel, find_arms, find_rims
 from fsgan_core.stages.skin.skin_model import (
@@ -29,6 +30,7 @@ from fsgan_core.stages.skin.skin_model import (
     draw_brow,
     draw_own_features,
     find_unlike_skin,
+    measure_along,
     measure_roughness,
     measure_skin_distance,
 )
@@ -118,9 +120,10 @@ def _find_like_surroundings(raster: FaceRaster, skin: SkinModel, above: Matte) -
     """1 where the colour is closer to what surrounds the face above the brows (hair, a hat) than to the skin."""
     lab: Image = np.asarray(cv2.GaussianBlur(raster.lab, (0, 0), RING_SIGMA))
     reach = 2 * round(RING_WIDTH * raster.face_width) + 1
-    near = cv2.dilate(raster.outline, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
+    covered = (raster.outline > HALF_COVERED).astype(np.uint8)
+    near = cv2.dilate(covered, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))) > 0
     outside = cv2.dilate(raster.outline, np.ones((3, 3), np.uint8)) < RING_INNER_LIMIT
-    ring = raster.inside & (near > HALF_COVERED) & (above > HALF_COVERED) & outside
+    ring = raster.inside & near & (above > HALF_COVERED) & outside
     if ring.sum() < MIN_PIXELS:
         return np.zeros_like(raster.outline)
     spread = np.maximum(skin.deviation, SKIN_SPREAD)
@@ -130,8 +133,9 @@ def _find_like_surroundings(raster: FaceRaster, skin: SkinModel, above: Matte) -
     )
     like = np.zeros_like(raster.outline)
     roughness = measure_roughness(raster.lab, skin)
-    for mean, deviation in _cluster_colours(lab[ring]):
-        distance = sum_channels(((lab - mean) / deviation) ** 2) + 2 * np.log(deviation / spread).sum()
+    groups = _cluster_colours(lab[ring])
+    for (mean, deviation), distance in zip(groups, _measure_distances(lab, groups), strict=True):
+        distance = distance + 2 * np.log(deviation / spread).sum()
         # An ear, a bald head or a wall of the skin's colour decides nothing.
         worth = np.float32(smoothstep(measure_skin_distance(mean, middle, spread) / DISTINCT_DISTANCE - 0.5))
         if mean[0] > middle[0]:  # bright hair shows strands; a bright wall and a shiny forehead do not
@@ -147,22 +151,33 @@ def _find_like_surroundings(raster: FaceRaster, skin: SkinModel, above: Matte) -
 def _cluster_colours(values: AnyArray, count: int = CLUSTER_COUNT) -> list[tuple[Vector, Vector]]:
     """Mean and deviation of the groups that colours (n, 3) fall into: k-means, started along the lightness."""
     values = values[:: max(1, len(values) // MAX_CLUSTER_SAMPLES)]
-    means = np.quantile(values[:, 0], (np.arange(count) + 0.5) / count)[:, None] * (1, 0, 0)
-    means = np.stack(
-        [
-            values[np.argsort(np.abs(values[:, 0] - level), kind="stable")[:CLUSTER_SEEDS]].mean(0)
-            for level in means[:, 0]
-        ]
-    )
+    light, seeds = values[:, 0], min(CLUSTER_SEEDS, len(values)) - 1
+    levels = np.quantile(light, (np.arange(count) + 0.5) / count)
+    means = np.stack([values[np.argpartition(np.abs(light - level), seeds)[: seeds + 1]].mean(0) for level in levels])
+    numbers = np.arange(count)[:, None]
     for _ in range(CLUSTER_ROUNDS):
-        nearest = sum_channels((values[:, None] - means[None]) ** 2).argmin(1)
-        means = np.stack([values[nearest == k].mean(0) if (nearest == k).any() else means[k] for k in range(count)])
+        # Nearest: the squared distance without the square of the value itself, which all means share.
+        nearest = (values @ (-2 * means.T) + (means * means).sum(1)).argmin(1)
+        members = (nearest == numbers).astype(np.float32)
+        sizes = members.sum(1)[:, None]
+        means = np.where(sizes > 0, members @ values / np.maximum(sizes, 1), means)
     groups = [values[nearest == k] for k in range(count)]
     return [
         (group.mean(0), np.maximum(group.std(0), HAIR_SPREAD))
         for group in groups
         if len(group) > MIN_CLUSTER_SHARE * len(values)
     ]
+
+
+def _measure_distances(lab: Image, groups: Sequence[tuple[Vector, Vector]]) -> list[Plane]:
+    """Squared distance of each pixel's colour from each group's mean, in the group's deviations.
+
+    All at once, as a product of the colours and their squares with what each group makes of them.
+    """
+    means = np.stack([mean for mean, _ in groups], -1)
+    scales = np.stack([deviation**-2 for _, deviation in groups], -1)
+    parts = lab @ (-2 * means * scales) + (lab * lab) @ scales + (means * means * scales).sum(0)
+    return [np.maximum(part, 0) for part in np.moveaxis(parts, -1, 0)]
 
 
 def _remove_own_darks(unlike: Matte, raster: FaceRaster) -> Matte:
@@ -196,11 +211,9 @@ def _remove_low_areas(unlike: Matte, zone: Matte, height: float, up: Vector) -> 
 
 def _mark_above_brows(raster: FaceRaster) -> Matte:
     """1 above the brows, in the head's own direction."""
-    rows, columns = raster.outline.shape
-    height = np.moveaxis(np.mgrid[0:rows, 0:columns][::-1], 0, -1) @ raster.up_direction
-    brow = float((raster.landmarks[BROW_R.start : BROW_L.stop] @ raster.up_direction).max())
-    softness = ABOVE_BROWS_SOFTNESS * raster.face_width
-    result: Matte = np.clip((height - brow) / softness + 0.5, 0, 1).astype(np.float32)
+    brows, up = raster.landmarks[BROW_R.start : BROW_L.stop], raster.up_direction
+    height = measure_along(up, brows[(brows @ up).argmax()], raster.outline.shape)
+    result: Matte = np.clip(height / (ABOVE_BROWS_SOFTNESS * raster.face_width) + 0.5, 0, 1).astype(np.float32)
     return result
 
 
@@ -247,10 +260,11 @@ def _grow_over_features(occluders: Matte, hidden: Matte, raster: FaceRaster, ski
         draw_polygon(_enlarge_polygon(lips, MOUTH_GROWTH), raster.window) if lower[MOUTH_OUTER].all() else 0 * occluders
     )
     like = np.zeros_like(occluders)
-    for mean, deviation in _cluster_colours(lab[samples]):
+    groups = _cluster_colours(lab[samples])
+    for (mean, _), distance in zip(groups, _measure_distances(lab, groups), strict=True):
         share = mean[1:] @ middle[1:] / max(float(middle[1:] @ middle[1:]), MIN_TINT)
         tint = mean[1:] - np.clip(share, 0, 1) * middle[1:]
-        near = smoothstep((SAME_COLOUR_LIMIT - sum_channels(((lab - mean) / deviation) ** 2)) / SAME_COLOUR_SOFTNESS)
+        near = smoothstep((SAME_COLOUR_LIMIT - distance) / SAME_COLOUR_SOFTNESS)
         if np.hypot(*tint) > ODD_TINT:
             like = np.maximum(like, near)
         elif mean[1] < middle[1] + LIP_REDNESS:  # what is not red is no lip

@@ -15,7 +15,7 @@ import numpy as np
 from fsgan_core.contract.landmarks import BROW_L, BROW_R, EYE_L, EYE_R, MOUTH_OUTER
 from fsgan_core.plates.plate import Window
 from fsgan_core.runtime.arrays import Image, Mask, Matte, Plane, Points, Points68, Vector
-from fsgan_core.stages.image_ops import HALF_COVERED, draw_convex_hull, draw_polygon, smoothstep, sum_channels
+from fsgan_core.stages.image_ops import HALF_COVERED, draw_convex_hull, draw_polygon, smoothstep
 from fsgan_core.stages.warp_points import NOSE_BASE, NOSE_TIP
 
 MIN_PIXELS = 30  # pixels: fewer are not enough to learn a colour from
@@ -116,30 +116,36 @@ class SkinModel:
     sampled: Mask
 
 
+def measure_along(direction: Vector, origin: Vector, shape: tuple[int, ...]) -> Plane:
+    """Measure how far each pixel of a raster of `shape` lies from an origin along a direction (2,)."""
+    columns, rows = (np.arange(shape[1 - k]) - origin[k] for k in (0, 1))
+    return np.asarray(columns * direction[0] + (rows * direction[1])[:, None])
+
+
 def fit_skin(raster: FaceRaster) -> SkinModel | None:
     """Fit a smooth field of colour to the inner face; None if too little of it is visible."""
     sampled = raster.sampled
     if not raster.shows_skin:
         return None
     # Across and up the head, so that a tilted head is fitted like an upright one.
-    offset = np.moveaxis(np.mgrid[0 : sampled.shape[0], 0 : sampled.shape[1]][::-1], 0, -1) - raster.landmarks[NOSE_TIP]
-    across = offset @ np.array([-raster.up_direction[1], raster.up_direction[0]]) / raster.face_width
-    down = offset @ -raster.up_direction / raster.face_width
+    up, nose = raster.up_direction, raster.landmarks[NOSE_TIP]
+    across = measure_along(np.array([-up[1], up[0]]) / raster.face_width, nose, sampled.shape)
+    down = measure_along(-up / raster.face_width, nose, sampled.shape)
     # Beyond the samples a fitted slope is a guess, so it is held there.
     across = np.clip(across, across[sampled].min() - SIDE_MARGIN, across[sampled].max() + SIDE_MARGIN)
     down = np.clip(down, down[sampled].min() - TOP_MARGIN, down[sampled].max() + BOTTOM_MARGIN)
     basis = np.stack([np.ones_like(across), across, down, across * across], -1)
     lab = raster.lab
-    rows, values = basis[sampled], lab[sampled]
-    penalty = np.sqrt(FIELD_SMOOTHNESS * len(rows)) * np.diag(FIELD_PENALTIES)[1:]
-    zeros = np.zeros((3, 3))
-    weight = np.ones(len(rows))
+    rows, values = basis[sampled].T, lab[sampled].T.astype(np.float64)
+    penalty = FIELD_SMOOTHNESS * rows.shape[1] * np.diag(np.square(FIELD_PENALTIES))
+    weight = np.ones(rows.shape[1])
     for _ in range(FIELD_ROUNDS):  # reweighted, so that the nose's shadow and stray hair do not bend the field
-        root = np.sqrt(weight)[:, None]
-        field = np.linalg.lstsq(np.vstack([rows * root, penalty]), np.vstack([values * root, zeros]), rcond=None)[0]
-        residual = values - rows @ field
-        deviation = MAD_TO_DEVIATION * np.median(np.abs(residual), axis=0)
-        weight = 1 / (1 + ((residual / np.maximum(deviation, MIN_DEVIATION)) ** 2).sum(1) / OUTLIER_LIMIT) ** 2
+        weighted = rows * weight
+        field = np.linalg.solve(weighted @ rows.T + penalty, weighted @ values.T)
+        residual = np.abs(values - field.T @ rows)
+        deviation = MAD_TO_DEVIATION * np.median(residual, axis=1)
+        odd = residual / np.maximum(deviation, MIN_DEVIATION)[:, None]
+        weight = 1 / (1 + (odd * odd).sum(0) / OUTLIER_LIMIT) ** 2
     return SkinModel((basis @ field).astype(np.float32), deviation.astype(np.float32), sampled)
 
 
@@ -151,9 +157,9 @@ def find_unlike_skin(lab: Image, skin: SkinModel, strictness: Plane) -> Matte:
         skin: The face's skin.
         strictness: Factor of the squared distance, 1 or more; above 1 fewer colours pass for skin.
     """
-    difference = (lab - skin.expected_lab) / np.maximum(skin.deviation, MIN_DEVIATION)
-    distance = (difference[..., 0] * np.where(difference[..., 0] < 0, SHADOW_WEIGHT, 1.0)) ** 2
-    distance = distance + sum_channels(difference[..., 1:] ** 2)
+    spread = np.maximum(skin.deviation, MIN_DEVIATION)
+    light, *tint = ((lab[..., k] - skin.expected_lab[..., k]) / spread[k] for k in range(3))
+    distance = (light * np.where(light < 0, np.float32(SHADOW_WEIGHT), 1)) ** 2 + tint[0] ** 2 + tint[1] ** 2
     # Hair of the skin's own colour is still rougher than skin.
     distance = (distance + measure_roughness(lab, skin) ** 2 / 2) * strictness
     return smoothstep((distance - SKIN_LIMIT) / (NOT_SKIN_LIMIT - SKIN_LIMIT)).astype(np.float32)
@@ -184,8 +190,11 @@ def measure_skin_distance(lab: Image, skin: Image, spread: Vector) -> Plane:
     """
     light, expected = lab[..., 0], skin[..., 0]
     fade = np.where(light < expected, light / np.maximum(expected, 1), (100 - light) / np.maximum(100 - expected, 1))
-    lightness = (light - expected) * np.where(light < expected, SHADOW_WEIGHT, HIGHLIGHT_WEIGHT) / spread[0]
-    return np.asarray(lightness**2 + sum_channels(((lab[..., 1:] - skin[..., 1:] * fade[..., None]) / spread[1:]) ** 2))
+    weight = np.where(light < expected, np.float32(SHADOW_WEIGHT), np.float32(HIGHLIGHT_WEIGHT))
+    distance = ((light - expected) * weight / spread[0]) ** 2
+    for k in (1, 2):
+        distance = distance + ((lab[..., k] - skin[..., k] * fade) / spread[k]) ** 2
+    return np.asarray(distance)
 
 
 def draw_own_features(raster: FaceRaster) -> Matte:
