@@ -33,6 +33,7 @@ class Row:
         ratio: To the reference, the median over the rounds.
         aim: At most, or at least.
         is_minimum: Whether the ratio must be at least the aim.
+        least: What the ratio cannot fall below where no core is ever idle, by the same measurement; None: not known.
         notes: Lines that are printed below the table, such as where the time goes.
     """
 
@@ -42,6 +43,7 @@ class Row:
     ratio: float
     aim: float
     is_minimum: bool = False
+    least: float | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -53,11 +55,9 @@ class Row:
     def format(self) -> str:
         """Formats the row as Markdown."""
         seconds = "" if self.seconds is None else f"{self.seconds:.3f}"
+        ratio = f"{self.ratio:.2f}" + ("" if self.least is None else f" (cores never idle: at least {self.least:.2f})")
         bound = f"at {'least' if self.is_minimum else 'most'} {self.aim:g}"
-        return (
-            f"| {self.what} | {self.reference} | {seconds} | {self.ratio:.2f} | {bound} | "
-            f"{'yes' if self.is_met else 'no'} |"
-        )
+        return f"| {self.what} | {self.reference} | {seconds} | {ratio} | {bound} | {'yes' if self.is_met else 'no'} |"
 
 
 def compare(what: str, work: Work, reference: str, reference_work: Work, aim: float, rounds: int) -> Row:
