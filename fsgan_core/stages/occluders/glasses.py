@@ -43,7 +43,8 @@ ARM_REACH = 0.035  # of the face: how far beyond its outline
 ARM_GAP = 0.025  # of the face: pieces this near to each other are one arm
 RIM_THICKNESS, RIM_GAP = 0.04, 0.015  # of the face: the thickest rim beside an arm; the widest gap in it
 RIM_ABOVE, RIM_BELOW = 0.1, 0.18  # of the face: from the line through eye and temple
-RIM_CONTRAST, RIM_SOFTNESS = 0.03, 0.06  # display values darker or brighter than around
+RIM_CONTRAST, RIM_SOFTNESS = 0.02, 0.05  # display values more than the skin's own lines
+WRINKLE_PERCENTILE = 80  # of the skin, what its own lines are
 
 # The frame around the eyes.
 FRAME_RADIUS = 0.03  # of the face
@@ -131,7 +132,8 @@ def find_rims(raster: FaceRaster, arms: Matte) -> Matte:
     """
     width = raster.face_width
     odd = _find_odd(raster.rgb @ LUMA_WEIGHTS, _make_disc(RIM_THICKNESS * width / 2))
-    thin = smoothstep((odd - RIM_CONTRAST) / RIM_SOFTNESS).astype(np.float32)
+    wrinkles = np.float32(np.percentile(odd[raster.sampled], WRINKLE_PERCENTILE) if raster.shows_skin else 0.0)
+    thin = smoothstep((odd - wrinkles - RIM_CONTRAST) / RIM_SOFTNESS).astype(np.float32)
     zone = draw_arm_zone(raster.landmarks, raster.up_direction, width, raster.window)
     rims = thin * zone * (raster.outline > HALF_COVERED)
     rims = _grow_softly(_keep_near(rims, arms, RIM_GAP * width), ARM_GROWTH * width, ARM_EDGE * width)

@@ -65,6 +65,15 @@ def test_a_rim_is_found_where_it_hangs_together_with_an_arm(hopper: Still) -> No
     assert find_rims(raster, np.zeros_like(arms)).max() == 0  # a line that no arm is at
 
 
+def test_wrinkles_beside_an_arm_are_no_rim(hopper: Still) -> None:
+    raster = make_raster(hopper, 0.1)
+    wrinkled = raster.rgb > 0.55
+    lines = np.where(np.arange(raster.rgb.shape[0]) % 6 < 2, np.float32(-0.12), np.float32(0.0))
+    raster.rgb[:] += wrinkled * lines[:, None, None]
+    arms = find_arms(raster)
+    assert (find_rims(raster, arms) * (arms < 0.1) > 0.5).sum() < 0.2 * (arms > 0.5).sum()
+
+
 class TestWhatIsBehind:
     def test_a_rim_at_the_soft_edge_becomes_skin(self, hopper: Still, codec: Codec) -> None:
         """The mask takes a rim wholly; what shows there is the plate beside it, as far as the edge is soft."""
