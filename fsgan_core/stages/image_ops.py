@@ -19,6 +19,7 @@ MIN_ALPHA = 1e-6  # below it there is no colour to divide out
 MIN_WEIGHT = 1e-6  # least sum of weights that is divided by
 KNOWN_SHARE = 0.01  # of a blur's weight from which on a pixel can be filled
 DILATIONS = 8  # between two looks whether a reconstruction has ended
+PYRAMID_STEP = 16  # pixels that are one pixel of a coarse level
 FAR_AWAY = 1e6  # pixels: the distance to an edge that is not there
 
 # The curve of sRGB (IEC 61966-2-1).
@@ -157,6 +158,21 @@ def find_used_window(matte: Matte, window: Window, down: int, across: int | None
         return Window(window.x, window.y, 0, 0)
     across = down if across is None else across
     return Window(window.x + x - across, window.y + y - down, width + 2 * across, height + 2 * down).intersect(window)
+
+
+def align_window(window: Window, region: Window) -> Window:
+    """Grow a part of a region so that pyramids of it have the pixels that those of the whole region have.
+
+    >>> align_window(Window(110, 0, 20, 20), Window(100, 0, 200, 40))
+    Window(x=100, y=0, width=32, height=32)
+    """
+    if window.empty:
+        return window
+    left, top = (begin // PYRAMID_STEP * PYRAMID_STEP for begin in (window.x - region.x, window.y - region.y))
+    right, bottom = (
+        -(-end // PYRAMID_STEP) * PYRAMID_STEP for end in (window.right - region.x, window.bottom - region.y)
+    )
+    return Window(region.x + left, region.y + top, right - left, bottom - top).intersect(region)
 
 
 def draw_polygon(points: Points, window: Window, feather: float = 0.0) -> Matte:

@@ -35,6 +35,7 @@ from fsgan_core.stages import warp_points
 from fsgan_core.stages.features.openings import OpeningPicture
 from fsgan_core.stages.image_ops import (
     HALF_COVERED,
+    align_window,
     blur_weighted,
     clip01,
     draw_polygon,
@@ -58,7 +59,6 @@ from fsgan_core.stages.skin.atlas_frame import fill_from_atlas
 CONFIDENT_SHARE = 0.5  # what is shown by more than this is continued into what is not shown
 NEGLIGIBLE_SHARE = 0.002  # of the region: if less is missing, no other view is made
 PART_MARGIN = 8  # pixels around the face that are looked at
-PYRAMID_STEP = 16  # pixels of the region that are one pixel of a coarse level
 FILL_MARGIN = 6  # pixels around the matte that are filled too, so that blending has something at its edge
 
 # The forehead.
@@ -101,14 +101,15 @@ def inpaint(
 ) -> Plate:
     """Fills what is missing from further views, the atlas and the target's shading (see `interface.InpaintEngine`)."""
     face, codec, region = frame.face, frame.codec, frame.region
-    rgb, alpha = unpremultiply(reenacted)
-    own = to_perceptual(fill_nonfinite(rgb), codec.exposure)
     face_matte, needed = compute_fill_mattes(mattes, frame.holdout)
     dark = find_dark_parts(face, reenacted)
-    picture, shown = own.copy(), alpha.copy()
-    # Views and atlas show nothing beyond the face.
-    part = find_part(np.maximum(alpha, needed), region)
+    # Neither the picture nor views and atlas show anything beyond the face.
+    part = find_part(np.maximum(reenacted.get_matte("A"), needed), region)
     slices = compute_slices(part, region)
+    own, alpha = np.zeros((*needed.shape, 3), np.float32), np.zeros_like(needed)
+    rgb, alpha[slices] = unpremultiply(reenacted.crop(part))
+    own[slices] = to_perceptual(fill_nonfinite(rgb), codec.exposure)
+    picture, shown = own.copy(), alpha.copy()
     picture[slices], shown[slices] = gather_views(
         own[slices],
         alpha[slices],
@@ -135,16 +136,8 @@ def inpaint(
 
 
 def find_part(matte: Matte, region: Window) -> Window:
-    """Find the part of a region that holds a matte; empty if the matte is.
-
-    It begins where the pyramids of the whole region have a pixel of their own, so that the part is filled likewise.
-    """
-    used = find_used_window(matte, region, PART_MARGIN)
-    if used.empty:
-        return used
-    left, top = (PYRAMID_STEP * (begin // PYRAMID_STEP) for begin in (used.x - region.x, used.y - region.y))
-    right, bottom = (PYRAMID_STEP * -(-end // PYRAMID_STEP) for end in (used.right - region.x, used.bottom - region.y))
-    return Window(region.x + left, region.y + top, right - left, bottom - top).intersect(region)
+    """Find the part of a region that holds a matte; empty if the matte is."""
+    return align_window(find_used_window(matte, region, PART_MARGIN), region)
 
 
 def compute_fill_mattes(mattes: Plate, holdout: Matte | None) -> tuple[Matte, Matte]:

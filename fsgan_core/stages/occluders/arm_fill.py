@@ -111,20 +111,20 @@ def fill_behind_arms(frame: FaceFrame, face_matte: Matte, stems: Stems) -> Openi
     aspect, up = frame.pixel_aspect, _measure_up(frame.face, frame.pixel_aspect)
     width = warp_points.measure_face_width(frame.face.landmarks, aspect)
     reach, sigma = REACH * width, max(1.0, TEXTURE_SIGMA * width)
+    marked = stems.matte > MARKED
+    around = (mark_plate_area(frame.plate, frame.region) > HALF_COVERED) & ~marked
+    own = np.dstack([frame.perceptual, face_matte])
+    # A rim is thin and runs down, so it is filled from both sides.
+    between = push_pull(own, around.astype(np.float32))
     # What is mirrored lies up to twice the reach away.
     margin = math.ceil(2 * reach + BLUR_REACH * sigma)
-    part = find_used_window(
-        np.where(stems.matte > MARKED, stems.matte, 0), frame.region, margin, math.ceil(margin / aspect)
-    )
+    part = find_used_window(marked.astype(np.float32), frame.region, margin, math.ceil(margin / aspect))
     slices = compute_slices(part, frame.region)
-    hidden, rims, wanted = stems.arms[slices] > MARKED, stems.rims[slices] > MARKED, face_matte[slices]
-    around = (mark_plate_area(frame.plate, part) > HALF_COVERED) & ~hidden & ~rims
     # The mask takes as much of the face as there would be without glasses; beyond the face it takes nothing but arms.
-    bare = np.dstack([frame.perceptual[slices], wanted])
-    filled = continue_across(bare, hidden, around, up, reach, sigma)
-    # A rim is thin and runs down, so it is filled from both sides.
-    rims = rims & ~hidden
-    bare = np.where(rims[..., None], push_pull(bare, around.astype(np.float32)), filled.picture)
+    hidden, wanted = stems.arms[slices] > MARKED, face_matte[slices]
+    filled = continue_across(own[slices], hidden, around[slices], up, reach, sigma)
+    rims = (stems.rims[slices] > MARKED) & ~hidden
+    bare = np.where(rims[..., None], between[slices], filled.picture)
     # On the face nothing ends sharply.
     soft = cv2.GaussianBlur(bare, (0, 0), sigmaX=sigma / aspect, sigmaY=sigma)
     hull = draw_hull(frame.face, part, aspect, 1.0)

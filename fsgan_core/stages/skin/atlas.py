@@ -17,7 +17,7 @@ import numpy as np
 from scipy.interpolate import RectBivariateSpline
 
 from fsgan_core.faces.mesh import SKIN_COUNT, UV, compute_vertex_normals
-from fsgan_core.runtime.arrays import AnyArray, Image, Matrix, Matte, Mesh, Plane, PointMap
+from fsgan_core.runtime.arrays import AnyArray, Image, Matrix, Matte, Mesh, Plane, PointMap, Vector
 from fsgan_core.stages.image_ops import smoothstep, to_perceptual, to_scene_linear
 from fsgan_core.stages.interface import SourceView
 from fsgan_core.stages.matching.light import limit_softly
@@ -354,9 +354,9 @@ def interpolate_vertices(values: AnyArray, size: int) -> AnyArray:
     return _enlarge_grid(_compute_grid_shares() @ values, size)
 
 
-def interpolate_normals(normals: AnyArray, size: int) -> AnyArray:
-    """`interpolate_vertices` in single precision, which is enough for a direction."""
-    return _enlarge_grid(_compute_single_shares() @ normals.astype(np.float32), size)
+def interpolate_normals(normals: AnyArray) -> AnyArray:
+    """`interpolate_vertices` on the raster for light, in single precision, which is enough for a direction."""
+    return (_compute_light_shares() @ normals.astype(np.float32)).reshape(LIGHT_SIZE, LIGHT_SIZE, -1)
 
 
 def _enlarge_grid(values: AnyArray, size: int) -> AnyArray:
@@ -371,18 +371,20 @@ def _enlarge_grid(values: AnyArray, size: int) -> AnyArray:
 @cache
 def _compute_grid_shares() -> Matrix:
     """How much each vertex of the skin counts at each point of the grid over the atlas."""
-    nodes = np.linspace(0, 1, GRID_POINTS)
+    return _compute_shares(np.linspace(0, 1, GRID_POINTS))
+
+
+@cache
+def _compute_light_shares() -> AnyArray:
+    """The same at each texel of the raster for light."""
+    return _compute_shares((np.arange(LIGHT_SIZE) + 0.5) / LIGHT_SIZE).astype(np.float32)
+
+
+def _compute_shares(nodes: Vector) -> Matrix:
     v, u = np.meshgrid(1 - nodes, nodes, indexing="ij")
     shares = compute_spline_shares(
         UV[:SKIN_COUNT], np.column_stack([u.ravel(), v.ravel()]), np.full(SKIN_COUNT, MAP_STIFFNESS)
     )
-    shares.setflags(write=False)
-    return shares
-
-
-@cache
-def _compute_single_shares() -> AnyArray:
-    shares = _compute_grid_shares().astype(np.float32)
     shares.setflags(write=False)
     return shares
 

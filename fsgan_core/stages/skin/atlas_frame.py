@@ -102,7 +102,7 @@ def project_atlas(atlas: Atlas, coordinates: PointMap, mesh: Mesh, aspect: float
         at = texels[len(picture)]
         return np.asarray(cv2.remap(picture, at[..., 0], at[..., 1], interpolation, borderMode=cv2.BORDER_REPLICATE))
 
-    normals = interpolate_normals(compute_vertex_normals(square_mesh(mesh, aspect))[:SKIN_COUNT], LIGHT_SIZE)
+    normals = interpolate_normals(compute_vertex_normals(square_mesh(mesh, aspect))[:SKIN_COUNT])
     picture = to_scene_linear(sample(atlas.perceptual, cv2.INTER_CUBIC), 0.0)
     painted = np.zeros(coordinates.shape[:2], np.float32) if atlas.painted is None else sample(atlas.painted)
     confidence = np.clip(sample(atlas.confidence), 0, 1)
