@@ -112,9 +112,9 @@ def measure_mattes(frame: FaceFrame, *, params: MaskParams, strictness: float = 
     # Colours are compared on a small raster of square pixels.
     sight = make_face_raster(display, face, hull, inside, region, aspect)
     glasses = detect_glasses(sight)
-    found = None if params.keep_glasses else find_stems(sight, glasses, region)
-    stems = None if found is None else found.matte
-    other, above = find_occluders(sight, 0.0 if params.keep_glasses else glasses, strictness)
+    found = None if params.keep_glasses else find_stems(sight, glasses)
+    other, above = find_occluders(sight, None if found is None else found.matte, strictness)
+    stems = None if found is None else found.resize(region).matte
     vertices = face.get_mesh(aspect)[:, :2]
     if params.beard == "replace":
         small = _to_raster(vertices, region, sight.window)

@@ -77,7 +77,8 @@ def find_replaced_arms(frame: FaceFrame, face_matte: Matte) -> Stems | None:
         return None
     inside = mark_plate_area(frame.plate, region)
     sight = make_face_raster(frame.display, face, hull, inside, region, aspect)
-    return find_stems(sight, detect_glasses(sight), region)
+    stems = find_stems(sight, detect_glasses(sight))
+    return None if stems is None else stems.resize(region)
 
 
 def _measure_up(face: Face, aspect: float) -> Vector:

@@ -185,7 +185,7 @@ def _draw_arm_band(strength: Matte, raster: FaceRaster, eye: int, temple: int) -
 
 @dataclass(frozen=True)
 class Stems:
-    """What of a pair of glasses is at the temples, on a region.
+    """What of a pair of glasses is at the temples.
 
     Attributes:
         arms: Hinges and arms.
@@ -200,24 +200,23 @@ class Stems:
         """Both."""
         return np.maximum(self.arms, self.rims)
 
+    def resize(self, region: Window) -> Stems:
+        """Resample from the raster to the part of the plate that it covers."""
+        both = cv2.resize(np.dstack([self.arms, self.rims]), (region.width, region.height))
+        return Stems(np.ascontiguousarray(both[..., 0], np.float32), np.ascontiguousarray(both[..., 1], np.float32))
 
-def find_stems(raster: FaceRaster, glasses: float, region: Window) -> Stems | None:
-    """Mark what of a pair of glasses is at the temples.
+
+def find_stems(raster: FaceRaster, glasses: float) -> Stems | None:
+    """Mark what of a pair of glasses is at the temples, on the raster; None if there are no arms.
 
     Args:
         raster: The face.
         glasses: `detect_glasses`.
-        region: The part of the plate that the raster covers.
-
-    Returns:
-        None if there are no arms.
     """
     arms = np.float32(glasses) * find_arms(raster) if glasses > 0 else None
     if arms is None or not (arms > HALF_COVERED).any():
         return None
-    rims = np.float32(glasses) * find_rims(raster, arms)
-    both = cv2.resize(np.dstack([arms, rims]), (region.width, region.height), interpolation=cv2.INTER_LINEAR)
-    return Stems(np.ascontiguousarray(both[..., 0], np.float32), np.ascontiguousarray(both[..., 1], np.float32))
+    return Stems(arms, np.float32(glasses) * find_rims(raster, arms))
 
 
 def draw_line_kernel(direction: Vector, radius: float) -> Image8:

@@ -21,7 +21,7 @@ from fsgan_core.stages.image_ops import (
     reconstruct_by_dilation,
     smoothstep,
 )
-from fsgan_core.stages.occluders.glasses import draw_line_kernel, find_arms, find_rims
+from fsgan_core.stages.occluders.glasses import draw_line_kernel
 from fsgan_core.stages.skin.skin_model import (
     MIN_PIXELS,
     MIN_SIGMA,
@@ -82,13 +82,12 @@ LIP_REDNESS = 2  # Lab a above the skin's, from which on a colour may be a lip's
 MIN_TINT = 1.0  # Lab, squared: least that a projection on the skin's tint is divided by
 
 
-def find_occluders(raster: FaceRaster, glasses: float = 0.0, strictness: float = 1.0) -> tuple[Matte, Matte]:
+def find_occluders(raster: FaceRaster, replaced: Matte | None = None, strictness: float = 1.0) -> tuple[Matte, Matte]:
     """Find what covers the face.
 
     Args:
         raster: The face.
-        glasses: How surely the face wears glasses that are to be replaced with it, 0..1 (`detect_glasses`): their
-            arms and rims do not count as occluders.
+        replaced: Arms and rims of glasses that are to be replaced with the face: they do not count as occluders.
         strictness: 1 or more; above 1 fewer colours pass for skin above the brows and at the temples.
 
     Returns:
@@ -104,9 +103,8 @@ def find_occluders(raster: FaceRaster, glasses: float = 0.0, strictness: float =
     )
     reach = 2 * max(1, round(OUTLINE_REACH * raster.face_width)) + 1
     unlike = _remove_own_darks(unlike, raster)
-    if glasses > 0:
-        arms = find_arms(raster)
-        unlike = unlike * (1 - np.float32(glasses) * np.maximum(arms, find_rims(raster, arms)))
+    if replaced is not None:
+        unlike = unlike * (1 - replaced)
     features = draw_own_features(raster) * cv2.erode(raster.outline, np.ones((reach, reach), np.uint8))
     occluders = _reconstruct_from_outside(unlike * (1 - features), raster.outline)
     occluders = _grow_over_features(occluders, unlike * features, raster, skin, above)
