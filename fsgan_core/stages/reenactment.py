@@ -63,19 +63,20 @@ from fsgan_core.stages.warp import compute_cell_areas, sample_picture
 DETAIL_SIZE = 0.06  # coarser shading is light, finer is detail
 OUTLINE_EDGE = 0.015  # this near to its outline, a view's skin is mixed with what is behind
 OCCLUDER_EDGE = 0.035  # this near to hair or an occluder, a view's skin is not trusted
+BROW_EDGE, MIN_BROW_EDGE = 0.01, 2.0  # the same on a brow, whose end is not the edge of hair; pixels
+DOUBT_WEIGHT, FEATURE_DOUBT_WEIGHT = 4.0, 2.0  # of what may be hair or an occluder in a view; around eyes and lips
 VIEW_STRICTNESS = 8.0  # missed skin is filled from other views, but hair that passes for skin smears over the face
 VIEW_MARGIN = 0.6  # around a source face, that is kept
 WORK_MARGIN = 0.16  # around the new face, in which a frame's picture is made: four times SEEN_SIGMA
 
-# Enlargement against the rest of the face, at which a view begins to show nothing, and at which it shows nothing.
+# Enlargement against the rest of the face at which a view begins to show nothing, and at which it shows nothing.
 STRETCH_RANGE = (2.5, 4.5)
 TRUSTED_ENLARGEMENT = 4  # in area: a view enlarged by more loses confidence
-
 # Eyeballs and inner mouth of the target show where the views show this much of the face around.
 SEEN_SIGMA, SEEN_RANGE = 0.04, (0.15, 0.4)
 
 # Eyes with their brows, and lips.
-FEATURE_GROWTH, FEATURE_SOFTNESS = 1.25, 0.04  # times their size; of their size
+FEATURE_GROWTH, AROUND_GROWTH, FEATURE_SOFTNESS = 1.25, 2.2, 0.04  # times their size; of their size
 
 
 def prepare_view(plate: Plate, face: Face, codec: Codec, mask: MaskParams, margin: float = VIEW_MARGIN) -> SourceView:
@@ -92,19 +93,20 @@ def prepare_view(plate: Plate, face: Face, codec: Codec, mask: MaskParams, margi
     mattes = measure_mattes(FaceFrame(plate, face, window, codec), params=mask, strictness=VIEW_STRICTNESS)
     # Strands and shadows at the edge of hair or of an occluder would pass for skin.
     occluders = np.maximum(mattes.get_matte(MATTE_HAIR), mattes.get_matte(MATTE_OCCLUSION))
-    outline_kernel, occluder_kernel = (
-        cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
-        for edge in (OUTLINE_EDGE, OCCLUDER_EDGE)
-        for size in (2 * round(edge * warp_points.measure_face_width(face.landmarks, plate.pixel_aspect)) + 1,)
+    width = warp_points.measure_face_width(face.landmarks, plate.pixel_aspect)
+    outline_kernel, occluder_kernel, brow_kernel = (
+        cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * round(edge) + 1,) * 2)
+        for edge in (OUTLINE_EDGE * width, OCCLUDER_EDGE * width, max(BROW_EDGE * width, MIN_BROW_EDGE))
     )
-    near = cv2.dilate(occluders, occluder_kernel)
-    # The end of a brow is not the edge of hair, but hair may touch it.
-    occluders = np.maximum(occluders, near * (1 - draw_feature_hulls(face.get_mesh(plate.pixel_aspect), window)))
-    skin = cv2.erode(mattes.get_matte(MATTE_FACE), outline_kernel)
-    matte = skin * (1 - np.clip(2 * occluders, 0, 1)) * mark_plate_area(plate, window)
+    near, nearest = cv2.dilate(occluders, occluder_kernel), cv2.dilate(occluders, brow_kernel)
+    # The end of a brow or of a lid is not the edge of hair, but hair may touch it.
+    brows, others, around = draw_feature_hulls(face.get_mesh(plate.pixel_aspect), window)
+    doubt = near + brows * (nearest - near)
+    doubt = (DOUBT_WEIGHT + around * (FEATURE_DOUBT_WEIGHT - DOUBT_WEIGHT)) * (doubt + others * (occluders - doubt))
+    skin = cv2.erode(mattes.get_matte(MATTE_FACE), outline_kernel) * mark_plate_area(plate, window)
     return SourceView(
         to_display(plate, window, codec),
-        matte,
+        np.asarray(skin * (1 - np.clip(doubt, 0, 1)), np.float32),
         window,
         plate.display_window,
         face,
@@ -408,11 +410,12 @@ def draw_features(landmarks: Points68, region: Window) -> Matte:
     return _draw_hulls(parts, FEATURE_GROWTH, region)
 
 
-def draw_feature_hulls(mesh: Mesh, region: Window) -> Matte:
-    """Draw eyes, brows and lips without the skin between them."""
+def draw_feature_hulls(mesh: Mesh, region: Window) -> tuple[Matte, Matte, Matte]:
+    """Draw brows, eyes and lips, and what is around eyes and lips."""
     brows = [mesh[list(brow), :2] for brow in (MESH_BROW_R, MESH_BROW_L)]
     others = [mesh[list(ring), :2] for ring in (LIDS_R, LIDS_L, OUTER_LIPS)]
-    return np.maximum(_draw_hulls(brows, 1.0, region), _draw_hulls(others, FEATURE_GROWTH, region))
+    grown = _draw_hulls(others, FEATURE_GROWTH, region), _draw_hulls(others, AROUND_GROWTH, region)
+    return _draw_hulls(brows, 1.0, region), *grown
 
 
 def _draw_hulls(parts: Sequence[Points], growth: float, region: Window) -> Matte:

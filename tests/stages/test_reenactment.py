@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -209,7 +211,7 @@ class TestSTMap:
         again = cv2.remap(canvas, column, row, cv2.INTER_LANCZOS4)
         picture, inside = shown(result, codec)
         assert inside.mean() > 0.1
-        assert np.abs(again - picture)[inside].mean() < 0.01
+        assert np.abs(again - picture)[inside & (result.get_matte("matte.kept") == 0)].mean() < 0.01
         assert (u[inside] > 0).all() and (u[inside] < 1).all()
         assert np.corrcoef(v[inside], np.broadcast_to(np.arange(len(v))[:, None], v.shape)[inside])[0, 1] < -0.99
 
@@ -383,6 +385,31 @@ class TestWhatAViewDoesNotShow:
         assert more.max() > 0.3 and more.min() > -0.05
         lower = slice(round(collins.face.landmarks[29, 1]) - collins.region.y, None)
         assert np.abs(doubted.get_matte("matte.face") - own.get_matte("matte.face"))[lower].max() < 0.02
+
+    @pytest.mark.parametrize("point", [19, 30], ids=["brow", "nose"])
+    def test_strands_are_left_out(
+        self, collins: Still, codec: Codec, monkeypatch: pytest.MonkeyPatch, point: int
+    ) -> None:
+        """What is as likely hair as skin, and what is as near to hair as a compressed picture blurs it."""
+        plain = prepare_view(collins.plate, collins.face, codec, MaskParams())
+        x, y = np.rint(collins.face.landmarks[point] - (plain.window.x, plain.window.y)).astype(int)
+        for amount, reach in ((0.3, 0), (1.0, 1)):
+            monkeypatch.setattr(reenactment, "measure_mattes", add_hair(amount, x, y))
+            view = prepare_view(collins.plate, collins.face, codec, MaskParams())
+            assert plain.matte[y, x + reach] > 0.7 and view.matte[y, x + reach] == 0
+            assert view.matte[y, x + 20] == plain.matte[y, x + 20]
+
+
+def add_hair(amount: float, x: int, y: int) -> Callable[..., Plate]:
+    """`measure_mattes` that finds a pixel of hair."""
+
+    def measure(*args: Any, **options: Any) -> Plate:
+        mattes = measure_mattes(*args, **options)
+        pixels = mattes.pixels.copy()
+        pixels[y, x, mattes.channels.index("matte.hair")] = amount
+        return replace(mattes, pixels=pixels)
+
+    return measure
 
 
 class TestDeterminism:
