@@ -273,7 +273,8 @@ def continue_lips(
         low, high = CONTINUED_RANGE
         blurred = smoothstep((beyond - low) / (high - low)).astype(np.float32)
         if blurred.any():
-            half = half + blurred[..., None] * (blur_along(half, mouth, CONTINUED_SIGMA, aspect) - half)
+            along = blur_along(half, mouth, CONTINUED_SIGMA, aspect)
+            half = np.asarray(half + blurred[..., None] * (along - half), np.float32)
         halves.append(half)
     seam = max(SEAM * mouth.width, 1.0)
     lower = soften_edge(np.asarray(lips.across - lips.middle, np.float32), -seam, seam)
