@@ -38,9 +38,11 @@ from fsgan_core.stages.image_ops import (
     find_largest,
     find_used_window,
     mark_plate_area,
+    repeat_plane,
     to_perceptual,
     to_scene_linear,
     unpremultiply,
+    weigh,
 )
 from fsgan_core.stages.interface import BlendedPlate, FaceFrame
 from fsgan_core.stages.masking import draw_eyes, read_texture
@@ -203,7 +205,7 @@ def apply_plate_texture(
     seed = GrainSeed((params.seed, frame.face.frame & SEED_BITS), (whole.height, whole.width), part)
     # Beyond the matte there may be nothing, which must not blur into the face.
     return match_texture(
-        np.where((inputs.matte > NOTHING)[..., None], picture, inputs.target_face),
+        np.where(repeat_plane(inputs.matte) > NOTHING, picture, inputs.target_face),
         inputs.skin,
         read_texture(mattes),
         PlateSkin(inputs.target_face, inputs.plain_skin, inputs.width, params.detail),
@@ -223,8 +225,8 @@ def mix_into_target(frame: FaceFrame, inputs: BlendInputs, seated: AnyArray, par
         params: Settings of the blend stage.
     """
     target, region, codec = frame.plate, inputs.region, frame.codec
-    face = seated + inputs.kept[..., None] * (inputs.kept_picture - seated)
-    window = region.intersect(target.data_window)
+    face = seated + weigh(inputs.kept_picture - seated, inputs.kept)
+    window = find_used_window(inputs.matte, region, 0).intersect(target.data_window)
     inner, slot = compute_slices(window, region), compute_slices(window, target.data_window)
     matte = inputs.matte * np.float32(params.mix)
     matte[matte < MIN_MATTE] = 0
@@ -233,7 +235,7 @@ def mix_into_target(frame: FaceFrame, inputs: BlendInputs, seated: AnyArray, par
     before = target.pixels[slot][..., channels]
     clean = to_scene_linear(inputs.target_face[inner], codec.exposure)
     before = np.where(np.isfinite(before), before, clean)
-    result = before + matte[inner][..., None] * (to_scene_linear(face[inner], codec.exposure) - clean)
+    result = before + weigh(to_scene_linear(face[inner], codec.exposure) - clean, matte[inner])
     touched = matte[inner] > 0
     for k, channel in enumerate(channels):
         part = pixels[slot][..., channel]

@@ -17,6 +17,7 @@ BLUR_REACH = 4.0  # sigmas after which OpenCV's Gaussian blur ends
 SUBPIXEL_BITS, SUBPIXEL_STEPS = 4, 16  # OpenCV draws polygons at 1/16 of a pixel
 MIN_ALPHA = 1e-6  # below it there is no colour to divide out
 MIN_WEIGHT = 1e-6  # least sum of weights that is divided by
+PIXELS_PER_SIGMA = 4  # at least, of a wide blur that is done on fewer pixels
 KNOWN_SHARE = 0.01  # of a blur's weight from which on a pixel can be filled
 DILATIONS = 8  # between two looks whether a reconstruction has ended
 PYRAMID_STEP = 16  # pixels that are one pixel of a coarse level
@@ -60,22 +61,25 @@ def to_perceptual(rgb: Image, exposure: float) -> Image:
         finite = np.nan_to_num(finite, nan=0.0, posinf=MAX_HALF, neginf=-MAX_HALF)
     x = finite * np.float32(2.0**exposure)
     size = np.abs(x)
-    curve = np.where(
-        size <= SRGB_LINEAR_LIMIT,
-        SRGB_SLOPE * size,
-        SRGB_SCALE * np.maximum(size, 1e-9) ** np.float32(1 / SRGB_GAMMA) - SRGB_OFFSET,
-    )
-    result: Image = np.copysign(curve, x).astype(np.float32)
-    return result
+    curve = np.maximum(size, np.float32(SRGB_LINEAR_LIMIT))
+    np.power(curve, np.float32(1 / SRGB_GAMMA), out=curve)
+    curve *= np.float32(SRGB_SCALE)
+    curve -= np.float32(SRGB_OFFSET)
+    np.multiply(size, np.float32(SRGB_SLOPE), out=curve, where=size <= SRGB_LINEAR_LIMIT)
+    np.copysign(curve, x, out=curve)
+    return np.asarray(curve, np.float32)
 
 
 def to_scene_linear(perceptual: AnyArray, exposure: float) -> Image:
     """Convert perceptual steps back to scene-linear colour: the inverse of `to_perceptual`."""
-    size = np.abs(perceptual)
-    linear = np.where(
-        size <= SRGB_CURVE_LIMIT, size / SRGB_SLOPE, ((size + SRGB_OFFSET) / SRGB_SCALE) ** np.float32(SRGB_GAMMA)
-    )
-    return (np.copysign(linear, perceptual) * np.float32(2.0**-exposure)).astype(np.float32)
+    size = np.abs(np.asarray(perceptual, np.float32))
+    linear = size + np.float32(SRGB_OFFSET)
+    linear *= np.float32(1 / SRGB_SCALE)
+    np.power(linear, np.float32(SRGB_GAMMA), out=linear)
+    np.divide(size, np.float32(SRGB_SLOPE), out=linear, where=size <= SRGB_CURVE_LIMIT)
+    np.copysign(linear, perceptual, out=linear)
+    linear *= np.float32(2.0**-exposure)
+    return linear
 
 
 def pad_plate(plate: Plate, window: Window) -> Image:
@@ -230,8 +234,9 @@ def premultiply(rgb: Image, alpha: Matte) -> Image:
 def unpremultiply(plate: Plate) -> tuple[Image, Matte]:
     """Split a premultiplied plate into straight colour, 0 where alpha is 0, and alpha."""
     alpha = clip01(plate.get_matte("A"))
-    safe = np.where(alpha > MIN_ALPHA, alpha, 1)[..., None]
-    return np.where(alpha[..., None] > MIN_ALPHA, plate.get(*RGB) / safe, 0).astype(np.float32), alpha
+    full = repeat_plane(alpha)
+    rgb = np.zeros_like(full)
+    return np.divide(plate.get(*RGB), full, out=rgb, where=full > MIN_ALPHA), alpha
 
 
 def measure_signed_distance(matte: Matte) -> Plane:
@@ -318,18 +323,51 @@ def blur_weighted(picture: Image, weight: Matte, sigma: float, aspect: float = 1
         sigma: Of the Gaussian, in rows; `aspect` times fewer columns.
         aspect: Width of a pixel over its height.
     """
-    full = weight if picture.ndim == 2 else weight[..., None]
-    # A wide blur is done on fewer pixels, about four to a sigma.
-    across, down = max(1, int(sigma / aspect / 4)), max(1, int(sigma / 4))
-    size = (max(1, -(-picture.shape[1] // across)), max(1, -(-picture.shape[0] // down)))
-    sizes = sigma / aspect / across, sigma / down
-    values = cv2.resize(picture * full, size, interpolation=cv2.INTER_AREA)
-    weights = cv2.resize(weight, size, interpolation=cv2.INTER_AREA)
-    values = cv2.GaussianBlur(values, (0, 0), sizes[0], sigmaY=sizes[1], borderType=cv2.BORDER_CONSTANT)
-    weights = cv2.GaussianBlur(weights, (0, 0), sizes[0], sigmaY=sizes[1], borderType=cv2.BORDER_CONSTANT)
-    weights = np.maximum(weights, MIN_WEIGHT)
-    blurred = np.asarray(values / (weights if picture.ndim == 2 else weights[..., None]))
-    return np.asarray(cv2.resize(blurred, picture.shape[1::-1], interpolation=cv2.INTER_LINEAR))
+    across, down = max(1, int(sigma / aspect / PIXELS_PER_SIGMA)), max(1, int(sigma / PIXELS_PER_SIGMA))
+    values: AnyArray = weigh(picture, weight)
+    weights: AnyArray = np.asarray(weight, np.float32)
+    if across * down > 1:  # a wide blur is done on fewer pixels
+        values, weights = (_average_cells(plane, across, down) for plane in (values, weights))
+    sizes = _shrink_sigma(sigma / aspect, across), _shrink_sigma(sigma, down)
+    values, weights = (
+        np.asarray(cv2.GaussianBlur(plane, (0, 0), sizes[0], sigmaY=sizes[1], borderType=cv2.BORDER_CONSTANT))
+        for plane in (values, weights)
+    )
+    blurred = weigh(values, 1 / np.maximum(weights, MIN_WEIGHT))
+    if across * down > 1:
+        size = weights.shape[1] * across, weights.shape[0] * down
+        blurred = np.asarray(cv2.resize(blurred, size, interpolation=cv2.INTER_LINEAR))
+    return np.ascontiguousarray(blurred[: picture.shape[0], : picture.shape[1]])
+
+
+def _average_cells(picture: AnyArray, across: int, down: int) -> AnyArray:
+    """Means of cells of `across` x `down` pixels; beyond the picture there are zeros."""
+    height, width = picture.shape[:2]
+    padded = cv2.copyMakeBorder(picture, 0, -height % down, 0, -width % across, cv2.BORDER_CONSTANT)
+    size = padded.shape[1] // across, padded.shape[0] // down
+    return np.asarray(cv2.resize(padded, size, interpolation=cv2.INTER_AREA))
+
+
+def _shrink_sigma(sigma: float, step: int) -> float:
+    """Sigma, in cells, of a blur that is `sigma` pixels wide together with the cells' means and their interpolation."""
+    means_and_interpolation = (step**2 - 1) / 12 + (step**2 - 1) / 6
+    return float(np.sqrt(sigma**2 - means_and_interpolation)) / step
+
+
+def weigh(picture: AnyArray, weight: AnyArray) -> Image:
+    """Multiply each channel of a picture by a weight: as numpy's product does, several times as fast.
+
+    >>> weigh(np.ones((1, 2, 3), np.float32), np.array([[0.5, 2]], np.float32)).tolist()
+    [[[0.5, 0.5, 0.5], [2.0, 2.0, 2.0]]]
+    """
+    if picture.ndim == 2:
+        return np.asarray(picture * weight)
+    return np.asarray(picture * repeat_plane(weight, picture.shape[2]))
+
+
+def repeat_plane(plane: AnyArray, count: int = 3) -> Image:
+    """Make a picture whose channels are all the same plane."""
+    return np.asarray(cv2.merge([np.asarray(plane, np.float32)] * count))
 
 
 def apply_guided_filter(matte: Matte, guide: Image, full_guide: Image, radius: int, epsilon: float) -> Matte:

@@ -18,13 +18,14 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.linalg import splu
 
-from fsgan_core.runtime.arrays import AnyArray, Image, Mask, Matrix, Matte, Vector
+from fsgan_core.runtime.arrays import Image, Mask, Matrix, Matte, Vector
+from fsgan_core.stages.image_ops import repeat_plane
 
 BORDER_WEIGHT = 4.0  # of a border pixel's value; a link between neighbours has 1
 
 # Multigrid. Residuals are relative to the right side, of the worst channel.
-SOLVER_TOLERANCE = 1e-5  # residual at which it stops
-MAX_RESIDUAL = 1e-4  # residual above which the system is solved directly after all: a support of thin strands
+SOLVER_TOLERANCE = 3e-4  # residual at which it stops
+MAX_RESIDUAL = 1e-3  # residual above which the system is solved directly after all: a support of thin strands
 MAX_CYCLES = 10
 MIN_RIGHT = 1e-20  # sum of squares: a smaller right side is 0
 COARSEST_SIDE = 6  # pixels: a grid that is not larger than this is relaxed until it is solved
@@ -149,19 +150,14 @@ def _make_grids(covered: Matte, diagonal: Matte, across: float, count: int) -> l
     degree = cv2.filter2D(covered, -1, kernel, borderType=cv2.BORDER_CONSTANT) + diagonal
     inverse = np.divide(covered, degree, out=np.zeros_like(degree), where=covered > 0)
     if count == 0:
-        return [_Grid(across, _repeat(degree), _repeat(inverse), np.empty((0, 0, 3), np.float32))]
+        return [_Grid(across, repeat_plane(degree), repeat_plane(inverse), np.empty((0, 0, 3), np.float32))]
     touched = (_sum_cells(covered) > 0).astype(np.float32)
     share = cv2.resize(touched, covered.shape[::-1], interpolation=cv2.INTER_LINEAR)
     share = np.divide(covered, share, out=np.zeros_like(share), where=share > 0)
     return [
-        _Grid(across, _repeat(degree), _repeat(inverse), _repeat(share)),
+        _Grid(across, repeat_plane(degree), repeat_plane(inverse), repeat_plane(share)),
         *_make_grids(touched, _sum_cells(diagonal * covered), across, count - 1),
     ]
-
-
-def _repeat(plane: AnyArray) -> Image:
-    """The same plane for each channel."""
-    return np.asarray(cv2.merge([plane] * 3), np.float32)
 
 
 def _run_cycle(grids: Sequence[_Grid], values: Image, right: Image) -> None:

@@ -38,6 +38,7 @@ from fsgan_core.stages.image_ops import (
     smoothstep,
     to_perceptual,
     to_scene_linear,
+    weigh,
 )
 from fsgan_core.stages.matching.light_fit import fit_light
 
@@ -101,6 +102,13 @@ _DISTANCES = np.linalg.norm(_CENTRES[:, None] - _CENTRES, axis=-1)
 def _make_kernel(sigma: float) -> Matrix:
     """Gaussian weights (n, n) between the triangles' middles on the generic face; rows sum to 1."""
     kernel = np.exp(-0.5 * (_DISTANCES / sigma) ** 2)
+    return np.asarray(kernel / kernel.sum(1, keepdims=True))
+
+
+@cache
+def _make_shape_kernel() -> Matrix:
+    """The kernel that smooths a light's shape, in which features count little; rows sum to 1."""
+    kernel = _make_kernel(SHAPE_SIGMA) * np.where(FEATURES, FEATURE_SHARE, 1.0)
     return np.asarray(kernel / kernel.sum(1, keepdims=True))
 
 
@@ -255,8 +263,7 @@ def compute_transfer(target: ReadSkin, new: ReadSkin, surface: FaceSurface, shin
     if min((seen * PLAIN_SKIN).sum() for seen in (target.seen, new.seen)) < MIN_SAMPLES:
         return None
     fits = [fit_light(skin.colours, surface.normals, bare * skin.seen) for skin in (target, new)]
-    kernel = _make_kernel(SHAPE_SIGMA) * np.where(FEATURES, FEATURE_SHARE, 1.0)
-    lights = [kernel @ fit.light / kernel.sum(1, keepdims=True) for fit in fits]
+    lights = [_make_shape_kernel() @ fit.light for fit in fits]
     ratio = lights[0] - lights[1]
     level = np.average(ratio, axis=0, weights=bare * target.seen)
     shape = limit_softly(ratio - level, SHAPE_LIMIT)
@@ -405,10 +412,12 @@ def match_light(
     tint = np.clip(tint @ SKIN_TINT, -TINT_LIMIT, TINT_LIMIT) * SKIN_TINT
     usual = _compute_saturation(to_perceptual(transfer.skin.astype(np.float32), 0.0))
     pale = np.clip(SKIN_SATURATION * _compute_saturation(new) / max(float(usual), MIN_SATURATION), NEUTRAL_SHARE, 1)
-    change = change - (inside * (1 - pale))[..., None] * tint.astype(np.float32)
-    changed = (linear + LIGHT_FLOOR) * np.exp(np.float32(amount) * change) - LIGHT_FLOOR
+    kept = inside * (1 - pale)
+    change -= cv2.merge([kept * part for part in tint.astype(np.float32)])
+    change *= np.float32(amount)
+    changed = (linear + LIGHT_FLOOR) * np.exp(change, out=change) - LIGHT_FLOOR
     dimmed = _dim_teeth(changed, transfer)
-    return to_perceptual(changed * (1 - amount * inside * (1 - dimmed))[..., None], 0.0)
+    return to_perceptual(weigh(changed, 1 - amount * inside * (1 - dimmed)), 0.0)
 
 
 def _dim_teeth(linear: Image, transfer: LightTransfer) -> Plane:

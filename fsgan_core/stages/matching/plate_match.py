@@ -16,7 +16,7 @@ import numpy as np
 
 from fsgan_core.plates.curve import LUMA_WEIGHTS
 from fsgan_core.runtime.arrays import AnyArray, Image, Mask, Matte, Plane, Vector
-from fsgan_core.stages.image_ops import HALF_COVERED, blur_weighted
+from fsgan_core.stages.image_ops import HALF_COVERED, blur_weighted, weigh
 
 # Sharpness.
 EDGE_SIGMA, EDGE_PREBLUR = 2.5, 0.5  # pixels: blur that shows how steep an edge is; blur against noise
@@ -95,14 +95,14 @@ def match_darks(
     for picture in (plate, face):
         luma = picture @ LUMA_WEIGHTS
         shine = np.maximum(luma / float(np.percentile(luma[sure_skin], SHINE_PERCENTILE)), 1)
-        skin = blur_weighted(picture / shine[..., None], plain, DARK_SIGMA * width, aspect)
+        skin = blur_weighted(weigh(picture, 1 / shine), plain, DARK_SIGMA * width, aspect)
         depths.append(skin @ LUMA_WEIGHTS - cv2.GaussianBlur(luma, (0, 0), DARK_PREBLUR))
     (wanted, darkest), (own, _) = (np.percentile(depth[sure], DARK_PERCENTILES) for depth in depths)
     gain = float(np.clip((wanted / max(float(own), MIN_DARK)) ** DARK_SHARE, 1, MAX_DARK_GAIN)) - 1
     depth = np.maximum(depths[1], MIN_STRENGTH)
     more = np.minimum(gain, np.maximum(darkest / depth - 1, 0) / 2) * (depths[1] > 0)
-    darker = face * (skin @ LUMA_WEIGHTS / np.maximum(luma, MIN_STRENGTH) - 1)[..., None]
-    change = np.float32(amount) * ((1 - plain) * more)[..., None] * (darker + (skin - face)) / 2
+    lighter = weigh(face, skin @ LUMA_WEIGHTS / np.maximum(luma, MIN_STRENGTH)) - face
+    change = weigh(lighter + skin - face, np.float32(amount / 2) * (1 - plain) * more)
     return np.asarray(np.where(face > 0, np.maximum(face - change, 0), face), np.float32)
 
 
@@ -118,11 +118,15 @@ def measure_texture(display: Image, weight: Matte, plain: Matte) -> tuple[float,
         `BAND_COUNT` strengths of the features' detail, finest first, then `GRAIN_BAND_COUNT` deviations of the grain,
         display values, then the sigma of the blur of its edges, pixels. All zero if too little is seen.
     """
+    luma = np.asarray(display @ LUMA_WEIGHTS, np.float32)
+    return _measure_luma(luma, _split_bands(luma), weight, plain)
+
+
+def _measure_luma(luma: Plane, bands: Sequence[Plane], weight: Matte, plain: Matte) -> tuple[float, ...]:
+    """`measure_texture` of a luma and its bands."""
     sure, features = _find_sure_skin(weight), _find_features(weight, plain)
     if features.sum() < MIN_TEXTURE_PIXELS:
         return (0.0,) * TEXTURE_LENGTH
-    luma = np.asarray(display @ LUMA_WEIGHTS, np.float32)
-    bands = _split_bands(luma)
     grain = [_measure_noise(band, sure) or 0.0 for band in bands[:GRAIN_BAND_COUNT]]
     return (*_measure_strengths(bands, features), *grain, _measure_blur(luma, sure))
 
@@ -234,7 +238,8 @@ def match_texture(
         grain: How much of the missing grain is added, 0..1.
         seed: Of the grain.
     """
-    own = measure_texture(face, weight, skin.plain)
+    lumas = _split_bands(luma := np.asarray(face @ LUMA_WEIGHTS, np.float32))
+    own = _measure_luma(luma, lumas, weight, skin.plain)
     changing = np.asarray(plate_texture[TEXTURE_LENGTH:])
     if not own[0] or len(plate_texture) < len(own) or not plate_texture[0]:
         return face
@@ -244,24 +249,20 @@ def match_texture(
     softening = sharpness * more_blur * float(np.clip((1 - contrast[0] / contrast[-1]) / CLEAR_FALL, 0, 1))
     if softening > MIN_BLUR_CHANGE**2:
         face = _soften(face, softening, plate_texture[0], _find_features(weight, skin.plain))
-        own = measure_texture(face, weight, skin.plain)
+        lumas = _split_bands(luma := np.asarray(face @ LUMA_WEIGHTS, np.float32))
+        own = _measure_luma(luma, lumas, weight, skin.plain)
         contrast = _compare_contrast(plate_texture, own)
     # Sharpening undoes the larger blur, but no contrast of features beyond the plate's.
     undo = np.exp(0.5 * np.square(BAND_FREQUENCIES) * max(SAME_BLUR - more_blur, 0))
     gains = np.clip(np.minimum(contrast, undo), 1, MAX_GAIN) ** sharpness
-    bands, lumas = _split_bands(face), _split_bands(np.asarray(face @ LUMA_WEIGHTS))
+    bands = _split_bands(face)
     smooth = skin.plain * _find_plain_texture(lumas, skin.plain)
-    # Sharpening of smooth skin would bring up noise and nothing else; stubble, no further than to the plate's.
-    rough = skin.plain - smooth
-    change = np.zeros((*smooth.shape, BAND_COUNT), np.float32)
-    if (gains > 1).any():
-        limits = np.float32(gains - 1)
-        change = (1 - skin.plain)[..., None] * limits + rough[..., None] * np.clip(
-            _compare_skin(lumas, skin) - 1, 0, limits
-        )
     result = face.astype(np.float32)
-    for k, band in enumerate(bands):
-        result += change[..., k, None] * band
+    if (gains > 1).any():
+        # Sharpening of smooth skin would bring up noise and nothing else; stubble, no further than to the plate's.
+        rough, rougher = skin.plain - smooth, _compare_skin(lumas, skin) - 1
+        for band, other, limit in zip(bands, np.moveaxis(rougher, -1, 0), gains - 1, strict=True):
+            result += weigh(band, (1 - skin.plain) * limit + rough * np.clip(other, 0, limit))
     cover = np.zeros_like(smooth)
     if skin.amount > 0:
         finer, cover = match_skin(bands, lumas, smooth, skin)
@@ -272,7 +273,7 @@ def match_texture(
         missing = np.minimum(missing, changing)
     if grain > 0 and missing.any():
         noise = _make_grain(seed, missing)
-        result = result + np.float32(grain) * (1 - cover)[..., None] * noise
+        result = result + weigh(noise, np.float32(grain) * (1 - cover))
     return np.asarray(result, np.float32)
 
 
@@ -353,10 +354,10 @@ def match_skin(
         is_grain = k < GRAIN_BAND_COUNT
         share = float(np.clip(2 - size / (GRAIN_SIZE if is_grain else TEXTURE_SIZE), 0, 1))
         less = np.float32(1.0 if is_grain else share) * smooth * (np.sqrt(np.clip(ratio, MIN_KEPT**2, 1)) - 1)
-        change += (np.float32(plate.amount) * less)[..., None] * own[k]
+        change += weigh(own[k], np.float32(plate.amount) * less)
         if share > 0:
             more = np.float32(share * plate.amount) * usable * np.sqrt(1 - 1 / np.maximum(ratio, 1))
-            change += more[..., None] * bands[k]
+            change += weigh(bands[k], more)
             if is_grain:
                 cover += np.float32(share / GRAIN_BAND_COUNT * plate.amount) * usable
     return change, cover
@@ -364,13 +365,14 @@ def match_skin(
 
 def _measure_energies(bands: Sequence[Plane], weight: Matte, sigma: float) -> Image:
     """Energy of each band around each pixel of what has weight; where nothing has, the band's mean."""
-    energies = np.dstack([band**2 for band in bands])
-    counted = np.ravel(weight + np.float32(MIN_VARIANCE))
-    usual = counted @ energies.reshape(len(counted), -1) / counted.sum()
+    energies = [band * band for band in bands]
+    counted = weight + np.float32(MIN_VARIANCE)
     total = weight + np.float32(PRIOR_WEIGHT)
-    return blur_weighted(
-        (energies * weight[..., None] + usual * np.float32(PRIOR_WEIGHT)) / total[..., None], total, sigma
-    )
+    filled = [
+        (energy * weight + np.float32(PRIOR_WEIGHT * np.vdot(counted, energy) / counted.sum())) / total
+        for energy in energies
+    ]
+    return blur_weighted(np.asarray(cv2.merge(filled)), total, sigma)
 
 
 def _find_plain_texture(bands: Sequence[Plane], skin: Matte) -> Matte:
