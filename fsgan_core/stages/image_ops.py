@@ -367,6 +367,8 @@ def weigh(picture: AnyArray, weight: AnyArray) -> Image:
 
 def repeat_plane(plane: AnyArray, count: int = 3) -> Image:
     """Make a picture whose channels are all the same plane."""
+    if not plane.size:  # OpenCV refuses arrays without pixels
+        return np.zeros((*plane.shape, count), np.float32)
     return np.asarray(cv2.merge([np.asarray(plane, np.float32)] * count))
 
 

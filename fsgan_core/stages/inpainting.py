@@ -107,20 +107,22 @@ def inpaint(
     part = find_part(np.maximum(reenacted.get_matte("A"), needed), region)
     slices = compute_slices(part, region)
     own, alpha = np.zeros((*needed.shape, 3), np.float32), np.zeros_like(needed)
-    rgb, alpha[slices] = unpremultiply(reenacted.crop(part))
-    own[slices] = to_perceptual(fill_nonfinite(rgb), codec.exposure)
-    picture, shown = own.copy(), alpha.copy()
-    picture[slices], shown[slices] = gather_views(
-        own[slices],
-        alpha[slices],
-        needed[slices],
-        lambda: (view.crop(part) for view in further_views()),
-        codec,
-        params,
-        DarkParts(dark.eyes_lips[slices], dark.brows[slices]),
-        region,
-        atlas and (lambda: atlas(reenacted.crop(part))),
-    )
+    picture, shown = own, alpha
+    if not part.empty:
+        rgb, alpha[slices] = unpremultiply(reenacted.crop(part))
+        own[slices] = to_perceptual(fill_nonfinite(rgb), codec.exposure)
+        picture, shown = own.copy(), alpha.copy()
+        picture[slices], shown[slices] = gather_views(
+            own[slices],
+            alpha[slices],
+            needed[slices],
+            lambda: (view.crop(part) for view in further_views()),
+            codec,
+            params,
+            DarkParts(dark.eyes_lips[slices], dark.brows[slices]),
+            region,
+            atlas and (lambda: atlas(reenacted.crop(part))),
+        )
     untouched = np.zeros_like(needed)
     if not (shown > CONFIDENT_SHARE).any():
         needed = np.zeros_like(needed)  # there is nothing to go by

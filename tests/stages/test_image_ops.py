@@ -161,6 +161,11 @@ class TestAlpha:
         assert not back[0].any()
         assert np.allclose(back[1:], rgb[1:], rtol=1e-5)
 
+    def test_no_pixels(self) -> None:
+        empty = Plate(np.zeros((0, 4, 4), np.float32), ("R", "G", "B", "A"), Window(0, 0, 4, 0), Window(0, 0, 4, 4))
+        rgb, alpha = unpremultiply(empty)
+        assert rgb.shape == (0, 4, 3) and alpha.shape == (0, 4)
+
 
 class TestDistance:
     @pytest.mark.parametrize("radius", [6.0, 11.25, 20.5])

@@ -126,6 +126,11 @@ class TestFill:
         assert not result.get_matte("A").any()
         assert not result.pixels.any()
 
+    def test_nothing_shown_and_nothing_wanted(self, codec: Codec) -> None:
+        """A face that is held out as a whole, or beyond the plate."""
+        result = fill_window(reenacted(SKIN, 0 * X), wanted(0 * X), nothing, codec, PARAMS)
+        assert not result.pixels[..., :4].any()
+
     def test_an_empty_matte_changes_nothing(self, codec: Codec) -> None:
         given = reenacted(SKIN, 1 - LEFT)
         result = fill_window(given, wanted(0 * X), nothing, codec, PARAMS)

@@ -120,6 +120,8 @@ def fill_behind_arms(frame: FaceFrame, face_matte: Matte, stems: Stems) -> Openi
     # What is mirrored lies up to twice the reach away.
     margin = math.ceil(2 * reach + BLUR_REACH * sigma)
     part = find_used_window(marked.astype(np.float32), frame.region, margin, math.ceil(margin / aspect))
+    if part.empty:  # on few pixels, thin arms vanish
+        return OpeningPicture(frame.perceptual, np.zeros_like(face_matte))
     slices = compute_slices(part, frame.region)
     # The mask takes as much of the face as there would be without glasses; beyond the face it takes nothing but arms.
     hidden, wanted = stems.arms[slices] > MARKED, face_matte[slices]

@@ -91,6 +91,13 @@ class TestWhatIsBehind:
         assert behind.matte[part] == pytest.approx(0.4, abs=0.02)
         assert np.abs(behind.picture[part] - bare.perceptual[part]).mean() < 0.06
 
+    def test_arms_that_vanish_on_few_pixels_change_nothing(self, hopper: Still, codec: Codec) -> None:
+        frame = hopper.frame(codec)
+        none = np.zeros((hopper.region.height, hopper.region.width), np.float32)
+        behind = fill_behind_arms(frame, none + 1, Stems(none, none))
+        assert not behind.matte.any()
+        np.testing.assert_array_equal(behind.picture, frame.perceptual)
+
     def test_strands_and_outlines_go_on_sharply(self) -> None:
         """Strands that run down stay as contrasty behind an arm as above it; a blur would average them."""
         strands = np.tile(np.arange(40, dtype=np.float32) // 2 % 2, (30, 1))
