@@ -53,7 +53,9 @@ def measure_overlap(footage: Footage, rounds: int, frames: int) -> Iterator[Row]
             statistics.median(wall),
             statistics.median(one / other for one, other in zip(wall, slower, strict=True)),
             1.25,
-            least=compute_least_overlap(processor["files"], processor["work"]),
+            least=compute_least_overlap(
+                processor["files"] + processor["work"], found["cores"], statistics.median(slower)
+            ),
             notes=(
                 f"wall seconds: files {_median(found['files']):.2f}, work {_median(found['work']):.2f}; processor "
                 f"seconds: whole {processor['whole']:.2f}, files {processor['files']:.2f}, work "
@@ -71,19 +73,18 @@ def measure_overlap(footage: Footage, rounds: int, frames: int) -> Iterator[Row]
             )
 
 
-def compute_least_overlap(files: float, work: float) -> float:
-    """Compute the least that a swap takes, over the slower of its files and its work, where both keep all cores busy.
-
-    Cores that are never idle need the processor seconds of both, one after the other; nothing is left to overlap.
+def compute_least_overlap(processor: float, cores: int, slower: float) -> float:
+    """Compute the least that a swap takes on cores that are never idle, over the slower of its files and its work.
 
     Args:
-        files: Processor seconds of the files alone.
-        work: The same of the work alone.
+        processor: Processor seconds of the files and of the work together, each measured alone.
+        cores: Cores of the machine.
+        slower: Wall seconds of the slower of the two alone.
 
-    >>> compute_least_overlap(2.0, 8.0)
+    >>> compute_least_overlap(10.0, 2, 4.0)
     1.25
     """
-    return (files + work) / max(files, work)
+    return processor / cores / slower
 
 
 def measure_memory(footage: Footage, small: int, large: int) -> Iterator[Row]:
