@@ -1,13 +1,15 @@
 """Measure the quality of swaps over pairs of clips: a table, JSON, contact sheets; and build blind comparisons.
 
-    .venv/bin/python benchmarks/quality.py --footage FOLDER --output FOLDER [--pairs tune hard] [--every 12]
-        [--engines default small] [--engine NAME=stage.parameter=value,...] [--python OTHER/.venv/bin/python]
+    .venv/bin/python benchmarks/quality.py --footage FOLDER --output FOLDER [--pairs tune hard]
+        [--every 12 | --render 15-34] [--engines default small] [--engine NAME=stage.parameter=value,...]
+        [--python OTHER/.venv/bin/python]
     .venv/bin/python benchmarks/quality.py --footage FOLDER --output FOLDER --compare OLD NEW
 
 Each pair is a source and a target clip of the footage folder: `tune` and `validate` of its pairs.json, and the harder
 ones of HARD_PAIRS. Choose settings only on `tune`; `validate` is for reporting. The first frames (--frames) of both
-clips are analysed; of the target, all of them or every n-th (--every) are rendered. Every pair is rendered by a process
-of its own, with the code of --python, so that an older checkout can be measured by today's figures.
+clips are analysed; of the target, all of them, every n-th (--every) or a range (--render) are rendered. Every pair is
+rendered by a process of its own, with the code of --python, so that an older checkout can be measured by today's
+figures.
 
 FOLDER/ENGINE/PAIR/ gets the frames, evaluation.json, evaluation.csv, plots and look.png: target, source and result at
 full size, a row per frame. The table is in FOLDER/quality.md. Finished pairs are kept, so the same command continues
@@ -21,41 +23,32 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
-from blind_comparison import crop_square, write_comparison
+from blind_comparison import write_comparison
+from look_sheet import crop_view, measure_views, write_look
+from quality_table import PARTS, SHOWN_METRICS, format_markdown, to_float
 
 from fsgan_core.clips.inputs import open_input
 from fsgan_core.contract.errors import FsganError
 from fsgan_core.contract.shot import Clip
 from fsgan_core.evaluation.charts import write_csv, write_json, write_plots
 from fsgan_core.evaluation.evaluate import evaluate
-from fsgan_core.evaluation.evaluation import Evaluation
-from fsgan_core.evaluation.metric_limits import METRICS
-from fsgan_core.evaluation.metrics import nanmean
-from fsgan_core.evaluation.source_faces import measure_source_face
-from fsgan_core.evaluation.verdicts import find_worst_verdict, judge_value
-from fsgan_core.faces.measure import MeasuredFace
-from fsgan_core.plates.colour import ColourConfig, open_config
+from fsgan_core.plates.colour import open_config
 from fsgan_core.plates.sequence import format_frames, open_clip, parse_frames
-from fsgan_core.report.contact_sheet import draw_text, make_canvas, read_before_after, write_png
-from fsgan_core.runtime.arrays import Image8
+from fsgan_core.report.contact_sheet import read_before_after
 from fsgan_core.runtime.atomic import write_atomically
-from fsgan_core.runtime.cache import compute_digest, get_cache_folder
-from fsgan_core.runtime.sampling import sample_evenly
+from fsgan_core.runtime.cache import compute_digest
 
-PARTS = ("tune", "validate", "hard")
 HARD_PAIRS = (
     ("lp_d12", "latentsync_1"),
     ("lp_d0", "retalk_1"),
@@ -79,12 +72,7 @@ ENGINES: Mapping[str, Mapping[str, str]] = {
     "fsgan": {"reenact.engine": "fsgan", "mask.engine": "fsgan", "inpaint.engine": "fsgan", "blend.engine": "fsgan"},
     "finetuned": {"reenact.engine": "fsgan"},  # with a copy of the weights that is first trained on the source
 }
-SHOWN_METRICS = (
-    *("identity", "gaze", "lids", "lips", "light", "tone", "landmarks", "landmarks_dlib"),
-    *("euler", "flicker", "sharpness_off", "edge", "seconds"),
-)
 FLICKER_METRICS = ("flicker", "flicker_target", "flicker_result")
-SHOWN_VIEWS = 8  # frames of the source from which the one next to the result is chosen
 SETTINGS_OF_RENDER = {"output.layers": "all"}
 
 _DIGEST_SCRIPT = """
@@ -146,8 +134,10 @@ def read_pairs(footage: Path, wanted: Sequence[str]) -> list[BenchmarkPair]:
     return [pair for pair in pairs if {"all", pair.part, pair.name} & set(wanted)]
 
 
-def choose_frames(frames: str, every: int) -> tuple[int, ...]:
-    """Choose the frames to render: with `every` 12, the 6th, the 18th, the 30th ... of `frames`."""
+def choose_frames(frames: str, every: int, rendered: str = "") -> tuple[int, ...]:
+    """Choose the frames to render: `rendered`, else with `every` 12 the 6th, the 18th, the 30th ... of `frames`."""
+    if rendered:
+        return tuple(parse_frames(rendered))
     numbers = parse_frames(frames)
     return tuple(numbers[every // 2 - 1 :: every] if every > 1 else numbers)
 
@@ -199,7 +189,7 @@ def measure_pair(
     pair: BenchmarkPair, engine: str, settings: Mapping[str, str], renderer: Renderer, arguments: argparse.Namespace
 ) -> dict[str, Any]:
     """Render and measure one pair with one engine, or read the finished result."""
-    frames = choose_frames(arguments.frames, arguments.every)
+    frames = choose_frames(arguments.frames, arguments.every, arguments.render)
     folder = arguments.output / engine / pair.name
     key = compute_digest(
         "quality 2",
@@ -226,13 +216,13 @@ def measure_pair(
         format_frames(frames, limit=0),
         seconds=read_seconds(folder, done),
     )
-    if arguments.every > 1:  # differences between frames that lie far apart say nothing
+    if arguments.every > 1 and not arguments.render:  # differences between frames that lie far apart say nothing
         blank = np.full(len(frames), np.nan)
         found = replace(found, metrics={**found.metrics, **dict.fromkeys(FLICKER_METRICS, blank)})
     write_json(found, folder / "evaluation.json")
     write_csv(found, folder / "evaluation.csv")
     write_plots(found, folder / "evaluation.png")
-    write_look(pair, found, folder / "look.png", open_config(), parse_frames(arguments.frames))
+    write_look(pair.source, pair.target, found, folder / "look.png", open_config(), parse_frames(arguments.frames))
     row = {
         "key": key,
         "pair": pair.name,
@@ -271,75 +261,6 @@ def read_seconds(folder: Path, done: Mapping[str, Any]) -> dict[int, float]:
     return {int(frame): value for frame, value in known.items()}
 
 
-# Pictures.
-
-
-def write_look(
-    pair: BenchmarkPair, found: Evaluation, path: Path, config: ColourConfig, source_frames: Sequence[int]
-) -> None:
-    """Write a PNG with a row for each of up to eight frames: target, source, result, around the face at full size."""
-    target, source = (open_input(Clip(str(clip)), config) for clip in (pair.target, pair.source))
-    result = open_input(Clip(found.result), config)
-    views = list(_measure_views(pair, source_frames, config))
-    rows = []
-    picked = [found.frames[index] for index in sample_evenly(len(found.frames), 8)]
-    for look in read_before_after(target, result, picked, config):
-        if look.face_box is None:
-            continue
-        x, y, width, height = look.face_box
-        centre, side = (x + width / 2, y + height / 2), max(width, height) * 1.5
-        pictures = [crop_square(look.before, centre, side), crop_square(look.after, centre, side)]
-        if views:
-            yaw = found.metrics["target_yaw"][found.frames.index(look.number)]
-            view = min(views, key=lambda one: abs(one[1].euler[0] - yaw) if not math.isnan(yaw) else 0.0)
-            pictures.insert(1, _crop_view(source, view, config, pictures[0].shape[0]))
-        row = np.concatenate(pictures, axis=1)
-        band = make_canvas(24, row.shape[1])
-        verdicts = {name: value for name, value in _describe_frame(found, look.number).items() if value}
-        text = ", ".join(f"{name} {value}" for name, value in verdicts.items())
-        draw_text(band, f"{look.number}: {text or 'pass'}", (6, 17), 0.45)
-        rows += [band, row]
-    if not rows:
-        return
-    width = max(row.shape[1] for row in rows)
-    padded = [np.concatenate([row, make_canvas(row.shape[0], width - row.shape[1])], axis=1) for row in rows]
-    write_png(path, np.concatenate(padded))
-
-
-def _describe_frame(found: Evaluation, frame: int) -> dict[str, str]:
-    """The figures of a frame that do not pass, as text, by label."""
-    place = found.frames.index(frame)
-    values = {metric: float(found.metrics[metric.name][place]) for metric in METRICS}
-    return {
-        metric.label: f"{value * metric.scale:.{metric.digits}f} {metric.unit}".strip()
-        for metric, value in values.items()
-        if judge_value(metric, value) in ("look", "fail")
-    }
-
-
-def _measure_views(
-    pair: BenchmarkPair, frames: Sequence[int], config: ColourConfig
-) -> Iterable[tuple[int, MeasuredFace]]:
-    source = open_input(Clip(str(pair.source)), config)
-    available = [frame for frame in frames if frame in set(source.sequence.frames)]
-    for index in sample_evenly(len(available), SHOWN_VIEWS):
-        face = measure_source_face(source, available[index], config, get_cache_folder() / "measured")
-        if face is not None:
-            yield available[index], face
-
-
-def _crop_view(source: Any, view: tuple[int, MeasuredFace], config: ColourConfig, side: int) -> Image8:
-    """The source's face, as large as the target's."""
-    frame, face = view
-    look = next(iter(read_before_after(source, source, [frame], config)))
-    low, high = face.mesh[:, :2].min(axis=0), face.mesh[:, :2].max(axis=0)
-    crop = crop_square(look.before, tuple((low + high) / 2), float((high - low).max()) * 1.4)
-    return np.asarray(cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
-
-
-# The table.
-
-
 def load_json(path: Path) -> dict[str, Any]:
     """Load a JSON object; an empty one if the file is missing or broken."""
     try:
@@ -352,52 +273,6 @@ def save_json(path: Path, data: Any) -> None:
     """Save data as JSON."""
     with write_atomically(path) as temporary:
         temporary.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
-
-
-def format_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Format a table of the engines' means, then one of the pairs for each engine."""
-    metrics = [next(metric for metric in METRICS if metric.name == name) for name in SHOWN_METRICS]
-    head = "".join(f" {metric.label}{', ' + metric.unit if metric.unit else ''} |" for metric in metrics)
-    rule = "|---|" + " ---: |" * len(metrics) + "---|"
-
-    def format_row(name: str, values: Mapping[str, float | None], verdict: str = "") -> str:
-        cells = [values.get(metric.name) for metric in metrics]
-        texts = [
-            "-" if cell is None or math.isnan(cell) else f"{cell * metric.scale:.{metric.digits}f}"
-            for metric, cell in zip(metrics, cells, strict=True)
-        ]
-        return f"| {name} | " + " | ".join(texts) + f" | {verdict} |"
-
-    def format_mean(name: str, some: Sequence[Mapping[str, Any]]) -> list[str]:
-        if not some:
-            return []
-        means = {metric.name: nanmean([_to_float(row["means"].get(metric.name)) for row in some]) for metric in METRICS}
-        verdict = find_worst_verdict(judge_value(metric, means[metric.name]) for metric in METRICS)
-        return [format_row(f"{name} ({len(some)})", means, verdict)]
-
-    text = ["## Means over pairs", "", f"| engines, pairs |{head} verdict |", rule]
-    engines = list(dict.fromkeys(row["engine"] for row in rows))
-    for engine in engines:
-        own = [row for row in rows if row["engine"] == engine]
-        text += format_mean(f"**{engine}, all**", own)
-        for part in PARTS:
-            text += format_mean(f"{engine}, {part}", [row for row in own if row["part"] == part])
-    text += [format_row("at most", {metric.name: metric.limit for metric in metrics if metric.limit is not None})]
-    for engine in engines:
-        own = [row for row in rows if row["engine"] == engine]
-        text += ["", f"## {engine}", "", f"| pair |{head} verdict |", rule]
-        for part in PARTS:
-            some = [row for row in own if row["part"] == part]
-            text += [format_row(row["pair"].replace("__", " > "), row["means"], row["verdict"]) for row in some]
-            text += format_mean(f"**mean, {part}**", some)
-        lost = sum(len(row["lost"]) for row in own)
-        outside = sum(row["outside"] for row in own)
-        text += ["", f"Faces lost: {lost}. Pixels changed outside the matte: {outside}."]
-    return "\n".join(text) + "\n"
-
-
-def _to_float(value: float | None) -> float:
-    return math.nan if value is None else value
 
 
 def choose_engines(arguments: argparse.Namespace) -> dict[str, dict[str, str]]:
@@ -429,7 +304,7 @@ def measure_all(arguments: argparse.Namespace) -> int:
                 traceback.print_exc()
                 continue
             rows.append(row)
-            shown = {name: round(_to_float(row["means"].get(name)), 3) for name in SHOWN_METRICS}
+            shown = {name: round(to_float(row["means"].get(name)), 3) for name in SHOWN_METRICS}
             print(f"{engine} {pair.name} {time.perf_counter() - started:.0f} s", row["verdict"], shown, flush=True)
             save_json(arguments.output / "quality.json", rows)
             (arguments.output / "quality.md").write_text(format_markdown(rows), encoding="utf-8")
@@ -456,8 +331,8 @@ def compare_folders(arguments: argparse.Namespace) -> int:
             print(f"{pair.name}: no frame in both folders", file=sys.stderr)
             continue
         source = open_input(Clip(str(pair.source)), config)
-        views = list(_measure_views(pair, parse_frames(arguments.frames), config))
-        person = _crop_view(source, views[len(views) // 2], config, 400) if views else None
+        views = list(measure_views(pair.source, parse_frames(arguments.frames), config))
+        person = crop_view(source, views[len(views) // 2], config, 400) if views else None
         write_comparison(arguments.output, pair.name, common, read(pair, old), read(pair, new), person)
         count += 1
     print(f"{count} pairs are in {arguments.output / 'judge'}; the key is {arguments.output / 'key.json'}")
@@ -480,6 +355,7 @@ def main() -> int:
     )
     parser.add_argument("--frames", default="1-48", help="frames of source and target that are analysed")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="render and measure every N-th frame")
+    parser.add_argument("--render", default="", metavar="FRAMES", help="render and measure these frames, as in 15-34")
     parser.add_argument("--finetune", type=int, default=800, help="iterations of the engines `finetuned`")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--python", type=Path, default=Path(sys.executable), help="the interpreter that renders")
