@@ -37,6 +37,7 @@ def test_frames(quality: ModuleType) -> None:
     assert quality.choose_frames("1-48", 12) == (6, 18, 30, 42)
     assert quality.choose_frames("1-48", 24) == (12, 36)
     assert quality.choose_frames("1-3", 1) == (1, 2, 3)
+    assert quality.choose_frames("1-48", 12, "15-17") == (15, 16, 17)
 
 
 def test_pairs(quality: ModuleType, tmp_path: Path) -> None:
