@@ -24,6 +24,9 @@ MOVIE_FPS = 12.0  # half speed, so that one can see what happens
 MOVIE_REPEATS = 2
 SLICE_HEIGHTS = (0.36, 0.76)  # of the face's box, from its top: eyes and mouth
 MIN_SLICE_FRAMES = 12
+NEIGHBOURS = 8
+"""Frames in a row that are shown beside each other."""
+NEIGHBOUR_SIDE = 240  # pixels
 
 
 def crop_square(picture: Image8, centre: Sequence[float], side: float) -> Image8:
@@ -76,6 +79,9 @@ def write_comparison(
         _write_movie(film, judge / f"{number}.mp4")
     if len(frames) >= MIN_SLICE_FRAMES:
         write_png(judge / f"{number}_slices.png", _make_slices(readers[0](frames), readers[1](frames)))
+    if len(frames) >= NEIGHBOURS:
+        first = (len(frames) - NEIGHBOURS) // 2
+        write_png(judge / f"{number}_neighbours.png", _make_neighbours(film[first : first + NEIGHBOURS]))
     key[number] = {"pair": pair, "A": "new" if swapped else "old", "B": "old" if swapped else "new"}
     key_path.write_text(json.dumps(dict(sorted(key.items())), indent=1) + "\n", encoding="utf-8")
 
@@ -139,6 +145,18 @@ def _make_slices(a: Sequence[BeforeAfter], b: Sequence[BeforeAfter]) -> Image8:
             columns.append(np.concatenate(lines))
         found.append(np.concatenate(columns, axis=1))
     return _stack([_make_head(found[0].shape[1], None), found[0], make_canvas(12, found[0].shape[1]), found[1]])
+
+
+def _make_neighbours(film: Sequence[Image8]) -> Image8:
+    """Frames of the film in a row, each as a column: target, A and B below each other."""
+    side = (NEIGHBOUR_SIDE, NEIGHBOUR_SIDE)
+    columns = [
+        np.concatenate(
+            [cv2.resize(part, side, interpolation=cv2.INTER_AREA) for part in np.array_split(row, 3, axis=1)]
+        )
+        for row in film
+    ]
+    return np.concatenate(columns, axis=1)
 
 
 def _write_movie(rows: Sequence[Image8], path: Path) -> None:

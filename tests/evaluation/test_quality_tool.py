@@ -79,12 +79,14 @@ def test_blind_comparison(blind: ModuleType, tmp_path: Path) -> None:
     key = json.loads((tmp_path / "key.json").read_text())
     assert sorted(entry["pair"] for entry in key.values()) == ["five__six", "one__two", "seven__eight", "three__four"]
     files = {path.name for path in (tmp_path / "judge").iterdir()}
-    assert files == {f"{number}{end}" for number in key for end in (".png", ".mp4", "_slices.png")}
+    assert files == {f"{number}{end}" for number in key for end in (".png", ".mp4", "_slices.png", "_neighbours.png")}
     for number, entry in key.items():
         picture = cv2.imread(str(tmp_path / "judge" / f"{number}.png"))
         bottom = picture[-50]
         levels = [int(bottom[round((place + 0.5) * len(bottom) / 3), 0]) for place in range(3)]
         assert levels == [100, *(230 if entry[side] == "new" else 20 for side in "AB")]
+        rows = cv2.imread(str(tmp_path / "judge" / f"{number}_neighbours.png"))
+        assert rows.shape[1] == 8 * 240 and [int(rows[y, 1000, 0]) for y in (120, 360, 600)] == levels
     before = dict(key)
     blind.write_comparison(tmp_path, "one__two", [1], make_reader(20), make_reader(230))  # once more: the same number
     after = json.loads((tmp_path / "key.json").read_text())
