@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import cv2
 import numpy as np
 
 from fsgan_core.runtime.arrays import ColourPlanes, Image
@@ -32,7 +33,7 @@ REC709_LUMINANCE = (0.2126, 0.7152, 0.0722)
 LUMA_WEIGHTS = np.array(REC709_LUMINANCE, np.float32)
 """The same as float32, for display-like images: `image @ LUMA_WEIGHTS` is their luma."""
 
-_CHUNK_PIXELS = 1 << 13  # pixels at a time: temporary arrays stay in the processor's cache
+_CHUNK_PIXELS = 1 << 14  # pixels at a time: temporary arrays stay in the processor's cache
 _TOE_LINEAR, _TOE_DISPLAY, _TOE_SLOPE = 0.0031308, 0.04045, 12.92  # IEC 61966-2-1
 
 
@@ -43,28 +44,41 @@ def apply_in_chunks(rgb: Image, *steps: Callable[[ColourPlanes], ColourPlanes]) 
         rgb: C-contiguous (..., 3).
         steps: Functions from planes to planes, in their order.
     """
-    pixels = rgb.reshape(-1, 3)
+    if not rgb.size:
+        return
+    pixels = rgb.reshape(-1, 1, 3)
+    whole = cv2.split(pixels)
     for start in range(0, len(pixels), _CHUNK_PIXELS):
-        planes = pixels[start : start + _CHUNK_PIXELS].T.astype(np.float64, order="C")
+        chunk = [plane[start : start + _CHUNK_PIXELS, 0] for plane in whole]
+        planes = np.array(chunk, np.float64)
         for step in steps:
             planes = step(planes)
-        pixels[start : start + _CHUNK_PIXELS] = planes.T
+        for old, new in zip(chunk, planes, strict=True):
+            old[:] = new
+    cv2.merge(whole, pixels)
 
 
 def encode_srgb(linear: ColourPlanes) -> ColourPlanes:
     """Applies the curve of sRGB to linear planes, mirrored below 0 and continued above 1 (IEC 61966-2-1)."""
     size = np.abs(linear)
+    # The toe up to the curve's start, and the curve from there on: their sum is faster than a choice.
     curved = _encode_power(np.maximum(size, _TOE_LINEAR))
-    np.multiply(size, _TOE_SLOPE, out=curved, where=size <= _TOE_LINEAR)
+    curved -= _CURVE_START
+    np.minimum(size, _TOE_LINEAR, out=size)
+    size *= _TOE_SLOPE
+    curved += size
     return np.copysign(curved, linear, out=curved)
 
 
 def decode_srgb(display: ColourPlanes) -> ColourPlanes:
     """Inverts `encode_srgb`."""
     size = np.abs(display)
-    curved = _decode_power(size)
-    np.divide(size, _TOE_SLOPE, out=curved, where=size <= _TOE_DISPLAY)
-    return np.copysign(curved, display, out=curved)
+    linear = _decode_power(np.maximum(size, _TOE_DISPLAY))
+    linear -= _POWER_START
+    np.minimum(size, _TOE_DISPLAY, out=size)
+    size *= 1 / _TOE_SLOPE
+    linear += size
+    return np.copysign(linear, display, out=linear)
 
 
 def encode(linear: ColourPlanes) -> ColourPlanes:
@@ -126,6 +140,9 @@ def _evaluate_scalar(function: Callable[[ColourPlanes], ColourPlanes], value: fl
     return float(function(np.array([value]))[0])
 
 
+# What both powers give where the toe ends, so that black stays 0.
+_CURVE_START = _evaluate_scalar(_encode_power, _TOE_LINEAR)
+_POWER_START = _evaluate_scalar(_decode_power, _TOE_DISPLAY)
 # Start of the straight line: sRGB value, display value, and slope (display over sRGB).
 _SHOULDER_END_SRGB = _evaluate_scalar(_encode_power, SHOULDER_END)
 _SHOULDER_END_DISPLAY = KNEE + SHOULDER_WIDTH * float(np.arcsinh((_SHOULDER_END_SRGB - KNEE) / SHOULDER_WIDTH))

@@ -56,6 +56,7 @@ class Codec:
         display = copy_rgb(rgb)
         _clamp_values(display, SCENE_LIMIT)
         self._conversion.apply_forward(display)
+        _clamp_values(display, curve.LINEAR_LIMIT)  # a log space can turn large values into infinity
         curve.apply_in_chunks(display, self._conversion.to_rec709, self._apply_exposure, self._encode_curve)
         return display
 
@@ -78,9 +79,8 @@ class Codec:
         return rgb
 
     def _apply_exposure(self, planes: ColourPlanes) -> ColourPlanes:
-        limit = curve.LINEAR_LIMIT  # a log space can turn large values into extreme ones, or infinity
-        planes = np.nan_to_num(planes, nan=0.0, posinf=limit, neginf=-limit) * self._gain
-        return np.clip(planes, -limit, limit, out=planes)
+        planes = planes * self._gain
+        return np.clip(planes, -curve.LINEAR_LIMIT, curve.LINEAR_LIMIT, out=planes)
 
     def _remove_exposure(self, planes: ColourPlanes) -> ColourPlanes:
         result: ColourPlanes = planes / self._gain

@@ -9,9 +9,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import OpenImageIO as oiio
 
@@ -21,7 +23,7 @@ from fsgan_core.plates.exr_writer import PartRef
 from fsgan_core.plates.image_file import OpenedImage
 from fsgan_core.plates.multiview import list_shared_views, select_view
 from fsgan_core.plates.plate import Plate, Window
-from fsgan_core.runtime.arrays import Image, IntegerPlane
+from fsgan_core.runtime.arrays import Image, IntegerPlane, Vector
 
 __all__ = ["PlateHeader", "list_other_parts", "list_views", "read_frame_metadata", "read_header", "read_image"]
 
@@ -187,8 +189,11 @@ def _read_exr_pixels(
 ) -> tuple[Image, dict[str, IntegerPlane]]:
     count = spec.nchannels
     if "uint" not in formats:
-        kind = "half" if set(formats) == {"half"} else "float"
-        return file.read(0, count, kind).astype(np.float32, copy=False), {}
+        if set(formats) != {"half"}:
+            return file.read(0, count, "float"), {}
+        # A table is several times as fast as numpy's own conversion.
+        halves = file.read(0, count, "half").view(np.uint16)
+        return np.asarray(cv2.LUT(halves, _list_halves()), np.float32).reshape(halves.shape), {}
     pixels = np.empty((spec.height, spec.width, count), np.float32)
     integers: dict[str, IntegerPlane] = {}
     begin = 0
@@ -203,6 +208,12 @@ def _read_exr_pixels(
                 integers[spec.channelnames[index]] = np.ascontiguousarray(block[..., index - begin])
         begin = end
     return pixels, integers
+
+
+@cache
+def _list_halves() -> Vector:
+    """The values of all halves, by their bits."""
+    return np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float32)
 
 
 def _read_image_pixels(file: OpenedImage, spec: oiio.ImageSpec) -> Image:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import cv2
 import numpy as np
 
 from fsgan_core.contract.errors import PlateError
@@ -118,17 +119,17 @@ class Plate:
             window: The part; all of it if None.
         """
         pixels = self.pixels if window is None else self.pixels[compute_slices(window, self.data_window)]
-        # Plane by plane: an index of the last axis is slower, and leaves the pixels in another order in memory.
         copied = np.empty((*pixels.shape[:2], len(names)), np.float32)
-        for position, index in enumerate(self.find_channels(names)):
-            copied[..., position] = pixels[..., index]
+        pairs = [number for pair in enumerate(self.find_channels(names)) for number in reversed(pair)]
+        if copied.size:  # OpenCV refuses arrays without pixels
+            cv2.mixChannels([pixels], [copied], pairs)
         return copied
 
     def get_matte(self, name: str) -> Plane:
-        """Gives one channel, or zeros if the plate does not have it."""
+        """Copies one channel; zeros if the plate does not have it."""
         if name not in self.channels:
             return np.zeros(self.pixels.shape[:2], np.float32)
-        return self.pixels[..., self.channels.index(name)]
+        return np.ascontiguousarray(self.pixels[..., self.channels.index(name)])
 
     def crop(self, window: Window) -> Plate:
         """Puts the plate on another data window; pixels that it does not have are 0."""

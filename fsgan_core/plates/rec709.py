@@ -250,4 +250,9 @@ def _extract_matrix(processor: ocio.Processor) -> Matrix | None:
 
 def _multiply_planes(matrix: Matrix, planes: ColourPlanes) -> ColourPlanes:
     """Multiplies without matmul, whose last bit may depend on the position of a pixel in the array."""
-    return np.stack([row[0] * planes[0] + row[1] * planes[1] + row[2] * planes[2] for row in matrix])
+    result = np.empty_like(planes)
+    for row, plane in zip(matrix, result, strict=True):
+        np.multiply(row[0], planes[0], out=plane)
+        plane += row[1] * planes[1]
+        plane += row[2] * planes[2]
+    return result

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
@@ -59,27 +61,48 @@ def to_perceptual(rgb: Image, exposure: float) -> Image:
     finite = np.asarray(rgb, np.float32)
     if not np.isfinite(finite).all():
         finite = np.nan_to_num(finite, nan=0.0, posinf=MAX_HALF, neginf=-MAX_HALF)
-    x = finite * np.float32(2.0**exposure)
-    size = np.abs(x)
-    curve = np.maximum(size, np.float32(SRGB_LINEAR_LIMIT))
-    np.power(curve, np.float32(1 / SRGB_GAMMA), out=curve)
-    curve *= np.float32(SRGB_SCALE)
-    curve -= np.float32(SRGB_OFFSET)
-    np.multiply(size, np.float32(SRGB_SLOPE), out=curve, where=size <= SRGB_LINEAR_LIMIT)
-    np.copysign(curve, x, out=curve)
-    return np.asarray(curve, np.float32)
+    # The straight part up to the curve's start, and the curve from there on: their sum is faster than a choice.
+    size = np.abs(finite)
+    size *= np.float32(2.0**exposure)
+    curve = _encode_power(np.maximum(size, SRGB_LINEAR_LIMIT))
+    curve -= _CURVE_START
+    np.minimum(size, SRGB_LINEAR_LIMIT, out=size)
+    size *= SRGB_SLOPE
+    curve += size
+    return np.asarray(np.copysign(curve, finite, out=curve))
+
+
+def _encode_power(linear: Image) -> Image:
+    """The power of the sRGB curve, but for its offset; in place."""
+    np.power(linear, np.float32(1 / SRGB_GAMMA), out=linear)
+    linear *= SRGB_SCALE
+    return linear
 
 
 def to_scene_linear(perceptual: AnyArray, exposure: float) -> Image:
     """Convert perceptual steps back to scene-linear colour: the inverse of `to_perceptual`."""
     size = np.abs(np.asarray(perceptual, np.float32))
-    linear = size + np.float32(SRGB_OFFSET)
-    linear *= np.float32(1 / SRGB_SCALE)
-    np.power(linear, np.float32(SRGB_GAMMA), out=linear)
-    np.divide(size, np.float32(SRGB_SLOPE), out=linear, where=size <= SRGB_CURVE_LIMIT)
+    linear = _decode_power(np.maximum(size, SRGB_CURVE_LIMIT))
+    linear -= _POWER_START
+    np.minimum(size, SRGB_CURVE_LIMIT, out=size)
+    size *= 1 / SRGB_SLOPE
+    linear += size
     np.copysign(linear, perceptual, out=linear)
     linear *= np.float32(2.0**-exposure)
     return linear
+
+
+def _decode_power(curve: Image) -> Image:
+    """The power of the inverse sRGB curve; in place."""
+    curve += SRGB_OFFSET
+    curve *= 1 / SRGB_SCALE
+    np.power(curve, np.float32(SRGB_GAMMA), out=curve)
+    return curve
+
+
+# What both give where the straight part ends, so that black stays 0.
+_CURVE_START = _encode_power(np.full(1, SRGB_LINEAR_LIMIT, np.float32))
+_POWER_START = _decode_power(np.full(1, SRGB_CURVE_LIMIT, np.float32))
 
 
 def pad_plate(plate: Plate, window: Window) -> Image:
@@ -228,7 +251,7 @@ def draw_convex_hull(points: Points, window: Window, feather: float = 0.0) -> Ma
 
 def premultiply(rgb: Image, alpha: Matte) -> Image:
     """Premultiply straight colour (height, width, 3) by alpha; return (height, width, 4)."""
-    return np.dstack([rgb * alpha[..., None], alpha]).astype(np.float32)
+    return stack_planes([weigh(rgb, alpha), alpha])
 
 
 def unpremultiply(plate: Plate) -> tuple[Image, Matte]:
@@ -352,6 +375,17 @@ def _shrink_sigma(sigma: float, step: int) -> float:
     """Sigma, in cells, of a blur that is `sigma` pixels wide together with the cells' means and their interpolation."""
     means_and_interpolation = (step**2 - 1) / 12 + (step**2 - 1) / 6
     return float(np.sqrt(sigma**2 - means_and_interpolation)) / step
+
+
+def stack_planes(parts: Sequence[AnyArray]) -> Image:
+    """Stack planes and pictures to one picture of all their channels, float32: as `np.dstack`, several times as fast.
+
+    >>> stack_planes([np.zeros((1, 1, 2)), np.ones((1, 1))]).tolist()
+    [[[0.0, 0.0, 1.0]]]
+    """
+    if not parts[0].size:  # OpenCV refuses arrays without pixels
+        return np.dstack(parts).astype(np.float32)
+    return np.asarray(cv2.merge([np.asarray(part, np.float32) for part in parts]))
 
 
 def weigh(picture: AnyArray, weight: AnyArray) -> Image:

@@ -35,6 +35,7 @@ from fsgan_core.stages.image_ops import (
     mark_plate_area,
     measure_signed_distance,
     smoothstep,
+    stack_planes,
     to_display,
 )
 from fsgan_core.stages.interface import FaceFrame
@@ -139,7 +140,7 @@ def measure_mattes(frame: FaceFrame, *, params: MaskParams, strictness: float = 
         matte = matte * (1 - draw_beard_zone(vertices, region, width))
     mattes = [matte, hair, mouth, occlusion] if stems is None else [matte, hair, mouth, occlusion, stems]
     channels = MATTES if stems is None else (*MATTES, MATTE_STEMS)
-    measured = Plate(np.dstack(mattes).astype(np.float32), channels, region, target.display_window, aspect)
+    measured = Plate(stack_planes(mattes), channels, region, target.display_window, aspect)
     if params.hands:
         measured = add_hands(measured, measure_hand_mattes(frame, display, hull), hull, params.occlusions)
     return add_texture(frame, measured, display)
@@ -154,7 +155,7 @@ def add_texture(frame: FaceFrame, measured: Plate, display: Image) -> Plate:
     plain = draw_plain_skin(measure_surface(mesh, near, aspect, frame.region), shown.shape[:2])
     texture = measure_texture(shown, face * mark_plate_area(frame.plate, near), plain)
     luma = np.asarray(display @ LUMA_WEIGHTS, np.float32)
-    pixels = np.dstack([measured.pixels, luma])
+    pixels = stack_planes([measured.pixels, luma])
     measured = replace(measured, pixels=pixels, channels=(*measured.channels, LUMA))
     return measured.with_metadata(**{META_TEXTURE: format_texture(texture)})
 
@@ -277,7 +278,7 @@ def combine_mattes(frame: FaceFrame, *, neighbours: Sequence[tuple[Face, Plate]]
     """
     names = (*MATTES, MATTE_STEMS)
     mean = average_mattes(frame, neighbours, params, names)
-    mattes = dict(zip(names, np.moveaxis(mean, -1, 0), strict=True))
+    mattes = {name: np.asarray(plane, np.float32) for name, plane in zip(names, cv2.split(mean), strict=True)}
     return finish_mask(frame, put_hands_in_front(frame, mattes, neighbours, params), neighbours, params)
 
 
@@ -327,9 +328,7 @@ def average_mattes(
 
 def _select_channels(plate: Plate, names: Sequence[str]) -> Plate:
     """The channels of these names; one that the plate lacks is 0."""
-    empty = np.zeros(plate.pixels.shape[:2], np.float32)
-    pixels = [plate.get_matte(name) if name in plate.channels else empty for name in names]
-    return replace(plate, pixels=np.dstack(pixels), channels=tuple(names))
+    return replace(plate, pixels=stack_planes([plate.get_matte(name) for name in names]), channels=tuple(names))
 
 
 def _compute_time_weight(other: Face, face: Face, smooth: int) -> float:
@@ -359,7 +358,7 @@ def finish_mask(
     metadata = {META_TEXTURE: format_texture(texture)}
     if params.feather * width > MIN_FEATHER:
         metadata[META_OUTLINE] = OUTLINE_AT_EDGE
-    pixels = np.dstack([{**mattes, MATTE_FACE: matte}[name] for name in MATTES]).astype(np.float32)
+    pixels = stack_planes([{**mattes, MATTE_FACE: matte}[name] for name in MATTES])
     return Plate(pixels, MATTES, region, inside.display_window, inside.pixel_aspect, metadata)
 
 

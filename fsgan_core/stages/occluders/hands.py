@@ -40,6 +40,7 @@ from fsgan_core.stages.image_ops import (
     draw_polygon,
     pad_plate,
     smoothstep,
+    stack_planes,
 )
 from fsgan_core.stages.interface import FaceFrame
 from fsgan_core.stages.occluders.bare_lips import draw_bare_lips
@@ -274,7 +275,7 @@ def add_hands(measured: Plate, hands: Sequence[HandMatte], hull: Matte, occlusio
     text = json.dumps([[hand.presence, hand.points.tolist()] for hand in hands])
     return replace(
         measured,
-        pixels=np.dstack(pixels).astype(np.float32),
+        pixels=stack_planes(pixels),
         channels=channels,
         metadata={**measured.metadata, META_HANDS: text},
     )

@@ -25,7 +25,14 @@ from fsgan_core.faces.mesh import (
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Mesh, PointMap
-from fsgan_core.stages.image_ops import fill_nonfinite, premultiply, to_perceptual, to_scene_linear, unpremultiply
+from fsgan_core.stages.image_ops import (
+    fill_nonfinite,
+    premultiply,
+    stack_planes,
+    to_perceptual,
+    to_scene_linear,
+    unpremultiply,
+)
 from fsgan_core.stages.interface import AtlasPicture
 from fsgan_core.stages.mesh_warp import KNOT_FACING, find_hidden_vertices, measure_mesh_width, square_mesh
 from fsgan_core.stages.skin.atlas import LIGHT_SIZE, Atlas, blend_to_membrane, fit_light_planes, interpolate_normals
@@ -60,7 +67,7 @@ def compute_atlas_coordinates(mesh: Mesh, region: Window, aspect: float = 1.0) -
     places, coordinates = np.array(mesh[:, :2], np.float64), np.array(UV, np.float64)
     _join_shut_openings(places, coordinates, used, SHUT_GAP * measure_mesh_width(square) / np.array([aspect, 1.0]))
     mapping = fit_spline_map(places[used], coordinates[used], region, np.full(int(used.sum()), MAP_STIFFNESS), aspect)
-    return np.clip(mapping, 0, 1).astype(np.float32)
+    return np.clip(mapping, 0, 1)
 
 
 def _join_shut_openings(places: AnyArray, coordinates: AnyArray, used: AnyArray, gap: AnyArray) -> None:
@@ -82,9 +89,7 @@ def add_atlas_coordinates(plate: Plate, mesh: Mesh) -> Plate:
         mesh: (478, 3) of the face that it shows.
     """
     mapping = compute_atlas_coordinates(mesh, plate.data_window, plate.pixel_aspect)
-    return replace(
-        plate, pixels=np.dstack([plate.pixels, mapping]).astype(np.float32), channels=(*plate.channels, UV_U, UV_V)
-    )
+    return replace(plate, pixels=stack_planes([plate.pixels, mapping]), channels=(*plate.channels, UV_U, UV_V))
 
 
 def project_atlas(atlas: Atlas, coordinates: PointMap, mesh: Mesh, aspect: float = 1.0) -> AtlasPicture:
