@@ -44,6 +44,10 @@ OPENING_STIFFNESS = 0.0005  # of lids and lips, which carry the expression
 HAIRLINE_STIFFNESS = 0.3  # of points beyond the mesh, which are only estimated
 ANCHOR_REACH = 30.0  # mm: how far a vertex of the mesh's edge pulls a point beyond it
 
+LOWER_BROWS = (46, 53, 52, 65, 55, 276, 283, 282, 295, 285)
+BELOW_BROWS = (225, 224, 223, 222, 221, 445, 444, 443, 442, 441)
+"""The lower edge of both brows, and the vertex of the lid below each of these."""
+
 BEYOND = np.vstack([HAIRLINE, [(-26.0, -62.0, 8.0), (0.0, -64.0, 4.0), (26.0, -62.0, 8.0)]])
 """Points of the forehead above the mesh, (n, 3) mm on the generic head."""
 
@@ -125,14 +129,36 @@ def fit_mesh_map(
     Returns:
         Coordinates of the view's plate for each pixel of the region.
     """
-    square_goal, square_view = square_mesh(goal, aspect), square_mesh(view, view_aspect)
+    square_view = square_mesh(view, view_aspect)
+    square_goal = keep_brow_breadth(square_mesh(goal, aspect), square_view)
     goal_facing, view_facing = compute_facing(square_goal), compute_facing(square_view)
     hidden = find_hidden_vertices(square_goal) | find_hidden_vertices(square_view)
     knots = (np.minimum(goal_facing, view_facing) > KNOT_FACING) & ~hidden
     knots[SKIN_COUNT:] = False
-    destination = np.vstack([goal[knots, :2], place_beyond(square_goal) / (aspect, 1.0)])
+    destination = np.vstack([square_goal[knots, :2], place_beyond(square_goal)]) / (aspect, 1.0)
     source = np.vstack([view[knots, :2], place_beyond(square_view) / (view_aspect, 1.0)])
     return fit_spline_map(destination, source, region, _make_stiffness(stiffness)[_add_beyond(knots)], aspect)
+
+
+def keep_brow_breadth(goal: Mesh, view: Mesh) -> Mesh:
+    """Keeps brows from becoming broader than they are where the goal has more room between brow and eye.
+
+    A brow's hair reaches below the mesh's brow, so its breadth would grow with that room: the lid takes it up instead.
+
+    Args:
+        goal: (478, 3), square pixels.
+        view: (478, 3), square pixels of the view.
+
+    Returns:
+        The goal, in which the skin below a brow is at most as far from it as in the view.
+    """
+    scale = measure_mesh_width(goal) / measure_mesh_width(view)
+    brow, below = list(LOWER_BROWS), list(BELOW_BROWS)
+    wanted, there = (np.linalg.norm(mesh[below, :2] - mesh[brow, :2], axis=1) for mesh in (view, goal))
+    share = np.minimum(1, scale * wanted / np.maximum(there, 1e-6))
+    result = goal.copy()
+    result[below] = goal[brow] + share[:, None] * (goal[below] - goal[brow])
+    return result
 
 
 def _add_beyond(knots: AnyArray) -> AnyArray:
