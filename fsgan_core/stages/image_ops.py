@@ -337,7 +337,9 @@ def reconstruct_by_dilation(seed: Matte, limit: Matte) -> Matte:
     return result
 
 
-def blur_weighted(picture: Image, weight: Matte, sigma: float, aspect: float = 1.0) -> Image:
+def blur_weighted(
+    picture: Image, weight: Matte, sigma: float, aspect: float = 1.0, pixels_per_sigma: int = PIXELS_PER_SIGMA
+) -> Image:
     """Blur only what has weight: normalised convolution (Knutsson and Westin 1993).
 
     Args:
@@ -345,8 +347,9 @@ def blur_weighted(picture: Image, weight: Matte, sigma: float, aspect: float = 1
         weight: How much each pixel counts, 0..1.
         sigma: Of the Gaussian, in rows; `aspect` times fewer columns.
         aspect: Width of a pixel over its height.
+        pixels_per_sigma: At least, of a wide blur, which is done on fewer pixels.
     """
-    across, down = max(1, int(sigma / aspect / PIXELS_PER_SIGMA)), max(1, int(sigma / PIXELS_PER_SIGMA))
+    across, down = (max(1, int(size / pixels_per_sigma)) for size in (sigma / aspect, sigma))
     values: AnyArray = weigh(picture, weight)
     weights: AnyArray = np.asarray(weight, np.float32)
     if across * down > 1:  # a wide blur is done on fewer pixels

@@ -100,16 +100,16 @@ _DISTANCES = np.linalg.norm(_CENTRES[:, None] - _CENTRES, axis=-1)
 
 @cache
 def _make_kernel(sigma: float) -> Matrix:
-    """Gaussian weights (n, n) between the triangles' middles on the generic face; rows sum to 1."""
+    """Gaussian weights (n, n) between the triangles' middles on the generic face, float32; rows sum to 1."""
     kernel = np.exp(-0.5 * (_DISTANCES / sigma) ** 2)
-    return np.asarray(kernel / kernel.sum(1, keepdims=True))
+    return np.asarray(kernel / kernel.sum(1, keepdims=True), np.float32)
 
 
 @cache
 def _make_shape_kernel() -> Matrix:
     """The kernel that smooths a light's shape, in which features count little; rows sum to 1."""
     kernel = _make_kernel(SHAPE_SIGMA) * np.where(FEATURES, FEATURE_SHARE, 1.0)
-    return np.asarray(kernel / kernel.sum(1, keepdims=True))
+    return np.asarray(kernel / kernel.sum(1, keepdims=True), np.float32)
 
 
 def _mark_near(vertices: tuple[int, ...], reach: float) -> Mask:
@@ -147,6 +147,7 @@ class FaceSurface:
         width: Of the face, in square pixels.
         aspect: Width of a pixel over its height.
         whole: What a field is spread over before a picture is cut out of it, in pixels of the picture.
+        mesh: (478, 3), in pixels of the whole.
     """
 
     places: Points
@@ -156,6 +157,7 @@ class FaceSurface:
     width: float
     aspect: float
     whole: Window
+    mesh: Mesh
 
 
 def measure_surface(mesh: Mesh, region: Window, aspect: float = 1.0, whole: Window | None = None) -> FaceSurface:
@@ -181,13 +183,14 @@ def measure_surface(mesh: Mesh, region: Window, aspect: float = 1.0, whole: Wind
     facing = np.clip((-normals[:, 2] - FACING_RANGE[0]) / (FACING_RANGE[1] - FACING_RANGE[0]), 0, 1)
     whole = whole or region
     around = Window(whole.x - region.x, whole.y - region.y, whole.width, whole.height)
-    return FaceSurface(corners.mean(1)[:, :2] / (aspect, 1), normals, areas, facing, width, aspect, around)
+    moved = mesh - (whole.x, whole.y, 0)
+    return FaceSurface(corners.mean(1)[:, :2] / (aspect, 1), normals, areas, facing, width, aspect, around, moved)
 
 
 @remember_results(REMEMBERED_NORMALS)
 def _measure_normals(mesh: Mesh) -> Points3D:
     """Smooth unit vectors out of the face, one for each triangle of a mesh in square pixels."""
-    normals = _make_kernel(NORMAL_SIGMA) @ compute_vertex_normals(mesh)[TRIANGLES].mean(1)
+    normals = _smooth_over_face(NORMAL_SIGMA, compute_vertex_normals(mesh)[TRIANGLES].mean(1))
     return np.asarray(normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-6))
 
 
@@ -263,7 +266,7 @@ def compute_transfer(target: ReadSkin, new: ReadSkin, surface: FaceSurface, shin
     if min((seen * PLAIN_SKIN).sum() for seen in (target.seen, new.seen)) < MIN_SAMPLES:
         return None
     fits = [fit_light(skin.colours, surface.normals, bare * skin.seen) for skin in (target, new)]
-    lights = [_make_shape_kernel() @ fit.light for fit in fits]
+    lights = [_make_shape_kernel() @ fit.light.astype(np.float32) for fit in fits]
     ratio = lights[0] - lights[1]
     level = np.average(ratio, axis=0, weights=bare * target.seen)
     shape = limit_softly(ratio - level, SHAPE_LIMIT)
@@ -284,10 +287,7 @@ def compute_transfer(target: ReadSkin, new: ReadSkin, surface: FaceSurface, shin
 def _find_shine(residual: Matrix, seen: Vector) -> Vector:
     """How much brighter than around each sample is (n,), logarithm, 0 or more: broad spots, no single glints."""
     luma = residual @ LUMA_WEIGHTS
-    fine, coarse = (
-        kernel @ (seen * luma) / (kernel @ seen + RESIDUAL_PRIOR)
-        for kernel in (_make_kernel(SHINE_SIGMA), _make_kernel(RESIDUAL_SIGMA))
-    )
+    fine, coarse = (_average_seen(luma[:, None], seen, sigma)[:, 0] for sigma in (SHINE_SIGMA, RESIDUAL_SIGMA))
     return np.maximum(fine - coarse, 0)
 
 
@@ -300,12 +300,22 @@ def _take_over_rest(difference: Matrix, seen: Vector) -> Matrix:
 
 def _smooth_residual(values: Matrix, weights: Vector, sigma: float) -> Matrix:
     """A smooth field over the surface (n, 3), 0 where nothing is seen; odd samples (glasses) count less."""
-    kernel = _make_kernel(sigma)
     current = weights
     for _ in range(RESIDUAL_ROUNDS):
-        smooth = kernel @ (current[:, None] * values) / ((kernel @ current)[:, None] + RESIDUAL_PRIOR)
+        smooth = _average_seen(values, current, sigma)
         current = weights / (1 + ((values - smooth) ** 2).sum(1) / RESIDUAL_SPREAD**2) ** 2
     return np.asarray(smooth)
+
+
+def _average_seen(values: Matrix, weights: Vector, sigma: float) -> Matrix:
+    """Weighted means around each sample (n, channels), towards 0 where little has weight."""
+    sums = _smooth_over_face(sigma, np.column_stack([weights[:, None] * values, weights]))
+    return np.asarray(sums[:, :-1] / (sums[:, -1:] + RESIDUAL_PRIOR))
+
+
+def _smooth_over_face(sigma: float, values: Matrix) -> Matrix:
+    """Values at the samples (n, channels) smoothed by a Gaussian on the generic face."""
+    return np.asarray(_make_kernel(sigma) @ values.astype(np.float32), np.float64)
 
 
 def spread_over_picture(values: Matrix, surface: FaceSurface, shape: tuple[int, int]) -> Image:
@@ -316,18 +326,27 @@ def spread_over_picture(values: Matrix, surface: FaceSurface, shape: tuple[int, 
         surface: The face's.
         shape: Of the picture, (height, width).
     """
+    x, y = _place_knots(surface)
+    # The knots that a cubic in the picture reads.
+    across, down = _find_knots(x, shape[1]), _find_knots(y, shape[0])
+    field = np.zeros((len(y), len(x), values.shape[1]), np.float32)
+    field[down, across] = _spread_to_knots(values, surface, x[across], y[down])
+    return _enlarge_field(field, surface.whole, shape)
+
+
+def _place_knots(surface: FaceSurface) -> tuple[Vector, Vector]:
+    """Columns and rows of the knots of a field, in pixels of the picture."""
     whole, step = surface.whole, max(1.0, FIELD_STEP * surface.width)
     columns, rows = max(2, round(whole.width * surface.aspect / step)), max(2, round(whole.height / step))
     x = whole.x + (np.arange(columns) + 0.5) * whole.width / columns - 0.5
-    y = whole.y + (np.arange(rows) + 0.5) * whole.height / rows - 0.5
-    # The knots that a cubic in the picture reads.
-    across, down = _find_knots(x, shape[1]), _find_knots(y, shape[0])
-    knots = _spread_to_knots(values, surface, x[across], y[down])
-    field = np.zeros((rows, columns, values.shape[1]), np.float32)
-    field[down, across] = knots
+    return x, whole.y + (np.arange(rows) + 0.5) * whole.height / rows - 0.5
+
+
+def _enlarge_field(field: Image, whole: Window, shape: tuple[int, int]) -> Image:
+    """A field's values at its knots, enlarged to the whole; the part of it that is a picture of `shape`."""
     spread = cv2.resize(field, (whole.width, whole.height), interpolation=cv2.INTER_CUBIC)
     part = spread[-whole.y : shape[0] - whole.y, -whole.x : shape[1] - whole.x]
-    return np.ascontiguousarray(part, np.float32).reshape(*shape, values.shape[1])
+    return np.ascontiguousarray(part, np.float32).reshape(*shape, field.shape[2])
 
 
 def _find_knots(places: Vector, length: int) -> slice:
@@ -361,17 +380,24 @@ def _spread_to_knots(values: Matrix, surface: FaceSurface, x: Vector, y: Vector)
 
 def draw_plain_skin(surface: FaceSurface, shape: tuple[int, int]) -> Matte:
     """Draws where a face has no features (eyes, brows, lips, nostrils), with soft edges, over a picture of `shape`."""
-    return _soften_plain_skin(spread_over_picture(1.0 - FEATURES[:, None], surface, shape)[..., 0])
-
-
-def _soften_plain_skin(share: Plane) -> Matte:
-    return smoothstep((share - PLAIN_RANGE[0]) / (PLAIN_RANGE[1] - PLAIN_RANGE[0]))
+    return draw_skin_and_shade(surface, shape)[0]
 
 
 def draw_skin_and_shade(surface: FaceSurface, shape: tuple[int, int]) -> tuple[Matte, Matte]:
     """Draws plain skin, and lids, lips and nostrils, whose darks are shadows in every face; those of brows are hair."""
-    shares = spread_over_picture(np.stack([1.0 - FEATURES, SHADED_FEATURES], -1), surface, shape)
-    return _soften_plain_skin(shares[..., 0]), np.asarray(shares[..., 1])
+    whole = surface.whole
+    plain, shade = cv2.split(
+        _enlarge_field(_spread_features(surface.mesh, whole.width, whole.height, surface.aspect), whole, shape)
+    )
+    share = (plain - PLAIN_RANGE[0]) / (PLAIN_RANGE[1] - PLAIN_RANGE[0])
+    return np.asarray(smoothstep(share), np.float32), np.asarray(shade, np.float32)
+
+
+@remember_results(REMEMBERED_NORMALS)
+def _spread_features(mesh: Mesh, width: int, height: int, aspect: float) -> Image:
+    """Shares of plain skin and of shaded features at the knots of a field over `width` x `height` pixels."""
+    surface = measure_surface(mesh, Window(0, 0, width, height), aspect)
+    return _spread_to_knots(np.stack([1.0 - FEATURES, SHADED_FEATURES], -1), surface, *_place_knots(surface))
 
 
 def match_light(

@@ -13,7 +13,7 @@ from fsgan_core.stages.image_ops import sum_channels
 ORDER_PENALTIES = np.array([0.0, *[0.002] * 3, *[0.02] * 5])  # that hold back a bend more than a slope
 COLOUR_PENALTIES = np.array([0.0, *[0.005] * 3, *[0.05] * 5])  # that hold back light of several colours
 MIN_PENALTY = 1e-9  # keeps a system solvable
-FIT_ROUNDS = 12  # reweighted least squares
+FIT_ROUNDS, STEADY = 12, 1e-4  # reweighted least squares: at most; change of a term at which they end
 MIN_SPREAD = 0.1  # logarithm: a smaller difference from the model is no outlier
 FAR_OUTLIER = 6.0  # spreads
 MAD_TO_DEVIATION = 1.48  # standard deviation of normal noise over its median absolute deviation
@@ -55,7 +55,7 @@ def fit_light(colours: Matrix, normals: Points3D, weights: Vector) -> LightFit:
     weights, known = weights[counted], basis[counted]
     luma = colours[counted] @ LUMA_WEIGHTS
     tint = colours[counted] - luma[:, None]
-    current = weights
+    current, terms = weights, np.full((basis.shape[1], 3), np.inf)
     for _ in range(FIT_ROUNDS):
         # On half a sphere the terms have a mean; without it the penalties leave the level alone.
         mean = current @ known / current.sum()
@@ -65,14 +65,17 @@ def fit_light(colours: Matrix, normals: Points3D, weights: Vector) -> LightFit:
         system = share @ centred
         level = np.linalg.solve(system + np.diag(ORDER_PENALTIES + MIN_PENALTY), share @ luma)
         shift = np.linalg.solve(system + np.diag(COLOUR_PENALTIES + MIN_PENALTY), share @ tint)
+        before, terms = terms, level[:, None] + shift
         distance = np.sqrt((luma - centred @ level) ** 2 + sum_channels((tint - centred @ shift) ** 2))
         spread = max(MIN_SPREAD, MAD_TO_DEVIATION * _compute_weighted_median(distance, weights))
         # Huber's weights are steady from frame to frame; what is far off (hair, a beard) does not count at all.
         far = distance / spread
         current = weights / np.maximum(far, 1) / (1 + (far / FAR_OUTLIER) ** 4)
+        if np.abs(terms - before).max() < STEADY:
+            break
     every = np.zeros(len(basis))
     every[counted] = current
-    return LightFit((basis - mean) @ (level[:, None] + shift), every)
+    return LightFit((basis - mean) @ terms, every)
 
 
 def _compute_weighted_median(values: Vector, weights: Vector) -> float:

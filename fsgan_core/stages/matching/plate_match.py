@@ -61,6 +61,7 @@ TEXTURE_LENGTH = BAND_COUNT + GRAIN_BAND_COUNT + 1
 
 # Texture of the skin.
 SKIN_SIGMA, MIN_SKIN_SIGMA = 0.03, 4.0  # of the face; pixels: the surroundings in which texture is compared
+ENERGY_PIXELS = 2  # for each sigma of them: energies change too little to need more
 PRIOR_WEIGHT = 0.01  # of the mean of all skin, of that of a pixel of skin
 TEXTURE_SIZE = 0.7  # mm: sigma of a band that counts as texture; from twice that on it is wrinkles and shape
 GRAIN_SIZE = 1.0  # mm: likewise of the bands that hold grain; in a small face they hold features of the target
@@ -372,7 +373,7 @@ def _measure_energies(bands: Sequence[Plane], weight: Matte, sigma: float) -> Im
         (energy * weight + np.float32(PRIOR_WEIGHT * np.vdot(counted, energy) / counted.sum())) / total
         for energy in energies
     ]
-    return blur_weighted(np.asarray(cv2.merge(filled)), total, sigma)
+    return blur_weighted(np.asarray(cv2.merge(filled)), total, sigma, pixels_per_sigma=ENERGY_PIXELS)
 
 
 def _find_plain_texture(bands: Sequence[Plane], skin: Matte) -> Matte:
@@ -424,7 +425,7 @@ def _measure_noise(
 def _make_grain(seed: GrainSeed, deviations: Vector) -> Image:
     """Grain (height, width, 3) with a deviation for each band, mostly the same in all channels, as in film."""
     generator = np.random.Generator(np.random.PCG64(seed.numbers))
-    noise = generator.standard_normal((*seed.shape, 4), np.float32)[seed.part]
+    noise = generator.standard_normal((seed.part[0].stop or seed.shape[0], seed.shape[1], 4), np.float32)[seed.part]
     noise = np.float32(SHARED_GRAIN) * noise[..., :1] + np.float32(CHANNEL_GRAIN) * noise[..., 1:]
     bands = _split_bands(noise, GRAIN_BAND_COUNT)
     alone, together = _measure_grain_energies()
