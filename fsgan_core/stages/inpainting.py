@@ -80,9 +80,10 @@ HAIR_EDGE = 0.01  # of the region: how far around hair at a brow is left out too
 # The extension. Lengths are shares of the face's width.
 SHADING_SIGMA = 0.03  # finer shading of the target's skin is not taken
 TONE_SIGMA = 0.12  # the surroundings in which a tone is odd
-ODD_TONE, ODD_SKIN = 0.06, 0.12  # perceptual steps
+ODD_TONE = 0.06  # perceptual steps: a trust falls to a quarter
+ODD_SKIN, SKIN_ROUNDS = 0.18, 3  # perceptual steps off the skin around: this is no skin; rounds of finding it
 USUAL_PERCENTILE, DARK_RANGE = 60, (0.04, 0.14)  # of the skin's luma; perceptual steps below it
-CLEAR_SIGMA = 0.012  # softness of the edges of clear skin
+CLEAR_SIGMA = 0.015  # softness of the edges of clear skin
 LINE_SHARE = 0.3  # of that softness: finer is grain
 LINE_RANGE = (0.08, 0.14)  # perceptual steps off the skin's shading
 SEAM_SIGMA = 0.02  # softness of the edge of what is shown, inwards
@@ -123,16 +124,16 @@ def inpaint(
             region,
             atlas and (lambda: atlas(reenacted.crop(part))),
         )
+    behind, kept_arms = replace_arms(frame, reenacted, face_matte)
     untouched = np.zeros_like(needed)
     if not (shown > CONFIDENT_SHARE).any():
         needed = np.zeros_like(needed)  # there is nothing to go by
     elif (needed * (1 - shown) > 0).any():
-        skin = measure_target_skin(frame, mattes)
+        skin = measure_target_skin(frame, mattes, behind)
         picture = extend_picture(picture, shown, dark.eyes_lips, skin)
         untouched = skin.clear * (1 - soften_seam(shown, dark.eyes_lips, skin))
     if params.plate_forehead:
         untouched = np.maximum(untouched, find_unseen_forehead(shown, face_matte, face, reenacted))
-    behind, kept_arms = replace_arms(frame, reenacted, face_matte)
     untouched = np.maximum(untouched, kept_arms)
     return make_completed_plate(picture, own, alpha, face_matte, needed, codec, reenacted, untouched, behind)
 
@@ -356,12 +357,13 @@ class TargetSkin:
     width: float
 
 
-def measure_target_skin(frame: FaceFrame, mattes: Plate) -> TargetSkin:
+def measure_target_skin(frame: FaceFrame, mattes: Plate, behind: OpeningPicture | None = None) -> TargetSkin:
     """Measure the shading of the target's skin.
 
     Args:
         frame: The target's frame.
         mattes: Of the mask stage.
+        behind: The plate without arms of glasses (`arm_fill.replace_arms`).
     """
     region, aspect = frame.region, frame.pixel_aspect
     surface = measure_surface(frame.face.get_mesh(aspect), region, aspect)
@@ -370,11 +372,14 @@ def measure_target_skin(frame: FaceFrame, mattes: Plate) -> TargetSkin:
     face = clip01(mattes.get_matte(MATTE_FACE)) * draw_hull(frame.face, region, aspect, 1.0)
     skin = plain * face * (1 - hidden) ** 2 * mark_plate_area(frame.plate, region)
     own = frame.perceptual
-    # Glasses, strands of hair: what differs from the skin around is no skin.
-    usual = blur_weighted(own, skin.astype(np.float32), max(1.0, TONE_SIGMA * surface.width), aspect)
-    skin = skin / (1 + (find_largest(np.abs(own - usual)) / ODD_SKIN) ** 2) ** 2
+    bare = own if behind is None else behind.picture
+    # Glasses, strands of hair: what differs from the skin around is no skin, and so no part of what is around.
+    looked_at = skin
+    for _ in range(SKIN_ROUNDS):
+        usual = blur_weighted(bare, skin.astype(np.float32), max(1.0, TONE_SIGMA * surface.width), aspect)
+        skin = looked_at * np.maximum(1 - (find_largest(np.abs(bare - usual)) / ODD_SKIN) ** 2, 0) ** 2
     sigma = SHADING_SIGMA * surface.width
-    picture = cv2.GaussianBlur(push_pull(own, skin.astype(np.float32)), (0, 0), sigmaX=sigma / aspect, sigmaY=sigma)
+    picture = cv2.GaussianBlur(push_pull(bare, skin.astype(np.float32)), (0, 0), sigmaX=sigma / aspect, sigmaY=sigma)
     luma, sure = picture @ LUMA_WEIGHTS, skin > HALF_COVERED
     brightness = float(np.percentile(luma[sure], USUAL_PERCENTILE)) if sure.any() else 0.0
     dark = np.clip((brightness - luma - DARK_RANGE[0]) / (DARK_RANGE[1] - DARK_RANGE[0]), 0, 1)  # a beard, a shadow

@@ -17,6 +17,7 @@ from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.stages import inpainting
 from fsgan_core.stages.blending import blend
+from fsgan_core.stages.features.openings import OpeningPicture
 from fsgan_core.stages.image_ops import to_perceptual, to_scene_linear, unpremultiply
 from fsgan_core.stages.inpainting import inpaint, measure_target_skin
 from fsgan_core.stages.interface import AtlasPicture, FaceFrame, FurtherViews
@@ -374,6 +375,22 @@ class TestForehead:
         clear = measure_target_skin(rimmed, mattes).clear
         assert bare[row, column] > 0.6 and clear[row, column] < 0.05
         assert np.abs(clear - bare)[row - 20 : row + 21, [column - 12, column + 12]].max() < 0.05
+
+    def test_glasses_do_not_darken_what_is_continued(self, collins: Still, codec: Codec) -> None:
+        """A black tip of glasses at the temple is no shading of the skin, painted out or not."""
+        frame, mattes = collins.frame(codec), collins.mattes(codec, WHOLE)
+        bare = measure_target_skin(frame, mattes)
+        x, y = (round(float(v)) for v in collins.face.landmarks[[1, 36]].mean(0))  # beside an eye
+        tip = np.s_[y - 7 : y + 8, x - 9 : x + 10]
+        plate = frame.plate.pixels.copy()
+        plate[tip] *= 0.02
+        tipped = replace(frame, plate=replace(frame.plate, pixels=plate))
+        tip = np.s_[y - 7 - frame.region.y : y + 8 - frame.region.y, x - 9 - frame.region.x : x + 10 - frame.region.x]
+        seen, behind = measure_target_skin(tipped, mattes), OpeningPicture(frame.perceptual, np.zeros_like(bare.clear))
+        assert np.abs(seen.picture - bare.picture)[tip].max() < 0.05
+        removed = measure_target_skin(tipped, mattes, behind)
+        assert np.array_equal(removed.picture, bare.picture)
+        assert removed.clear[tip].max() < 0.01  # the tip itself is still in the plate
 
     def test_may_be_made_up(self, hopper: Still, collins: Still, codec: Codec) -> None:
         shown, fringe, _ = self.hidden(collins, hopper, codec)

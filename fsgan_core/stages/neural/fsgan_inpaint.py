@@ -109,7 +109,7 @@ class FsganInpaint:
         missing = 1 - np.clip((shown - MIN_SHOWN) / (1 - MIN_SHOWN), 0, 1)
         picture = np.asarray(changed + (missing * (core > 0))[..., None] * (drawn - changed))
         filled = np.maximum(shown, core)
-        if (filled > CONFIDENT_SHARE).any():
-            picture = extend_picture(picture, filled, np.ones_like(filled), measure_target_skin(frame, mattes))
         behind, kept_arms = replace_arms(frame, reenacted, face_matte)
+        if (filled > CONFIDENT_SHARE).any():
+            picture = extend_picture(picture, filled, np.ones_like(filled), measure_target_skin(frame, mattes, behind))
         return make_completed_plate(picture, own, alpha, face_matte, needed, codec, reenacted, kept_arms, behind)
