@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from fsgan_core.clips.inputs import JobInputs, check_rgb, read_holdout_matte
@@ -31,7 +31,7 @@ from fsgan_core.runtime.threads import compute_working_bytes, count_cores
 from fsgan_core.stages.allowed_views import ViewRef
 from fsgan_core.stages.features.iris import IrisColour, IrisTint, compute_iris_tint, measure_iris
 from fsgan_core.stages.image_ops import to_display
-from fsgan_core.stages.interface import AtlasPicture, FaceFrame, SourceView
+from fsgan_core.stages.interface import AtlasPicture, FaceFrame, SeatedFace, SourceView
 from fsgan_core.stages.leading_view import FramePlan, WeightedView
 from fsgan_core.stages.masking import format_texture
 from fsgan_core.stages.matching.plate_match import TEXTURE_LENGTH
@@ -46,12 +46,14 @@ __all__ = ["FrameRenderer", "convert_plate"]
 log = logging.getLogger(__name__)
 
 # Bytes kept in memory: whole plates (at least), pictures of source views, measured mattes, display-like pictures of the
-# regions, pictures of the stages before blend.
+# regions, pictures of the stages before blend, faces in their place.
 MIN_PLATE_BYTES = 768 << 20
 MAX_VIEW_BYTES = 256 << 20
 MAX_MATTE_BYTES = 256 << 20
 MAX_DISPLAY_BYTES = 64 << 20
 MAX_PICTURE_BYTES = 256 << 20
+MAX_SEATED_BYTES = 64 << 20
+MIX = "blend.mix"
 
 
 class FrameRenderer:
@@ -90,12 +92,16 @@ class FrameRenderer:
         self._displays: ByteLRU[int, Image] = ByteLRU(MAX_DISPLAY_BYTES, lambda picture: picture.nbytes, ahead + smooth)
         self._keeps_pictures = keeps_pictures
         self._pictures: ByteLRU[str, StagePictures] = ByteLRU(MAX_PICTURE_BYTES, lambda pictures: pictures.nbytes)
+        self._seated: ByteLRU[str, SeatedFace | None] = ByteLRU(
+            MAX_SEATED_BYTES, lambda face: face.nbytes if face else 0
+        )
         self._latest = threading.local()
         self._iris_lock, self._lip_lock = threading.Lock(), threading.Lock()
         self._iris_colours: dict[int, tuple[IrisColour | None, IrisColour | None]] = {}
         self._lip_colours: dict[int, LipColour | None] = {}
         if like is not None:
-            self._plates, self._views, self._pictures = like._plates, like._views, like._pictures
+            self._plates, self._views = like._plates, like._views
+            self._pictures, self._seated = like._pictures, like._seated
             self._iris_lock, self._iris_colours = like._iris_lock, like._iris_colours
             self._lip_lock, self._lip_colours = like._lip_lock, like._lip_colours
             if like._compute_mattes_digest() == self._compute_mattes_digest():
@@ -104,7 +110,7 @@ class FrameRenderer:
     @property
     def used_bytes(self) -> int:
         """Bytes kept in memory."""
-        caches = (self._plates, self._views, self._measured_mattes, self._displays, self._pictures)
+        caches = (self._plates, self._views, self._measured_mattes, self._displays, self._pictures, self._seated)
         return sum(cache.used_bytes for cache in caches)
 
     def _compute_mattes_digest(self) -> str:
@@ -360,7 +366,11 @@ class FrameRenderer:
         face_frame = self.get_face_frame(frame)
         with self.clock.time("blend"):
             result = self.context.engines.blend.load().blend(
-                face_frame, completed=completed, mattes=mattes, params=self.context.get_params("blend", frame)
+                face_frame,
+                completed=completed,
+                mattes=mattes,
+                params=self.context.get_params("blend", frame),
+                keep=lambda seat: self._keep_seated(frame, seat),
             )
         # The metadata of an earlier pass, which replaced another face of the target, are kept.
         target_metadata = face_frame.plate.metadata
@@ -369,6 +379,14 @@ class FrameRenderer:
         return BlendResult(
             replace(result.plate, metadata={**target_metadata, **provenance}), result.matte, completed.data_window
         )
+
+    def _keep_seated(self, frame: int, seat: Callable[[], SeatedFace | None]) -> SeatedFace | None:
+        """Seats a frame's face, or takes it from memory if nothing but its mix has changed."""
+        if not self._keeps_pictures or self.context.upstream:
+            return seat()
+        listed = list_dependencies(self.context, "blend", frame)
+        key = compute_digest({name: value for name, value in listed.items() if name != MIX})
+        return self._seated.get(key, seat)
 
     def _add_provenance(self, plate: Plate, stage: str, frame: int, *made_from: Plate) -> Plate:
         provenance = collect_provenance(self.context, stage, frame, [picture.metadata for picture in made_from])

@@ -44,7 +44,7 @@ from fsgan_core.stages.image_ops import (
     unpremultiply,
     weigh,
 )
-from fsgan_core.stages.interface import BlendedPlate, FaceFrame
+from fsgan_core.stages.interface import BlendedPlate, FaceFrame, SeatedFace, SeatKeeper
 from fsgan_core.stages.masking import draw_eyes, read_texture
 from fsgan_core.stages.matching.feature_tint import match_feature_tints
 from fsgan_core.stages.matching.light import draw_skin_and_shade, match_light, measure_surface
@@ -69,18 +69,28 @@ ERODED_WIDTH = 0.04  # of the face: the matte is shrunk by this, so that the coa
 SUPPORT_LIMIT = 0.05  # matte value
 
 
-def blend(frame: FaceFrame, *, completed: Plate, mattes: Plate, params: BlendParams) -> BlendedPlate:
+def blend(
+    frame: FaceFrame, *, completed: Plate, mattes: Plate, params: BlendParams, keep: SeatKeeper = lambda seat: seat()
+) -> BlendedPlate:
     """Blends the completed face into the plate (see `interface.BlendEngine`).
 
     Outside the matte every pixel comes back as it is, as do all other channels, the windows and the metadata; an empty
     matte gives the plate back. NaN and infinity stay outside the matte and are replaced inside.
     """
+    if params.mix == 0:
+        return skip_blend(frame)
+    seated = keep(lambda: seat_face(frame, completed, mattes, params))
+    return skip_blend(frame) if seated is None else mix_into_target(frame, seated, params)
+
+
+def seat_face(frame: FaceFrame, completed: Plate, mattes: Plate, params: BlendParams) -> SeatedFace | None:
+    """Seat a face in the target, in its light and texture, whatever `blend.mix` is; None if nothing is to change."""
     blend_pictures, reach = BLEND_ENGINES["poisson" if params.engine == "auto" else params.engine]
     inputs = prepare_blend(frame, completed, mattes, params, find_changed_window(frame, completed, mattes, reach))
     if inputs is None:
-        return skip_blend(frame)
+        return None
     new = apply_plate_texture(inputs.new_face, inputs, mattes, params, frame)
-    return mix_into_target(frame, inputs, blend_pictures(replace(inputs, new_face=new), params), params)
+    return finish_seat(inputs, blend_pictures(replace(inputs, new_face=new), params))
 
 
 def find_changed_window(frame: FaceFrame, completed: Plate, mattes: Plate, reach: float) -> Window:
@@ -215,27 +225,36 @@ def apply_plate_texture(
     )
 
 
-def mix_into_target(frame: FaceFrame, inputs: BlendInputs, seated: AnyArray, params: BlendParams) -> BlendedPlate:
-    """Add matte x (blended - own) to the target, in its own values.
+def finish_seat(inputs: BlendInputs, seated: AnyArray) -> SeatedFace:
+    """Put what is the plate's own back into a blended face.
+
+    Args:
+        inputs: What was blended.
+        seated: The blended face, in perceptual steps.
+    """
+    face = seated + weigh(inputs.kept_picture - seated, inputs.kept)
+    return SeatedFace(face, inputs.target_face, inputs.matte, inputs.region)
+
+
+def mix_into_target(frame: FaceFrame, seated: SeatedFace, params: BlendParams) -> BlendedPlate:
+    """Add matte x (seated - own) to the target, in its own values.
 
     Args:
         frame: The frame.
-        inputs: What was blended.
-        seated: The blended face, in perceptual steps.
+        seated: The new face in its place.
         params: Settings of the blend stage.
     """
-    target, region, codec = frame.plate, inputs.region, frame.codec
-    face = seated + weigh(inputs.kept_picture - seated, inputs.kept)
-    window = find_used_window(inputs.matte, region, 0).intersect(target.data_window)
+    target, region, codec = frame.plate, seated.region, frame.codec
+    window = find_used_window(seated.matte, region, 0).intersect(target.data_window)
     inner, slot = compute_slices(window, region), compute_slices(window, target.data_window)
-    matte = inputs.matte * np.float32(params.mix)
+    matte = seated.matte * np.float32(params.mix)
     matte[matte < MIN_MATTE] = 0
     pixels = copy_into_reused_memory(target.pixels)
     channels = target.find_channels(RGB)
     before = target.pixels[slot][..., channels]
-    clean = to_scene_linear(inputs.target_face[inner], codec.exposure)
+    clean = to_scene_linear(seated.target_face[inner], codec.exposure)
     before = np.where(np.isfinite(before), before, clean)
-    result = before + weigh(to_scene_linear(face[inner], codec.exposure) - clean, matte[inner])
+    result = before + weigh(to_scene_linear(seated.picture[inner], codec.exposure) - clean, matte[inner])
     touched = matte[inner] > 0
     for k, channel in enumerate(channels):
         part = pixels[slot][..., channel]

@@ -39,6 +39,8 @@ __all__ = [
     "MaskEngine",
     "Networks",
     "ReenactEngine",
+    "SeatKeeper",
+    "SeatedFace",
     "SourceView",
 ]
 
@@ -135,6 +137,32 @@ class AtlasPicture:
     painted: Matte
     skin: Matte
     normals: Image
+
+
+@dataclass(frozen=True)
+class SeatedFace:
+    """A face in its place in the target, before it is mixed in: it does not depend on `blend.mix`.
+
+    Attributes:
+        picture: The new face, in perceptual steps.
+        target_face: The target, likewise.
+        matte: What is mixed by.
+        region: The part of the plate that the arrays cover.
+    """
+
+    picture: Image
+    target_face: Image
+    matte: Matte
+    region: Window
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in memory."""
+        return self.picture.nbytes + self.target_face.nbytes + self.matte.nbytes
+
+
+SeatKeeper: TypeAlias = Callable[[Callable[[], "SeatedFace | None"]], "SeatedFace | None"]
+"""Gives a seated face, None if nothing is to change: one that was made before, or what the function makes."""
 
 
 @dataclass(frozen=True)
@@ -238,7 +266,9 @@ class InpaintEngine(Protocol):
 class BlendEngine(Protocol):
     """Seats the completed face in the plate."""
 
-    def blend(self, frame: FaceFrame, *, completed: Plate, mattes: Plate, params: BlendParams) -> BlendedPlate:
+    def blend(
+        self, frame: FaceFrame, *, completed: Plate, mattes: Plate, params: BlendParams, keep: SeatKeeper
+    ) -> BlendedPlate:
         """Blends the face into the plate.
 
         Args:
@@ -246,6 +276,7 @@ class BlendEngine(Protocol):
             completed: The picture of the inpaint stage, on the region.
             mattes: The mask, on the region.
             params: The stage's parameters.
+            keep: Gives the seated face if it was made before; an engine need not ask it.
 
         Returns:
             The whole plate with the new face, and the soft matte that it was mixed by.

@@ -15,6 +15,7 @@ import pytest
 
 from fsgan_core.contract.errors import CancelledError
 from fsgan_core.contract.layers import META_PARTS
+from fsgan_core.contract.params import BlendParams
 from fsgan_core.contract.shot import Shot
 from fsgan_core.faces.track_file import load_track, save_track
 from fsgan_core.plates.exr_writer import write_exr
@@ -28,6 +29,7 @@ from fsgan_core.runtime import cache as cache_module
 from fsgan_core.runtime.cache import NotCachedError, load_or_compute, use_cache_only
 from fsgan_core.runtime.events import Event
 from fsgan_core.runtime.threads import limit_algebra_threads
+from fsgan_core.stages import blending
 from tests.small_shot import FRAMES, Small
 
 
@@ -251,7 +253,9 @@ class TestWarm:
         warm = WarmCache()
         changes: list[dict[str, str]] = [
             {},
+            {"blend__mix": "0"},
             {"blend__mix": "0.5"},
+            {"blend__mix": "0.5", "blend__grain": "0.2"},
             {"reenact__stiffness": "0.2"},
             {"mask__feather": "0.1"},
             {"colour__exposure": "0.3"},
@@ -292,6 +296,25 @@ class TestWarm:
         assert "blend" in stages and not stages & {"reenact", "mask", "inpaint"}, "their pictures are in memory"
         third = RenderJob(plan_shot_job(small.shot(tmp_path, "2", reenact__hold="0.5")), warm=warm)
         assert third.scenes is not first.scenes, "another plan of views"
+
+    def test_a_mix_seats_no_face_again(self, small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        seated: list[float] = []
+        seat = blending.seat_face
+        monkeypatch.setattr(
+            blending,
+            "seat_face",
+            lambda *args: (seated.append(args[-1].grain), seat(*args))[-1],  # type: ignore[func-returns-value]
+        )
+        warm = WarmCache()
+        for settings in (
+            {},
+            {"blend__mix": "0.5"},
+            {"blend__grain": "0.2"},
+            {"blend__grain": "0.2", "blend__mix": "0.7"},
+        ):
+            shot = small.shot(tmp_path, "2", mask__smooth="0", **settings)
+            RenderJob(plan_shot_job(shot), warm=warm).run()
+        assert seated == [BlendParams().grain, 0.2]
 
     def test_memory_is_bounded(self, small: Small, tmp_path: Path) -> None:
         warm = WarmCache(count=2)

@@ -15,7 +15,7 @@ import numpy as np
 
 from fsgan_core.contract.params import BlendParams
 from fsgan_core.plates.plate import Plate
-from fsgan_core.stages.blending import apply_plate_texture, mix_into_target, prepare_blend, skip_blend
+from fsgan_core.stages.blending import apply_plate_texture, finish_seat, mix_into_target, prepare_blend, skip_blend
 from fsgan_core.stages.image_ops import (
     HALF_COVERED,
     clip01,
@@ -23,7 +23,7 @@ from fsgan_core.stages.image_ops import (
     to_display,
     unpremultiply,
 )
-from fsgan_core.stages.interface import BlendedPlate, FaceFrame, Networks
+from fsgan_core.stages.interface import BlendedPlate, FaceFrame, Networks, SeatKeeper
 from fsgan_core.stages.neural.fsgan_crop import compute_face_crop, mark_crop_area, paste_crop
 from fsgan_core.stages.neural.fsgan_network import (
     compute_network_mattes,
@@ -46,7 +46,9 @@ class FsganBlend:
 
     networks: Networks
 
-    def blend(self, frame: FaceFrame, *, completed: Plate, mattes: Plate, params: BlendParams) -> BlendedPlate:
+    def blend(
+        self, frame: FaceFrame, *, completed: Plate, mattes: Plate, params: BlendParams, keep: SeatKeeper | None = None
+    ) -> BlendedPlate:
         """Blends the face with the network (see `interface.BlendEngine`).
 
         Raises:
@@ -81,7 +83,9 @@ class FsganBlend:
             seen = to_display(target, region, codec.without_shoulder())
             mixed = display_to_perceptual(seen + shown[..., None] * (paste_crop(after, crop, region) - seen), codec)
             support = replace(inputs, matte=(shown > 0).astype(np.float32))
-            return replace(mix_into_target(frame, support, mixed, params), matte=shown * np.float32(params.mix))
+            return replace(
+                mix_into_target(frame, finish_seat(support, mixed), params), matte=shown * np.float32(params.mix)
+            )
         # Beyond the crop the network sees nothing, and the face goes on as it is.
         core = np.clip(paste_crop(hard, crop, region, "linear") * there + (inputs.matte > 0.5) * (1 - there), 0, 1)[
             ..., None
@@ -89,9 +93,5 @@ class FsganBlend:
         seated = inputs.new_face * core + inputs.target_face * (1 - core)
         seated = seated + upscale_change(before, after, np.ones(hard.shape, bool), crop, region, codec)
         # Around the hard matte it is the plate itself, which has its grain.
-        return mix_into_target(
-            frame,
-            inputs,
-            seated + core * (apply_plate_texture(seated, inputs, mattes, params, frame) - seated),
-            params,
-        )
+        textured = seated + core * (apply_plate_texture(seated, inputs, mattes, params, frame) - seated)
+        return mix_into_target(frame, finish_seat(inputs, textured), params)
