@@ -89,8 +89,8 @@ class ReenactParams(Params):
     iris: float = declare_number(
         0.7,
         "iris colour",
-        "How much of the source's iris colour the plate's own eyes take on. Lower it if irises look painted; 0 keeps "
-        "the actor's.",
+        "How much of the source's iris colour the plate's own eyes take on, and how far whites redder than the skin "
+        "become plain. Lower it if irises look painted; 0 keeps the actor's.",
         minimum=0.0,
         maximum=1.0,
         when=("eyes", "target"),

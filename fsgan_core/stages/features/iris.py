@@ -1,8 +1,9 @@
-"""The colour of irises: measured over many pictures, and given to another person's eyes.
+"""The colour of irises: measured over many pictures, and given to another person's eyes; whites that are no red.
 
 An iris is measured against the white of the same eye, so that the light on the face and the colour of the lamp cancel
 out. The new colour is one for a clip. Each frame gives the brightness alone: what reflects in an eye in some frames, or
-in one eye, does not change its colour. Catchlights and whites stay as they are.
+in one eye, does not change its colour. Catchlights stay as they are, and so do whites, unless they are redder than the
+skin: then they lay in the shade of glasses, say, and the new face has none.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ from fsgan_core.stages.image_ops import (
     SRGB_OFFSET,
     SRGB_SCALE,
     SRGB_SLOPE,
+    smoothstep,
 )
+from fsgan_core.stages.matching.light import PLAIN_SKIN, measure_surface
 
 MIN_OPENING = 0.12  # of the eye's width: an eye less open tells no colour
 OPEN_SHARE = 0.85  # of the usual opening: eyes less open are left out
@@ -51,6 +54,10 @@ TINT_EDGE = (0.95, 1.15)  # of the iris's radius: from full tint to none
 PUPIL_EDGE = (0.3, 0.5)  # of the iris's radius: a lighter iris does not lighten the pupil
 TINTED_LUMA = (0.15, 0.75)  # of the way from the iris's luma to the white's: all of it is iris; none is
 LUMA_GAINS = (0.3, 2.2)  # least and largest change of an iris's brightness
+RED_WHITE = (
+    1.05,
+    1.2,
+)  # of the skin's red: up to the one a white is plain; from the other on it takes a plain white's hue
 MIN_LINEAR = 1e-4  # linear values that are divided by at least
 TYPICAL_IRIS_LUMA = 0.12  # of the white's
 # Linear R, G, B of an iris under white light at luma 1, from light blue to brown. In a dark iris a channel may be lost
@@ -67,12 +74,14 @@ class IrisColour:
         eyes: How many eyes were measured.
         white: (3,) linear colour of the white, of luma 1.
         lumas: (2,) luma of the right and the left iris over the white's, with their reflections.
+        skin: (3,) linear colour of the face's skin, of luma 1.
     """
 
     ratio: Vector
     eyes: int
     white: Vector
     lumas: Vector
+    skin: Vector
 
     @property
     def luma(self) -> float:
@@ -88,11 +97,15 @@ class IrisTint:
         colour: (3,) linear, of luma 1.
         gains: (2,) of the luma of the right and the left iris.
         amount: How much of the change is made, 0..1.
+        white: (3,) linear colour of the target's white, of luma 1.
+        white_gains: (3,) what gives that white a plain white's hue.
     """
 
     colour: Vector
     gains: Vector
     amount: float
+    white: Vector
+    white_gains: Vector
 
 
 def measure_iris(pictures: Iterable[tuple[Image, Window, Mesh, float]]) -> IrisColour | None:
@@ -106,7 +119,7 @@ def measure_iris(pictures: Iterable[tuple[Image, Window, Mesh, float]]) -> IrisC
         The colour, or None if no eye is open and large enough.
     """
     found = [
-        (opening, *colours, number)
+        (opening, *colours, number, _measure_skin(display, window, mesh, aspect))
         for display, window, mesh, aspect in pictures
         for number, (eye, opening) in enumerate(zip(EYES, measure_lid_openings(mesh, aspect), strict=True))
         if opening > MIN_OPENING and (colours := _measure_eye(display, window, mesh, eye, aspect)) is not None
@@ -114,15 +127,20 @@ def measure_iris(pictures: Iterable[tuple[Image, Window, Mesh, float]]) -> IrisC
     if not found:
         return None
     usual = float(np.median([opening for opening, *_ in found]))
-    open_ones = [(ratio, white) for opening, ratio, white, _ in found if opening >= OPEN_SHARE * usual]
-    ratios, whites = (np.stack(values) for values in zip(*open_ones, strict=True))
+    open_ones = [(ratio, white, skin) for opening, ratio, white, _, skin in found if opening >= OPEN_SHARE * usual]
+    ratios, whites, skins = (np.stack(values) for values in zip(*open_ones, strict=True))
     # Reflections and glare of lenses only add light: the darkest measurements have least of them.
     luma = ratios @ LUMA_WEIGHTS
     clear = _average(ratios[luma <= np.quantile(luma, CLEAR_SHARE)])
-    white = _average(whites)
-    sides = [[ratio @ LUMA_WEIGHTS for _, ratio, _, side in found if side == number] for number in range(len(EYES))]
+    sides = [[ratio @ LUMA_WEIGHTS for _, ratio, _, side, _ in found if side == number] for number in range(len(EYES))]
     lumas = [np.exp(np.median(np.log(side))) if side else clear @ LUMA_WEIGHTS for side in sides]
-    return IrisColour(clear, len(open_ones), white / (white @ LUMA_WEIGHTS), np.array(lumas))
+    white, skin = (_scale_to_luma(_average(colours)) for colours in (whites, skins))
+    return IrisColour(clear, len(open_ones), white, np.array(lumas), skin)
+
+
+def _scale_to_luma(colour: Vector) -> Vector:
+    """A linear colour of luma 1."""
+    return np.asarray(colour / max(float(colour @ LUMA_WEIGHTS), MIN_LINEAR))
 
 
 def _average(colours: AnyArray) -> Vector:
@@ -143,21 +161,26 @@ def compute_iris_tint(source: IrisColour | None, target: IrisColour | None, amou
     Returns:
         None if there is no colour to give.
 
-    >>> dark, light = (IrisColour(np.full(3, x), 4, np.ones(3), np.full(2, x)) for x in (0.1, 0.2))
+    >>> dark, light = (IrisColour(np.full(3, x), 4, np.ones(3), np.full(2, x), np.ones(3)) for x in (0.1, 0.2))
     >>> compute_iris_tint(light, dark, 1.0).gains.round(3).tolist()
     [2.0, 2.0]
     """
     if source is None or target is None or amount <= 0:
         return None
-    colour = np.clip(source.ratio / source.luma, LEAST_IRIS_COLOUR, MOST_IRIS_COLOUR) * target.white
+    redness = np.asarray(target.white[0] / max(float(target.skin[0]), MIN_LINEAR))
+    share = amount * float(smoothstep((redness - RED_WHITE[0]) / (RED_WHITE[1] - RED_WHITE[0])))
+    # In the same light, a plain white is half as far from grey as skin.
+    plain = _scale_to_luma(np.sqrt(np.maximum(target.skin, MIN_LINEAR)))
+    white = _scale_to_luma(target.white * (plain / target.white) ** share)
+    colour = np.clip(source.ratio / source.luma, LEAST_IRIS_COLOUR, MOST_IRIS_COLOUR) * white
     gains = np.clip(source.luma / np.maximum(target.lumas, MIN_LINEAR), *LUMA_GAINS)
-    return IrisTint(colour / max(float(colour @ LUMA_WEIGHTS), MIN_LINEAR), gains**amount, amount)
+    return IrisTint(_scale_to_luma(colour), gains**amount, amount, target.white, white / target.white)
 
 
 def tint_iris(
     display: Image, places: AnyArray, distance: Plane, mesh: Mesh, eye: Eye, aspect: float, tint: IrisTint
 ) -> Image:
-    """Tints the iris of one eye; catchlight and white stay.
+    """Tints the iris of one eye; the catchlight stays, and so does the white, unless it is red.
 
     A pixel at the edge of the iris, or under a reflection, is changed by its share of the iris: by where its luma lies
     between those of iris and white.
@@ -171,6 +194,7 @@ def tint_iris(
         aspect: Width of a pixel over its height.
         tint: The colour.
     """
+    display = _give_plain_hue(display, distance, tint)
     gain = float(tint.gains[EYES.index(eye)])
     radius = _measure_radii(places, mesh, eye, aspect)
     linear = to_linear(display)
@@ -187,6 +211,24 @@ def tint_iris(
     tinted = light[..., None] * (linear + share[..., None] * (coloured - linear))
     changed = np.asarray(matte > 0)[..., None]
     return np.where(changed, display + from_linear(tinted) - from_linear(linear), display).astype(np.float32)
+
+
+def _give_plain_hue(display: Image, distance: Plane, tint: IrisTint) -> Image:
+    """Gives a red white a plain white's hue, inside the lids; what is less red changes less, a catchlight stays."""
+    if (tint.white_gains == 1).all():
+        return display
+    linear = to_linear(display)
+    redness = linear[..., 0] / np.maximum(linear @ LUMA_WEIGHTS.astype(np.float32), MIN_LINEAR)
+    share = np.clip(np.log(np.maximum(redness, 1)) / np.log(tint.white[0]), 0, 1)
+    gains = np.exp((soften_edge(distance, -0.5, 0.5) * share)[..., None] * np.log(tint.white_gains))
+    return np.asarray(display + from_linear(linear * gains) - from_linear(linear), np.float32)
+
+
+def _measure_skin(display: Image, window: Window, mesh: Mesh, aspect: float) -> Vector:
+    """The linear colour of the plain skin of a face."""
+    places = np.round(measure_surface(mesh, window, aspect).places[PLAIN_SKIN]).astype(int)
+    x, y = np.clip(places, 0, (window.width - 1, window.height - 1)).T
+    return np.asarray(np.median(to_linear(display[y, x]), axis=0), np.float64)
 
 
 def to_linear(display: Image) -> Image:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fsgan_core.faces.mesh import CANONICAL, INNER_LIPS, LIDS_L, LIDS_R, OUTER_LIPS
+from fsgan_core.plates.curve import LUMA_WEIGHTS
 from fsgan_core.plates.plate import Window
 from fsgan_core.runtime.arrays import AnyArray, Image, Mesh
 from fsgan_core.stages.features.eyes import close_lids, keep_eyes, set_eyes
@@ -105,8 +106,8 @@ def test_the_kept_eyeball_is_the_plates_own() -> None:
 def test_a_tint_changes_the_iris_alone() -> None:
     mesh = make_mesh()
     plate = draw_face(mesh, (0.3, 0.2, 0.15))
-    blue = IrisColour(np.array([0.1, 0.15, 0.25]), 2, np.ones(3), np.full(2, 0.15))
-    brown = IrisColour(np.array([0.1, 0.08, 0.07]), 2, np.ones(3), np.full(2, 0.08))
+    blue = IrisColour(np.array([0.1, 0.15, 0.25]), 2, np.ones(3), np.full(2, 0.15), np.ones(3))
+    brown = IrisColour(np.array([0.1, 0.08, 0.07]), 2, np.ones(3), np.full(2, 0.08), np.ones(3))
     tint = compute_iris_tint(blue, brown, 1.0)
     kept = keep_eyes(plate, mesh, mesh, REGION, 1.0, tint)
     changed = np.abs(kept.picture - plate).max(-1) > 1e-3
@@ -117,9 +118,29 @@ def test_a_tint_changes_the_iris_alone() -> None:
     assert after[2] / after[0] > 1.3 * before[2] / before[0]
 
 
+@pytest.mark.parametrize(("white", "is_red"), [((0.4, 0.12, 0.08), True), ((0.6, 0.48, 0.4), False)])
+def test_whites_redder_than_the_skin_become_plain(white: tuple[float, float, float], is_red: bool) -> None:
+    """Whites in the shade of glasses; warm ones, no redder than the skin, stay to the bit."""
+    mesh = make_mesh()
+    plate = draw_face(mesh, (0.05, 0.04, 0.03))
+    plate[(plate == np.array(WHITE, np.float32)).all(-1)] = white
+    own = measure_iris([(plate, REGION, mesh, 1.0)])
+    assert own is not None
+    kept = keep_eyes(plate, mesh, mesh, REGION, 1.0, compute_iris_tint(own, own, 1.0))
+    at = (plate == np.array(white, np.float32)).all(-1) & (kept.matte == 1)
+    if not is_red:
+        assert np.array_equal(kept.picture[at], plate[at])
+        return
+    linear = to_linear(np.median(kept.picture[at], axis=0)[None])[0]
+    assert linear / linear.sum() == pytest.approx(np.sqrt(own.skin) / np.sqrt(own.skin).sum(), abs=0.02)
+    assert linear @ LUMA_WEIGHTS == pytest.approx(to_linear(np.array([white]))[0] @ LUMA_WEIGHTS, rel=0.02)
+    catchlights = (plate == 1).all(-1)
+    assert np.abs(kept.picture - plate)[catchlights].max() < 1e-6
+
+
 def test_a_dark_iris_whose_blue_is_lost_in_noise_is_brown_and_not_orange() -> None:
-    dark = IrisColour(np.array([0.15, 0.046, 0.0002]), 4, np.ones(3), np.full(2, 0.07))
-    light = IrisColour(np.array([0.3, 0.31, 0.3]), 4, np.ones(3), np.full(2, 0.3))
+    dark = IrisColour(np.array([0.15, 0.046, 0.0002]), 4, np.ones(3), np.full(2, 0.07), np.ones(3))
+    light = IrisColour(np.array([0.3, 0.31, 0.3]), 4, np.ones(3), np.full(2, 0.3), np.ones(3))
     tint = compute_iris_tint(dark, light, 1.0)
     red, green, blue = tint.colour
     assert 1.5 < red / green < 2.5
