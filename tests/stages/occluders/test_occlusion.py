@@ -15,14 +15,16 @@ from tests.stages.conftest import Still
 HAIR = (62, 44, 34)  # sRGB
 
 
-def hang_fringe(still: Still, brows: list[slice], config: ColourConfig) -> Still:
-    """The still with hair from the hairline down to the lower edge of these brows."""
+def hang_fringe(still: Still, brows: list[slice], config: ColourConfig, share: float = 1.0) -> Still:
+    """The still with hair from the hairline down to the lower edge of these brows, on a share from the outer ends."""
     points = still.face.landmarks
     height = np.linalg.norm(points[27] - points[8])
     up = (points[27] - points[8]) / height
     cover = np.zeros(still.plate.pixels.shape[:2], np.float32)
     for brow in brows:
-        line = points[brow]
+        line = points[brow] if brow == BROW_R else points[brow][::-1]
+        along = np.linspace(0, share * (len(line) - 1), 5)
+        line = np.stack([np.interp(along, np.arange(len(line)), line[:, k]) for k in (0, 1)], -1)
         lower, upper = line - 0.05 * height * up, line[::-1] + 0.75 * height * up
         cv2.fillPoly(cover, [np.round(np.vstack([lower, upper])).astype(np.int32)], 1.0, cv2.LINE_AA)
     cover = cv2.GaussianBlur(cover, (0, 0), 0.7)[..., None]
@@ -43,6 +45,15 @@ def test_a_brow_under_hair_is_left_out(collins: Still, codec: Codec, config: Col
     assert read_brow(collins, BROW_L, codec) > 0.8
     assert read_brow(fringed, BROW_L, codec) < 0.2
     assert read_brow(fringed, BROW_R, codec) > 0.8
+
+
+@pytest.mark.parametrize("brow", [BROW_R, BROW_L])
+def test_a_brow_whose_end_reaches_the_hair_stays(
+    brow: slice, collins: Still, codec: Codec, config: ColourConfig
+) -> None:
+    fringed = hang_fringe(collins, [brow], config, share=0.45)
+    inner = slice(brow.start + 2, brow.stop) if brow == BROW_R else slice(brow.start, brow.stop - 2)
+    assert read_brow(fringed, inner, codec) > 0.9
 
 
 @pytest.mark.parametrize("brow", [BROW_R, BROW_L])
