@@ -287,6 +287,15 @@ def smoothstep(x: AnyArray) -> AnyArray:
     return np.asarray(t * t * (3 - 2 * t))
 
 
+def ease_between(x: AnyArray | float, begin: float, end: float) -> AnyArray:
+    """Ease from 0 at `begin` to 1 at `end`, which may be the smaller one.
+
+    >>> ease_between(np.array([1.0, 2.0, 3.0]), 1, 3).tolist()
+    [0.0, 0.5, 1.0]
+    """
+    return smoothstep((np.asarray(x) - begin) / (end - begin))
+
+
 def find_largest(picture: Image) -> Plane:
     """Find the largest channel of each pixel: the same as numpy's `max`, several times as fast.
 

@@ -39,11 +39,11 @@ from fsgan_core.stages.image_ops import (
     blur_weighted,
     clip01,
     draw_polygon,
+    ease_between,
     fill_nonfinite,
     find_largest,
     find_used_window,
     mark_plate_area,
-    smoothstep,
     sum_channels,
     to_perceptual,
     to_scene_linear,
@@ -209,12 +209,12 @@ def find_unseen_forehead(shown: Matte, face_matte: Matte, face: Face, reenacted:
     up = np.array([np.sin(roll) * aspect, -np.cos(roll)]) / width
     x, y = np.arange(region.x, region.right), np.arange(region.y, region.bottom)
     height = up[0] * x[None] + up[1] * y[:, None] - (face.landmarks[BROWS] @ up).max()
-    forehead = smoothstep((height - FOREHEAD_RISE[0]) / (FOREHEAD_RISE[1] - FOREHEAD_RISE[0])).astype(np.float32)
+    forehead = ease_between(height, *FOREHEAD_RISE).astype(np.float32)
     sigma = UNSEEN_SOFTNESS * width
     seen = cv2.GaussianBlur(shown, (0, 0), sigmaX=sigma / aspect, sigmaY=sigma, borderType=cv2.BORDER_REPLICATE)
-    unseen = 1 - smoothstep((seen - CONFIDENT_SHARE) / (1 - CONFIDENT_SHARE)).astype(np.float32)
+    unseen = 1 - ease_between(seen, CONFIDENT_SHARE, 1).astype(np.float32)
     share = float((forehead * face_matte * unseen).sum() / max(float((forehead * face_matte).sum()), 1e-6))
-    whole = float(smoothstep(np.array((share - HIDDEN_SHARES[0]) / (HIDDEN_SHARES[1] - HIDDEN_SHARES[0]))))
+    whole = float(ease_between(share, *HIDDEN_SHARES))
     unseen_forehead = forehead * np.maximum(unseen, np.float32(whole))
     blurred = cv2.GaussianBlur(
         unseen_forehead, (0, 0), sigmaX=sigma / aspect, sigmaY=sigma, borderType=cv2.BORDER_REPLICATE
@@ -315,10 +315,7 @@ def _add_view(
     light = blur_weighted(np.maximum(picture, 0), both, sigma, aspect) + LIGHT_FLOOR
     own = blur_weighted(np.maximum(extra, 0), both, sigma, aspect) + LIGHT_FLOOR
     extra = (extra + LIGHT_FLOOR) * np.clip(light / own, *LIGHT_GAIN_LIMITS) - LIGHT_FLOOR
-    skin = smoothstep(
-        (sum_channels(extra) / np.maximum(sum_channels(light), 3e-6) - HAIR_LIGHT[0]) / (HAIR_LIGHT[1] - HAIR_LIGHT[0])
-    )
-    skin = skin.astype(np.float32)
+    skin = ease_between(sum_channels(extra) / np.maximum(sum_channels(light), 3e-6), *HAIR_LIGHT).astype(np.float32)
     alpha = alpha * np.maximum.reduce([dark.eyes_lips, dark.brows * _mask_out_hair(1 - skin, dark, alpha, rows), skin])
     share = (alpha * (1 - shown))[..., None]
     total = np.maximum(shown[..., None] + share, MIN_WEIGHT)
@@ -398,8 +395,7 @@ def _draw_around_lines(difference: Image, reach: float) -> Matte:
         reach: How far from a line, in pixels.
     """
     steady = cv2.GaussianBlur(difference, (0, 0), max(0.5, LINE_SHARE * reach))
-    strength = (find_largest(np.abs(steady)) - LINE_RANGE[0]) / (LINE_RANGE[1] - LINE_RANGE[0])
-    line = smoothstep(strength).astype(np.float32)
+    line = ease_between(find_largest(np.abs(steady)), *LINE_RANGE).astype(np.float32)
     side = 2 * max(1, round(2 * reach)) + 1
     grown = cv2.dilate(line, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
     return np.asarray(cv2.GaussianBlur(grown, (0, 0), reach / 2))

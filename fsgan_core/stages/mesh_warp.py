@@ -25,7 +25,7 @@ from fsgan_core.faces.mesh_pose import compute_rigidity, fit_rigid
 from fsgan_core.plates.plate import Window
 from fsgan_core.runtime.arrays import AnyArray, Matte, Mesh, PointMap, Points, Vector
 from fsgan_core.runtime.memo import remember_results
-from fsgan_core.stages.image_ops import smoothstep
+from fsgan_core.stages.image_ops import ease_between
 from fsgan_core.stages.warp import fit_spline_map
 from fsgan_core.stages.warp_points import HAIRLINE
 
@@ -77,8 +77,7 @@ def find_visible_vertices(mesh: Mesh) -> Vector:
     Returns:
         (478,): 1 shown, 0 turned away or behind other skin.
     """
-    low, high = SHOWN_FACING
-    return np.where(find_hidden_vertices(mesh), 0.0, smoothstep((compute_facing(mesh) - low) / (high - low)))
+    return np.where(find_hidden_vertices(mesh), 0.0, ease_between(compute_facing(mesh), *SHOWN_FACING))
 
 
 @remember_results(REMEMBERED_MESHES)

@@ -44,7 +44,7 @@ from fsgan_core.stages.features.iris import IrisTint
 from fsgan_core.stages.features.lips import find_lip_edges
 from fsgan_core.stages.features.mouth import cover_inner_mouth, keep_mouth, set_inner_mouth
 from fsgan_core.stages.features.openings import OpeningPicture, ViewPicture, measure_lid_openings
-from fsgan_core.stages.image_ops import HALF_COVERED, draw_polygon, mark_plate_area, smoothstep, to_display
+from fsgan_core.stages.image_ops import HALF_COVERED, draw_polygon, ease_between, mark_plate_area, to_display
 from fsgan_core.stages.interface import FaceFrame, SourceView
 from fsgan_core.stages.leading_view import FramePlan
 from fsgan_core.stages.masking import measure_mattes
@@ -164,7 +164,7 @@ def reenact(
         alpha = np.maximum(alpha, eyes.matte)
     seen = measure_seen(alpha, SEEN_SIGMA * width, aspect)
     kept = float(params.inner_mouth != "source")
-    mouth = set_inner_mouth(picture, opened, plate, own, goal, edges, window, aspect, 1 - kept)
+    mouth = set_inner_mouth(picture, opened, plate, own, goal, edges, window, aspect, not kept)
     picture = picture + seen[..., None] * (mouth.picture - picture)
     own_parts = keep_openings(plate, own, goal, window, aspect, params, 0.0, iris_tint, openings)
     own_parts = replace(own_parts, matte=own_parts.matte * seen)
@@ -231,7 +231,7 @@ def measure_seen(alpha: Matte, sigma: float, aspect: float) -> Matte:
         aspect: Width of a pixel over its height.
     """
     around = cv2.GaussianBlur(alpha, (0, 0), sigmaX=sigma / aspect, sigmaY=sigma, borderType=cv2.BORDER_REPLICATE)
-    return np.asarray(smoothstep((around - SEEN_RANGE[0]) / (SEEN_RANGE[1] - SEEN_RANGE[0])), np.float32)
+    return np.asarray(ease_between(around, *SEEN_RANGE), np.float32)
 
 
 def make_view_picture(view: SourceView) -> ViewPicture:
@@ -401,7 +401,7 @@ def mark_unstretched(area: Plane, matte: Matte) -> Matte:
     if not skin.any():
         return np.ones_like(matte)
     enlarged = float(np.median(area[skin])) / np.maximum(area, 1e-6)
-    return 1 - smoothstep((enlarged - STRETCH_RANGE[0]) / (STRETCH_RANGE[1] - STRETCH_RANGE[0])).astype(np.float32)
+    return 1 - ease_between(enlarged, *STRETCH_RANGE).astype(np.float32)
 
 
 def draw_features(landmarks: Points68, region: Window) -> Matte:

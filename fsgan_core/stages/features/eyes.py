@@ -29,7 +29,6 @@ from fsgan_core.stages.features.openings import (
     Eye,
     OpeningPicture,
     OpeningWindow,
-    ShadingLimits,
     ViewPicture,
     apply_fit,
     carry_irises,
@@ -46,7 +45,7 @@ from fsgan_core.stages.features.openings import (
     take_shading,
     trace_ring,
 )
-from fsgan_core.stages.image_ops import smoothstep
+from fsgan_core.stages.image_ops import ease_between, smoothstep
 from fsgan_core.stages.warp import sample_picture
 
 # Lengths are shares of the eye's width.
@@ -69,7 +68,6 @@ CLOSING_RANGE = (0.25, 0.6)
 SKIN_REACH = 0.45  # around the socket: skin that the lid is continued from
 BROW_MARGIN = 0.06  # around the brow, that is no skin
 MIN_KNOWN = 0.25  # share of the skin around that the view must show; else all of it counts
-LID_SHADING = ShadingLimits(reach=0.06, relief=0.12, darkest=-1.0)
 
 
 def keep_eyes(
@@ -243,7 +241,7 @@ def measure_shown_share(opening: float) -> float:
     >>> [measure_shown_share(x) for x in (0.03, 0.3)]
     [0.0, 1.0]
     """
-    return float(smoothstep(np.asarray((opening - SHUT_OPENING) / (SHOWN_OPENING - SHUT_OPENING))))
+    return float(ease_between(opening, SHUT_OPENING, SHOWN_OPENING))
 
 
 def measure_stretched_share(opening: float, view_opening: float) -> float:
@@ -253,7 +251,7 @@ def measure_stretched_share(opening: float, view_opening: float) -> float:
     (0.0, 1.0)
     """
     less = 1 - view_opening / max(opening, 1e-6)
-    return float(smoothstep(np.asarray((less - STRETCHED_RANGE[0]) / (STRETCHED_RANGE[1] - STRETCHED_RANGE[0]))))
+    return float(ease_between(less, *STRETCHED_RANGE))
 
 
 def draw_opening(distance: Plane, mesh: Mesh, eye: Eye, aspect: float, lashes: float = 0.0) -> Matte:
@@ -326,7 +324,7 @@ def measure_closing_share(goal_opening: float, view_opening: float) -> float:
     (1.0, 0.0)
     """
     closed = 1 - goal_opening / max(view_opening, 1e-6)
-    return float(smoothstep(np.asarray((closed - CLOSING_RANGE[0]) / (CLOSING_RANGE[1] - CLOSING_RANGE[0]))))
+    return float(ease_between(closed, *CLOSING_RANGE))
 
 
 def _draw_lid_zone(goal: Mesh, eye: Eye, part: OpeningWindow, aspect: float) -> tuple[Matte, Plane]:
@@ -381,7 +379,7 @@ def _measure_lid(plate: Image, target: Mesh, goal: Mesh, number: int, region: Wi
     own = plate[part.slices] if moved is None else sample_picture(plate, moved)
     luma = np.log(np.maximum(own, 0) @ LUMA_WEIGHTS + LOG_FLOOR)
     distance = measure_ring_distance(trace_ring(ring), part.places)
-    change = take_shading(luma, continue_skin(luma, around, width, aspect), distance, width, aspect, LID_SHADING)
+    change = take_shading(luma, continue_skin(luma, around, width, aspect), distance, width, aspect)
     return _Lid(zone, around, change, width, part.slices)
 
 

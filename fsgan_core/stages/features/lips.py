@@ -25,7 +25,7 @@ from fsgan_core.stages.features.openings import (
     square_points,
     trace_ring,
 )
-from fsgan_core.stages.image_ops import smoothstep
+from fsgan_core.stages.image_ops import ease_between, smoothstep
 from fsgan_core.stages.warp import sample_picture
 
 REMEMBERED_MOUTHS = 256  # of the views of a job and the frames at work: each is asked for several times
@@ -270,8 +270,7 @@ def continue_lips(
         )
         half = sample_picture(picture, np.asarray(moved, np.float32))
         beyond = np.where(is_between_corners, np.maximum(depth - goal_end, 0) * tall / mouth.width, 0.0)
-        low, high = CONTINUED_RANGE
-        blurred = smoothstep((beyond - low) / (high - low)).astype(np.float32)
+        blurred = ease_between(beyond, *CONTINUED_RANGE).astype(np.float32)
         if blurred.any():
             along = blur_along(half, mouth, CONTINUED_SIGMA, aspect)
             half = np.asarray(half + blurred[..., None] * (along - half), np.float32)
@@ -340,11 +339,11 @@ def mark_other_than_lip(picture: Image, lip: Image) -> Plane:
     luma = _measure_log_luma(picture) - _measure_log_luma(lip)
     own, usual = (_measure_redness(one) for one in (picture, lip))
     low, high = DIFFERENCE_RANGE
-    gap = smoothstep((-luma - low) / (high - low))
+    gap = ease_between(-luma, low, high)
     pale = np.clip((usual - own) / np.maximum(usual - TEETH_REDNESS, LEAST_REDNESS), 0, 1)
-    pale *= smoothstep((luma + high) / (high - low))
+    pale *= ease_between(luma, -high, -low)
     is_red = smoothstep((usual - TEETH_REDNESS) / LEAST_REDNESS)  # else only their brightness tells teeth from lips
-    bright = (1 - is_red) * smoothstep((luma - low) / (high - low))
+    bright = (1 - is_red) * ease_between(luma, low, high)
     return np.asarray(np.maximum.reduce([gap, pale, bright]), np.float32)
 
 

@@ -43,7 +43,7 @@ from fsgan_core.stages.features.openings import (
     square_points,
     trace_ring,
 )
-from fsgan_core.stages.image_ops import smoothstep
+from fsgan_core.stages.image_ops import ease_between, smoothstep
 from fsgan_core.stages.warp import sample_picture
 
 # Lengths are shares of the mouth's width.
@@ -148,7 +148,7 @@ def set_inner_mouth(
     edges: LipEdges,
     region: Window,
     aspect: float,
-    share: float,
+    is_source: bool,
 ) -> OpeningPicture:
     """Puts an inner mouth between lips.
 
@@ -164,7 +164,7 @@ def set_inner_mouth(
         edges: Where the target's lips end.
         region: The part of the plate that the arrays cover.
         aspect: Width of a pixel over its height.
-        share: Of the source's inner mouth where the mouth is open, 0..1.
+        is_source: Whether the mouth is the source's where it is open; else it is the plate's.
     """
     matte = np.zeros(plate.shape[:2], np.float32)
     part = _open_window(goal, region, aspect)
@@ -172,19 +172,18 @@ def set_inner_mouth(
         return OpeningPicture(closed, matte)
     mouth = find_mouth_axes(goal, aspect)
     lips = measure_lip_places(mouth, part.places)
-    share = share * float(smoothstep(_place_between(measure_lip_opening(target, aspect), *WIDE_OPENING)))
     skin = closed[part.slices]
-    inner = skin
-    if share < 1:
-        found = _find_plate_mouth(plate, target, goal, edges, region, aspect)
-        # As in any comp: what is not lip stays, and the plate's lip behind it becomes the new one.
-        drawn = found.own + (1 - found.other)[..., None] * (skin - found.lip)
-        inner = skin + found.near[..., None] * (drawn - skin)
-        matte[part.slices] = (1 - share) * found.near * found.other
-    if share > 0:
+    found = _find_plate_mouth(plate, target, goal, edges, region, aspect)
+    # As in any comp: what is not lip stays, and the plate's lip behind it becomes the new one.
+    drawn = found.own + (1 - found.other)[..., None] * (skin - found.lip)
+    inner = skin + found.near[..., None] * (drawn - skin)
+    own = found.near * found.other
+    if is_source:
+        share = np.float32(ease_between(measure_lip_opening(target, aspect), *WIDE_OPENING))
         inside = draw_inside_lips(lips, mouth, edges, -max(SHOWN_FEATHER * mouth.width, MIN_FEATHER), 0.0)
-        shown = skin + inside[..., None] * (opened[part.slices] - skin)
-        inner = inner + np.float32(share) * (shown - inner)
+        inner = inner + share * (skin + inside[..., None] * (opened[part.slices] - skin) - inner)
+        own = (1 - share) * own
+    matte[part.slices] = own
     picture = closed.copy()
     picture[part.slices] = inner
     return OpeningPicture(picture, matte)
@@ -221,7 +220,7 @@ def _find_plate_mouth(
     gap = measure_gap(lips, mouth)
     # Where lips meet there are no teeth: nothing is paler than they are.
     brightest = BRIGHTEST[0] + (BRIGHTEST[1] - BRIGHTEST[0]) * smoothstep(gap / WIDE_GAP[0])
-    wide = smoothstep(_place_between(gap, *WIDE_GAP))
+    wide = ease_between(gap, *WIDE_GAP)
     # Alone, a pixel of a compressed plate tells little: lip and teeth meet along the mouth.
     steady_lip = blur_along(lip, mouth, STEADY_SIGMA, aspect)
     dimmed = np.minimum(1, np.exp(brightest) * _add_floor(steady_lip) / _add_floor(own))
@@ -253,10 +252,6 @@ def _take_plate_mouth(
 
 def _add_floor(picture: Image) -> AnyArray:
     return np.asarray(np.maximum(picture @ LUMA_WEIGHTS, 0) + LOG_FLOOR)
-
-
-def _place_between(value: AnyArray | float, low: float, high: float) -> AnyArray:
-    return np.asarray((np.asarray(value) - low) / (high - low))
 
 
 def _open_window(goal: Mesh, region: Window, aspect: float) -> OpeningWindow | None:

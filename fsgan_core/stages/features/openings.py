@@ -31,7 +31,9 @@ MAP_STIFFNESS = 1e-4  # of the spline that moves an opening
 SKIN_SIGMAS = (0.5, 0.25, 0.12)  # of the opening's width: the blurs that continue skin, widest first
 REACHED_WEIGHT = 0.12  # of a blur, from which on it is taken in place of the wider one
 RELIEF_SIGMA = 0.05  # of the opening's width: finer shading is not taken
-LINE_SIGMA = 0.012  # of the opening's width: softens the line where lids or lips meet
+LINE_SIGMA = 0.012  # of the opening's width: softens the line where lids meet
+LINE_REACH = 0.06  # of the opening's width, from where the lids meet
+LARGEST_RELIEF, DARKEST_LINE = 0.12, -1.0  # of soft shading and of the line, log of display values
 THIN_LINE = 0.04  # of the opening's width: half the thickness of dark lines (a rim of glasses) that are no shading
 LOG_FLOOR = 0.02  # display values: added before a logarithm
 MIDDLE_PAIRS = slice(2, 5)  # of the seven pairs of opposite lid points: those that tell how far an eye is open
@@ -301,18 +303,15 @@ def continue_skin(picture: AnyArray, known: Matte, size: float, aspect: float) -
     return np.asarray(result, np.float32)
 
 
-def take_shading(
-    luma: Plane, usual: Plane, distance: Plane, size: float, aspect: float, limits: ShadingLimits
-) -> Plane:
-    """Takes the shading of closed lids or lips from a plate: soft everywhere, and the dark line where they meet.
+def take_shading(luma: Plane, usual: Plane, distance: Plane, size: float, aspect: float) -> Plane:
+    """Takes the shading of closed lids from a plate: soft everywhere, and the dark line where they meet.
 
     Args:
         luma: Logarithm of the plate's luma.
         usual: The same continued from the skin around (`continue_skin`).
         distance: Into the opening, square pixels; the line is where it is near 0 or above.
-        size: Width of the eye or mouth in square pixels.
+        size: Width of the eye in square pixels.
         aspect: Width of a pixel over its height.
-        limits: Of the change.
 
     Returns:
         Logarithm of the gain that the new skin takes.
@@ -320,9 +319,9 @@ def take_shading(
     closed = _close_lines(luma, size)
     sigma = RELIEF_SIGMA * size
     relief = cv2.GaussianBlur(closed, (0, 0), sigmaX=sigma / aspect, sigmaY=sigma) - usual
-    near = np.exp(-0.5 * (np.minimum(distance, 0) / (limits.reach * size)) ** 2)
-    shading = np.clip(relief, -limits.relief, limits.relief)
-    line = np.clip(luma - usual, limits.darkest, 0)
+    near = np.exp(-0.5 * (np.minimum(distance, 0) / (LINE_REACH * size)) ** 2)
+    shading = np.clip(relief, -LARGEST_RELIEF, LARGEST_RELIEF)
+    line = np.clip(luma - usual, DARKEST_LINE, 0)
     change = (shading + near * (line - shading)).astype(np.float32)
     soft = LINE_SIGMA * size
     return np.asarray(cv2.GaussianBlur(change, (0, 0), sigmaX=soft / aspect, sigmaY=soft))
@@ -333,18 +332,3 @@ def _close_lines(luma: Plane, size: float) -> Plane:
     side = 2 * max(1, round(THIN_LINE * size)) + 1
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
     return np.asarray(cv2.morphologyEx(luma, cv2.MORPH_CLOSE, kernel))
-
-
-@dataclass(frozen=True)
-class ShadingLimits:
-    """How much of a plate's shading is taken.
-
-    Attributes:
-        reach: From the line where lids or lips meet, as a share of the opening's width.
-        relief: Largest change of soft shading, log of display values.
-        darkest: Darkest line against the skin, log of display values.
-    """
-
-    reach: float
-    relief: float
-    darkest: float

@@ -27,6 +27,7 @@ from fsgan_core.stages.image_ops import (
     HALF_COVERED,
     blur_weighted,
     draw_polygon,
+    ease_between,
     fill_nonfinite,
     mark_plate_area,
     measure_signed_distance,
@@ -212,7 +213,7 @@ def _draw_patch_matte(part: str, driven: DrivenFrame, region: Window, aspect: fl
     for opening in (MOUTH_OPENING,) if part == "mouth" else (RIGHT_EYE_OPENING, LEFT_EYE_OPENING):
         rim = find_convex_hull(landmarks[list(opening.rim)])
         distance = -measure_signed_distance(draw_polygon(rim, region)) / scale
-        matte = np.maximum(matte, smoothstep((PATCH_OUTER - distance) / (PATCH_OUTER - PATCH_INNER)).astype(np.float32))
+        matte = np.maximum(matte, ease_between(distance, PATCH_OUTER, PATCH_INNER).astype(np.float32))
     return matte
 
 

@@ -17,7 +17,7 @@ from fsgan_core.faces.mesh import INNER_LIPS, OUTER_LIPS, SKIN_COUNT
 from fsgan_core.plates.plate import Window
 from fsgan_core.runtime.arrays import AnyArray, Image, Matrix, Matte, Mesh, Points, Vector
 from fsgan_core.stages.features.openings import measure_ring_width, square_points
-from fsgan_core.stages.image_ops import HALF_COVERED, draw_polygon, smoothstep, sum_channels
+from fsgan_core.stages.image_ops import HALF_COVERED, draw_polygon, ease_between, sum_channels
 
 MIN_PICTURES = 3  # without a hand at the lips: fewer say nothing
 READ_SIGMA, COMPARED_SIGMA = 1.0, 0.7  # pixels: blur under which colours are read, and compared
@@ -82,9 +82,9 @@ def draw_bare_lips(display: Image, mesh: Mesh, region: Window, aspect: float, co
     gaps = gaps - gaps.min(1, keepdims=True)
     shares = np.exp(-0.5 * gaps / (PLACE_SIGMA * width) ** 2)
     wanted = shares @ usual / shares.sum(1, keepdims=True)
-    like = 1 - _place_between(_measure_distance(lab[rows, columns], wanted), LIKE_RANGE)
-    distinct = _place_between(
-        _measure_distance(np.median(lab[is_hand], axis=0), np.median(usual, axis=0)), DISTINCT_RANGE
+    like = 1 - ease_between(_measure_distance(lab[rows, columns], wanted), *LIKE_RANGE)
+    distinct = ease_between(
+        _measure_distance(np.median(lab[is_hand], axis=0), np.median(usual, axis=0)), *DISTINCT_RANGE
     )
     bare = np.zeros_like(hand)
     bare[rows, columns] = like
@@ -92,7 +92,7 @@ def draw_bare_lips(display: Image, mesh: Mesh, region: Window, aspect: float, co
     around = cv2.GaussianBlur(bare, (0, 0), sigmaX=sigma / aspect, sigmaY=sigma) / np.maximum(
         cv2.GaussianBlur((outline > 0).astype(np.float32), (0, 0), sigmaX=sigma / aspect, sigmaY=sigma), 1e-3
     )
-    return np.asarray(distinct * outline * _place_between(around, SMOOTH_RANGE), np.float32)
+    return np.asarray(distinct * outline * ease_between(around, *SMOOTH_RANGE), np.float32)
 
 
 def _list_lip_places(mesh: Mesh) -> Points:
@@ -117,7 +117,3 @@ def _read_places(lab: AnyArray, places: Points, window: Window) -> Matrix:
 
 def _measure_distance(lab: AnyArray, other: AnyArray) -> AnyArray:
     return sum_channels(((lab - other) / SPREAD) ** 2)
-
-
-def _place_between(values: AnyArray, limits: tuple[float, float]) -> AnyArray:
-    return smoothstep((values - limits[0]) / (limits[1] - limits[0]))

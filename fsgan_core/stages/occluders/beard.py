@@ -10,7 +10,7 @@ import numpy as np
 from fsgan_core.faces.mesh import MIRROR_ORDER, OUTER_LIPS
 from fsgan_core.plates.plate import Window
 from fsgan_core.runtime.arrays import Matte, Points
-from fsgan_core.stages.image_ops import HALF_COVERED, draw_polygon, smoothstep
+from fsgan_core.stages.image_ops import HALF_COVERED, draw_polygon, ease_between
 from fsgan_core.stages.skin.face_regions import BEARD_R, CHIN_R
 
 SOFTNESS = 0.015  # of the face
@@ -59,8 +59,7 @@ def measure_beard(occluders: Matte, vertices: Points, outline: Matte) -> float:
     for part in (*sides, np.maximum(*_draw_both_sides(CHIN_R, vertices, window))):
         seen = part * outline
         shares.append(float((occluders * seen).sum()) / max(float(seen.sum()), MIN_AREA))
-    low, high = COVERED_RANGE
-    return float(smoothstep(np.asarray((min(shares) - low) / (high - low))))
+    return float(ease_between(min(shares), *COVERED_RANGE))
 
 
 def _draw_both_sides(right: Sequence[int], vertices: Points, window: Window) -> tuple[Matte, Matte]:

@@ -38,8 +38,8 @@ from fsgan_core.stages.image_ops import (
     apply_guided_filter,
     draw_convex_hull,
     draw_polygon,
+    ease_between,
     pad_plate,
-    smoothstep,
     stack_planes,
 )
 from fsgan_core.stages.interface import FaceFrame
@@ -340,7 +340,7 @@ def combine_hands(frame: FaceFrame, neighbours: Sequence[tuple[Face, Plate]], we
             total += np.float32(share) * carried
             sum_of_weights += share
         mean = total / np.float32(max(sum_of_weights, MIN_WEIGHT))
-        edge = smoothstep((mean - EDGE_RANGE[0]) / (EDGE_RANGE[1] - EDGE_RANGE[0])).astype(np.float32)
+        edge = ease_between(mean, *EDGE_RANGE).astype(np.float32)
         edge = _widen_by_motion(edge, _measure_motion(frame.face.frame, points, hands_by_frame))
         result = np.maximum(result, np.float32(certainty) * edge)
     return result
@@ -371,7 +371,7 @@ def _widen_by_motion(matte: Matte, motion: Vector) -> Matte:
 
 
 def _compute_certainty(presence: float) -> float:
-    return float(smoothstep(np.asarray((presence - NO_HAND) / (HAND - NO_HAND))))
+    return float(ease_between(presence, NO_HAND, HAND))
 
 
 def _read_hands(measured: Plate) -> list[HandMatte]:

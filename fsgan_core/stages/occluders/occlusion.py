@@ -18,6 +18,7 @@ from fsgan_core.stages.image_ops import (
     HALF_COVERED,
     draw_convex_hull,
     draw_polygon,
+    ease_between,
     reconstruct_by_dilation,
     smoothstep,
 )
@@ -280,8 +281,8 @@ def _grow_over_brow(occluders: Matte, unlike: Matte, raster: FaceRaster) -> Matt
     brows = (BROW_R, BROW_L)
     hanging = [_measure_hanging(np.minimum(unlike, raster.outline), raster, brow) for brow in brows]
     for brow, share, other in zip(brows, hanging, hanging[::-1], strict=True):
-        covered = smoothstep((np.asarray(share) - HANGING_RANGE[0]) / (HANGING_RANGE[1] - HANGING_RANGE[0]))
-        free = 1 - smoothstep((np.asarray(other) - FREE_RANGE[0]) / (FREE_RANGE[1] - FREE_RANGE[0]))
+        covered = ease_between(share, *HANGING_RANGE)
+        free = 1 - ease_between(other, *FREE_RANGE)
         if covered * free > 0:
             occluders = np.maximum(occluders, np.float32(covered * free) * draw_brow(raster, brow))
     return occluders

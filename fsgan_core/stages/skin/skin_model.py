@@ -15,7 +15,7 @@ import numpy as np
 from fsgan_core.contract.landmarks import BROW_L, BROW_R, EYE_L, EYE_R, MOUTH_OUTER
 from fsgan_core.plates.plate import Window
 from fsgan_core.runtime.arrays import Image, Mask, Matte, Plane, Points, Points68, Vector
-from fsgan_core.stages.image_ops import HALF_COVERED, draw_convex_hull, draw_polygon, smoothstep
+from fsgan_core.stages.image_ops import HALF_COVERED, draw_convex_hull, draw_polygon, ease_between
 from fsgan_core.stages.warp_points import NOSE_BASE, NOSE_TIP
 
 MIN_PIXELS = 30  # pixels: fewer are not enough to learn a colour from
@@ -162,7 +162,7 @@ def find_unlike_skin(lab: Image, skin: SkinModel, strictness: Plane) -> Matte:
     distance = (light * np.where(light < 0, np.float32(SHADOW_WEIGHT), 1)) ** 2 + tint[0] ** 2 + tint[1] ** 2
     # Hair of the skin's own colour is still rougher than skin.
     distance = (distance + measure_roughness(lab, skin) ** 2 / 2) * strictness
-    return smoothstep((distance - SKIN_LIMIT) / (NOT_SKIN_LIMIT - SKIN_LIMIT)).astype(np.float32)
+    return ease_between(distance, SKIN_LIMIT, NOT_SKIN_LIMIT).astype(np.float32)
 
 
 def measure_roughness(lab: Image, skin: SkinModel) -> Plane:

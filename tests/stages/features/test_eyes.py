@@ -228,7 +228,7 @@ def test_shut_lips_have_the_line_of_the_plate_and_no_teeth() -> None:
     plate[line] = 0.1
     teeth = draw_face(make_mesh(lips=10.0), (0.2, 0.2, 0.4))
     mouth = set_inner_mouth(
-        closed, teeth, plate, shut, shut, find_lip_edges(plate, shut, REGION, 1.0), REGION, 1.0, 1.0
+        closed, teeth, plate, shut, shut, find_lip_edges(plate, shut, REGION, 1.0), REGION, 1.0, True
     )
     assert not mouth.matte[np.abs(mark_inner_lips(shut)) > 8].any(), "the line alone is the plate's own"
     between = np.abs(get_places()[..., 0] - shut[13, 0]) < 35
@@ -242,14 +242,13 @@ def test_an_open_mouth_shows_the_plate_or_the_source() -> None:
     closed = np.full((REGION.height, REGION.width, 3), LIP, np.float32)
     plate = draw_face(mesh, (0.2, 0.2, 0.4))
     kept = set_inner_mouth(
-        closed, closed, plate, mesh, mesh, find_lip_edges(plate, mesh, REGION, 1.0), REGION, 1.0, 0.0
+        closed, closed, plate, mesh, mesh, find_lip_edges(plate, mesh, REGION, 1.0), REGION, 1.0, False
     )
     deep = (mark_inner_lips(mesh) > 4) & (np.abs(get_places()[..., 0] - mesh[13, 0]) < 20)
     assert kept.matte[deep].min() > 0.9 and np.abs(kept.picture - TEETH)[deep].max() < 0.1
     assert not kept.matte[mark_inner_lips(mesh) < -8].any()
-    shown = set_inner_mouth(
-        closed, np.full_like(closed, 0.2), plate, mesh, mesh, find_lip_edges(plate, mesh, REGION, 1.0), REGION, 1.0, 1.0
-    )
+    edges = find_lip_edges(plate, mesh, REGION, 1.0)
+    shown = set_inner_mouth(closed, np.full_like(closed, 0.2), plate, mesh, mesh, edges, REGION, 1.0, True)
     assert not shown.matte.any() and np.abs(shown.picture - 0.2)[deep].max() < 0.05
 
 
@@ -280,7 +279,7 @@ def test_an_uneven_plate_does_not_fray_the_edge_of_teeth() -> None:
     plate = draw_face(mesh, (0.2, 0.2, 0.4))
     mattes = [
         set_inner_mouth(
-            closed, closed, one, mesh, mesh, find_lip_edges(plate, mesh, REGION, 1.0), REGION, 1.0, 0.0
+            closed, closed, one, mesh, mesh, find_lip_edges(plate, mesh, REGION, 1.0), REGION, 1.0, False
         ).matte
         for one in (plate, make_uneven(plate, 0.3))
     ]
