@@ -27,7 +27,7 @@ from fsgan_core.faces.pose import extract_angles, fit_head_pose, make_rotation
 from fsgan_core.runtime.arrays import Angles, AnyArray, Matrix, Points, Points3D, Vector
 from fsgan_core.runtime.sampling import sample_evenly
 from fsgan_core.stages.allowed_views import ViewRef
-from fsgan_core.stages.fading import smooth_weights
+from fsgan_core.stages.fading import find_cheapest_path, smooth_weights
 from fsgan_core.stages.motion.performance import (
     LOWER_LIDS,
     LOWER_LIPS,
@@ -363,18 +363,6 @@ def _compute_mouth_cost(goal_gap: AnyArray, shown_gap: AnyArray) -> AnyArray:
 
 
 def _choose_patch_frames(own: Vector, others: Matrix) -> Matrix:
-    """The cheapest path through the clip (Viterbi 1967): (n, 1 + views), 1 for the chosen frame, own frame first."""
+    """The cheapest path through the clip: (n, 1 + views), 1 for the chosen frame, own frame first."""
     cost = np.column_stack([own, others])
-    total = cost[0].copy()
-    came_from = np.zeros(cost.shape, int)
-    for t in range(1, len(cost)):
-        best = int(np.argmin(total))
-        stay = total <= total[best] + _SWITCH_COST
-        came_from[t] = np.where(stay, np.arange(len(total)), best)
-        total = np.where(stay, total, total[best] + _SWITCH_COST) + cost[t]
-    shares = np.zeros(cost.shape)
-    chosen = int(np.argmin(total))
-    for t in range(len(cost) - 1, -1, -1):
-        shares[t, chosen] = 1
-        chosen = int(came_from[t, chosen])
-    return shares
+    return np.eye(cost.shape[1])[find_cheapest_path(cost, _SWITCH_COST)]

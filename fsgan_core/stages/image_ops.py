@@ -10,7 +10,7 @@ import numpy as np
 from fsgan_core.contract.layers import RGB
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window, compute_slices
-from fsgan_core.runtime.arrays import AnyArray, Image, Mask, Matte, Plane, Points
+from fsgan_core.runtime.arrays import AnyArray, Image, Mask, Matrix, Matte, Plane, Points
 
 HALF_COVERED = 0.5  # matte value from which on a pixel counts as inside
 MAX_HALF = 65504.0  # the largest half float
@@ -152,6 +152,30 @@ def clip01(matte: Plane) -> Matte:
     [0.0, 0.25, 1.0, 0.0]
     """
     return np.asarray(np.fmin(np.fmax(matte, 0), 1), np.float32)  # both pass over NaN
+
+
+def move_picture(
+    picture: AnyArray,
+    window: Window,
+    move: Matrix,
+    region: Window,
+    aspect: float,
+    interpolation: int = cv2.INTER_LINEAR,
+) -> AnyArray:
+    """Move a picture from its window to a region; 0 where it does not reach.
+
+    Args:
+        picture: (height, width) or (height, width, channels), on the window.
+        window: Plate coordinates.
+        move: (2, 3) takes square pixels of the region's plate to those of the window's.
+        region: Plate coordinates of the result.
+        aspect: Width of a pixel over its height.
+        interpolation: Of OpenCV.
+    """
+    linear = move[:, :2] * np.array([[1, 1 / aspect], [aspect, 1]])
+    shift = linear @ (region.x, region.y) + move[:, 2] / (aspect, 1.0) - (window.x, window.y)
+    matrix, size = np.column_stack([linear, shift]), (region.width, region.height)
+    return cv2.warpAffine(picture, matrix, size, flags=interpolation | cv2.WARP_INVERSE_MAP, borderValue=0)
 
 
 def mark_plate_area(plate: Plate, window: Window) -> Matte:

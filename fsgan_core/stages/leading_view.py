@@ -18,7 +18,7 @@ from fsgan_core.faces.appearance import AppearanceMap
 from fsgan_core.faces.face import Face
 from fsgan_core.runtime.arrays import IndexArray, Mask, Matrix
 from fsgan_core.stages.allowed_views import ViewRef
-from fsgan_core.stages.fading import smooth_weights
+from fsgan_core.stages.fading import find_cheapest_path, smooth_weights
 from fsgan_core.stages.view_costs import (
     ViewCandidate,
     compute_view_costs,
@@ -173,7 +173,7 @@ def _choose_uncovered(
         uncovered = [number for number, one in enumerate(pool) if not is_covered.get(one.ref)]
         columns = uncovered or list(range(len(pool)))
         usable = [pool[number] for number in columns]
-        leading = _find_cheapest_path((pose + likeness)[:, columns], SWITCH_COST * params.hold)
+        leading = find_cheapest_path((pose + likeness)[:, columns], SWITCH_COST * params.hold)
         light, clamped = _compute_light_shares(
             target_poses, poses[columns], likeness[:, columns], params.minimum_radius
         )
@@ -208,22 +208,6 @@ def _compute_light_shares(target_poses: Matrix, poses: Matrix, likeness: Matrix,
                 members = np.asarray(cells[int(corner)])
                 light[t, members[np.argmin(likeness[t, members])]] += weight
     return light, clamped
-
-
-def _find_cheapest_path(cost: Matrix, switch: float) -> IndexArray:
-    """The view of each row of cost (frames, views), so that costs and changes of view are least (Viterbi 1967)."""
-    total = cost[0].copy()
-    came_from = np.zeros(cost.shape, int)
-    for t in range(1, len(cost)):
-        best = int(np.argmin(total))
-        changes = total[best] + switch < total
-        came_from[t] = np.where(changes, best, np.arange(len(total)))
-        total = np.minimum(total, total[best] + switch) + cost[t]
-    path = np.empty(len(cost), int)
-    path[-1] = int(np.argmin(total))
-    for t in range(len(cost) - 1, 0, -1):
-        path[t - 1] = came_from[t, path[t]]
-    return path
 
 
 def _choose_further_views(poses: Matrix, chosen: set[int], pool: Sequence[ViewCandidate]) -> tuple[ViewRef, ...]:

@@ -34,6 +34,7 @@ from fsgan_core.stages.image_ops import (
     find_used_window,
     mark_plate_area,
     measure_signed_distance,
+    move_picture,
     smoothstep,
     stack_planes,
     to_display,
@@ -395,19 +396,7 @@ def _carry_mattes(
     move = fit_similarity(
         new.landmarks[warp_points.BROWS_TO_MOUTH] * scale, old.landmarks[warp_points.BROWS_TO_MOUTH] * scale
     )
-    linear = move[:, :2] * np.array([[1, 1 / aspect], [aspect, 1]])
-    shift = move[:, 2] / scale
-    matrix = np.column_stack(
-        [linear, linear @ (region.x, region.y) + shift - (measured.data_window.x, measured.data_window.y)]
-    )
-    carried = cv2.warpAffine(
-        measured.pixels,
-        matrix,
-        (region.width, region.height),
-        flags=interpolation | cv2.WARP_INVERSE_MAP,
-        borderValue=0,
-    )
-    return np.asarray(carried)
+    return move_picture(measured.pixels, measured.data_window, move, region, aspect, interpolation)
 
 
 def _grow_and_feather(matte: Matte, size: float, feather: float, aspect: float) -> Matte:

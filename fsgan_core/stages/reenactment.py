@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from fsgan_core.contract.landmarks import BROW_L, BROW_R, EYE_L, EYE_R, MOUTH_OUTER
 from fsgan_core.contract.layers import (
     CONFIDENCE,
     MATTE_FACE,
@@ -31,11 +30,11 @@ from fsgan_core.contract.params import MaskParams, ReenactParams
 from fsgan_core.faces.face import Face
 from fsgan_core.faces.mesh import BROW_L as MESH_BROW_L
 from fsgan_core.faces.mesh import BROW_R as MESH_BROW_R
-from fsgan_core.faces.mesh import LIDS_L, LIDS_R, OUTER_LIPS, read_landmarks68
+from fsgan_core.faces.mesh import LIDS_L, LIDS_R, OUTER_LIPS
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window, compute_slices
 from fsgan_core.plates.region import compute_region
-from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Mesh, Plane, PointMap, Points, Points3D, Points68, Vector
+from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Mesh, Plane, PointMap, Points, Points3D, Vector
 from fsgan_core.runtime.memo import remember_with
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.allowed_views import ViewRef
@@ -44,7 +43,7 @@ from fsgan_core.stages.features.iris import IrisTint
 from fsgan_core.stages.features.lips import find_lip_edges
 from fsgan_core.stages.features.mouth import cover_inner_mouth, keep_mouth, set_inner_mouth
 from fsgan_core.stages.features.openings import OpeningPicture, ViewPicture, measure_lid_openings
-from fsgan_core.stages.image_ops import HALF_COVERED, draw_polygon, ease_between, mark_plate_area, to_display
+from fsgan_core.stages.image_ops import draw_polygon, ease_between, mark_plate_area, to_display
 from fsgan_core.stages.interface import FaceFrame, SourceView
 from fsgan_core.stages.leading_view import FramePlan
 from fsgan_core.stages.masking import measure_mattes
@@ -69,8 +68,6 @@ VIEW_STRICTNESS = 8.0  # missed skin is filled from other views, but hair that p
 VIEW_MARGIN = 0.6  # around a source face, that is kept
 WORK_MARGIN = 0.16  # around the new face, in which a frame's picture is made: four times SEEN_SIGMA
 
-# Enlargement against the rest of the face at which a view begins to show nothing, and at which it shows nothing.
-STRETCH_RANGE = (2.5, 4.5)
 TRUSTED_ENLARGEMENT = 4  # in area: a view enlarged by more loses confidence
 # Eyeballs and inner mouth of the target show where the views show this much of the face around.
 SEEN_SIGMA, SEEN_RANGE = 0.04, (0.15, 0.4)
@@ -377,49 +374,23 @@ def warp_view(
         -1,
     )
     area = np.abs(compute_cell_areas(places))
-    features = draw_features(read_landmarks68(goal), window)
     shown = draw_vertex_values(goal, find_visible_vertices(square_mesh(mesh, view.pixel_aspect)), window, aspect)
-    matte = matte * np.minimum(shown, np.maximum(mark_unstretched(area, matte), features))
+    matte = matte * shown
     # A view that is enlarged much, or turned far away, shows little of what it should.
     confidence = (np.clip(area * TRUSTED_ENLARGEMENT, 0, 1) * matte * view.face.confidence).astype(np.float32)
     return WarpedView(picture, matte, stmap, confidence, places)
-
-
-def mark_unstretched(area: Plane, matte: Matte) -> Matte:
-    """Mark where a map does not stretch a narrow strip of the view over a wide part of the face.
-
-    Such a strip is, for example, the far cheek of a turned head.
-
-    Args:
-        area: Area that each pixel covers in the view, in pixels.
-        matte: Where the view shows skin.
-
-    Returns:
-        1 where the view is usable, 0 where it is stretched.
-    """
-    skin = matte > HALF_COVERED
-    if not skin.any():
-        return np.ones_like(matte)
-    enlarged = float(np.median(area[skin])) / np.maximum(area, 1e-6)
-    return 1 - ease_between(enlarged, *STRETCH_RANGE).astype(np.float32)
-
-
-def draw_features(landmarks: Points68, region: Window) -> Matte:
-    """Draw eyes with their brows, and the lips: no other view could continue them."""
-    parts = [landmarks[part] for part in (np.r_[BROW_R, EYE_R], np.r_[BROW_L, EYE_L], np.r_[MOUTH_OUTER])]
-    return _draw_hulls(parts, FEATURE_GROWTH, region)
 
 
 def draw_feature_hulls(mesh: Mesh, region: Window) -> tuple[Matte, Matte, Matte]:
     """Draw brows, eyes and lips, and what is around eyes and lips."""
     brows = [mesh[list(brow), :2] for brow in (MESH_BROW_R, MESH_BROW_L)]
     others = [mesh[list(ring), :2] for ring in (LIDS_R, LIDS_L, OUTER_LIPS)]
-    grown = _draw_hulls(others, FEATURE_GROWTH, region), _draw_hulls(others, AROUND_GROWTH, region)
-    return _draw_hulls(brows, 1.0, region), *grown
+    grown = draw_hulls(others, FEATURE_GROWTH, region), draw_hulls(others, AROUND_GROWTH, region)
+    return draw_hulls(brows, 1.0, region), *grown
 
 
-def _draw_hulls(parts: Sequence[Points], growth: float, region: Window) -> Matte:
-    """Convex hulls of points, times `growth`, softened by a share of their size."""
+def draw_hulls(parts: Sequence[Points], growth: float, region: Window) -> Matte:
+    """Draw the convex hulls of points, times `growth`, softened by a share of their size."""
     matte = np.zeros((region.height, region.width), np.float32)
     for points in parts:
         hull = np.asarray(cv2.convexHull(points.astype(np.float32))[:, 0])

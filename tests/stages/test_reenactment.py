@@ -23,8 +23,6 @@ from fsgan_core.stages.leading_view import FramePlan, WeightedView
 from fsgan_core.stages.masking import measure_mattes
 from fsgan_core.stages.proportions import compute_likeness, fit_rest_mesh
 from fsgan_core.stages.reenactment import (
-    draw_features,
-    mark_unstretched,
     prepare_view,
     reenact,
 )
@@ -353,28 +351,6 @@ class TestEdges:
 
 
 class TestWhatAViewDoesNotShow:
-    def test_a_strip_drawn_wide(self) -> None:
-        """The far cheek of a turned head, five times as wide as the rest."""
-        area = np.ones((40, 60))
-        area[:, 45:] = 0.2
-        shown = mark_unstretched(area, np.ones((40, 60), np.float32))
-        assert (shown[:, :45] == 1).all() and (shown[:, 45:] == 0).all()
-
-    def test_a_small_face_is_not_stretched(self) -> None:
-        """Enlarged as a whole it is soft, but all there is."""
-        area, matte = np.full((40, 60), 0.05), np.ones((40, 60), np.float32)
-        assert (mark_unstretched(area, matte) == 1).all()
-        assert (mark_unstretched(area, 0 * matte) == 1).all()
-
-    def test_eyes_and_lips_count_as_features(self, collins: Still) -> None:
-        matte = draw_features(collins.face.landmarks, collins.region)
-        corner = (collins.region.x, collins.region.y)
-        for part in (slice(17, 22), slice(36, 42), slice(42, 48), slice(48, 60)):
-            x, y = np.rint(collins.face.landmarks[part].mean(0) - corner).astype(int)
-            assert matte[y, x] > 0.9
-        x, y = np.rint(collins.face.landmarks[4] - corner).astype(int)
-        assert matte[y, x] < 0.05
-
     def test_more_doubt_less_skin_above_the_brows_alone(self, collins: Still, codec: Codec) -> None:
         """A view's skin that is missed is filled from others; the target's would stay the old face."""
         own, doubted = (

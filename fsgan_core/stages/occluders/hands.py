@@ -39,6 +39,7 @@ from fsgan_core.stages.image_ops import (
     draw_convex_hull,
     draw_polygon,
     ease_between,
+    move_picture,
     pad_plate,
     stack_planes,
 )
@@ -430,13 +431,4 @@ def _carry_hand(hand: HandMatte, window: Window, points: Points, region: Window,
     move = fit_similarity(points * square, hand.points * square)
     moved = points * square @ move[:, :2].T + move[:, 2]
     misfit = float(np.sqrt(((moved - hand.points * square) ** 2).sum(1).mean())) / measure_palm(hand.points * square)
-    linear = move[:, :2] * np.array([[1, 1 / aspect], [aspect, 1]])
-    shift = linear @ (region.x, region.y) + move[:, 2] / square - (window.x, window.y)
-    carried = cv2.warpAffine(
-        hand.matte,
-        np.column_stack([linear, shift]),
-        (region.width, region.height),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderValue=0,
-    )
-    return np.asarray(carried), misfit
+    return move_picture(hand.matte, window, move, region, aspect), misfit

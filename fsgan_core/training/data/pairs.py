@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
+from fsgan_core.contract.landmarks import BROW_L, BROW_R, EYE_L, EYE_R, MOUTH_OUTER
 from fsgan_core.faces.landmarkers.landmarks_wflw import carry_points
 from fsgan_core.plates.plate import Window
 from fsgan_core.runtime.arrays import (
@@ -30,7 +31,7 @@ from fsgan_core.runtime.arrays import (
 )
 from fsgan_core.runtime.sampling import sample_evenly
 from fsgan_core.stages.image_ops import draw_polygon
-from fsgan_core.stages.reenactment import draw_features
+from fsgan_core.stages.reenactment import FEATURE_GROWTH, draw_hulls
 from fsgan_core.stages.warp import fit_spline_map, sample_picture
 from fsgan_core.stages.warp_points import compute_control_points, compute_outline, make_spline_stiffness
 from fsgan_core.training.data.augment import AugmentSettings, CameraWear, ColourGrade, mirror_picture, mirror_points
@@ -294,7 +295,8 @@ def compute_even_chances(people: Names) -> Vector:
 
 def _weigh_loss_mask(matte: Image8, landmarks: Points68) -> Matte:
     """Make a loss mask of a matte in bytes: 1 on eyes, brows and lips, less on skin. Landmarks in pixels."""
-    parts = draw_features(landmarks, Window(0, 0, len(matte), len(matte)))
+    features = [landmarks[part] for part in (np.r_[BROW_R, EYE_R], np.r_[BROW_L, EYE_L], np.r_[MOUTH_OUTER])]
+    parts = draw_hulls(features, FEATURE_GROWTH, Window(0, 0, len(matte), len(matte)))
     return np.asarray(_widen_matte(matte) * (SKIN_WEIGHT + (1 - SKIN_WEIGHT) * parts))
 
 
