@@ -322,11 +322,6 @@ def draw_inside_lips(lips: LipPlaces, mouth: MouthAxes, edges: LipEdges, begin: 
     return soften_edge(np.asarray(inside, np.float32), begin, end)
 
 
-def measure_gap(lips: LipPlaces, mouth: MouthAxes) -> Plane:
-    """Measures how far the lips are apart at each pixel's place along the mouth, as a share of the mouth's width."""
-    return np.asarray((lips.lower - lips.upper) / mouth.width, np.float32)
-
-
 def mark_other_than_lip(picture: Image, lip: Image) -> Plane:
     """Marks how much of each pixel is something else than lip: teeth, tongue or a dark gap, 0..1.
 

@@ -12,9 +12,8 @@ import cv2
 import numpy as np
 
 from fsgan_core.faces.mesh import INNER_LIPS, OUTER_LIPS
-from fsgan_core.plates.curve import LUMA_WEIGHTS
 from fsgan_core.plates.plate import Window
-from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Mesh, PointMap
+from fsgan_core.runtime.arrays import Image, Matte, Mesh, PointMap
 from fsgan_core.runtime.memo import remember_with
 from fsgan_core.stages.features.lips import (
     LipEdges,
@@ -25,11 +24,9 @@ from fsgan_core.stages.features.lips import (
     find_lip_edges,
     find_mouth_axes,
     mark_other_than_lip,
-    measure_gap,
     measure_lip_places,
 )
 from fsgan_core.stages.features.openings import (
-    LOG_FLOOR,
     WINDOW_EDGE,
     OpeningPicture,
     OpeningWindow,
@@ -53,9 +50,6 @@ OTHER_SIGMA, MIN_OTHER_SIGMA = 0.006, 0.7  # softness of what is no lip; pixels
 STEADY_SIGMA = 0.03  # along the mouth, of the colours that tell what is no lip
 SHOWN_FEATHER = 0.015  # outside the lips' ends, over which the source's inner mouth appears
 LINE_REACH = 0.05  # outside the inner lips: this far the plate's line between its lips is drawn
-DEEP_INSIDE = (0.12, 0.25)  # inside the inner lips: from here on there is no lip, whatever its colour
-BRIGHTEST = (0.15, 0.9)  # in a shut and a slightly open mouth, against the lips, in log display values
-WIDE_GAP = (0.05, 0.11)  # between the lips: from a line to a mouth that shows the plate's own colours
 
 # Openings are shares of the outer eye corners' distance.
 FURTHER_OPEN = 0.03  # more than the new mouth: from here on the lips next to the teeth are not used
@@ -194,7 +188,7 @@ class _PlateMouth:
     """The plate around its mouth, moved along with the lips; all on the mouth's window.
 
     Attributes:
-        own: Display-like; nothing between lips that meet is paler than they are.
+        own: Display-like.
         lip: The same with the lips continued over the mouth.
         other: What is no lip, 0..1.
         near: Where it is drawn, 0..1.
@@ -217,18 +211,10 @@ def _find_plate_mouth(
     mouth = find_mouth_axes(goal, aspect)
     lips = measure_lip_places(mouth, part.places)
     own, lip = _take_plate_mouth(plate, target, goal, edges, part, region, aspect)
-    gap = measure_gap(lips, mouth)
-    # Where lips meet there are no teeth: nothing is paler than they are.
-    brightest = BRIGHTEST[0] + (BRIGHTEST[1] - BRIGHTEST[0]) * smoothstep(gap / WIDE_GAP[0])
-    wide = ease_between(gap, *WIDE_GAP)
     # Alone, a pixel of a compressed plate tells little: lip and teeth meet along the mouth.
-    steady_lip = blur_along(lip, mouth, STEADY_SIGMA, aspect)
-    dimmed = np.minimum(1, np.exp(brightest) * _add_floor(steady_lip) / _add_floor(own))
-    own = own * (dimmed + wide * (1 - dimmed))[..., None]
-    deep = draw_inside_lips(lips, mouth, edges, DEEP_INSIDE[0] * mouth.width, DEEP_INSIDE[1] * mouth.width)
-    steady = blur_along(own, mouth, STEADY_SIGMA, aspect)
-    other = np.maximum(mark_other_than_lip(steady, steady_lip), deep * wide)
-    other = cv2.GaussianBlur(other.astype(np.float32), (0, 0), max(OTHER_SIGMA * mouth.width, MIN_OTHER_SIGMA))
+    steady, steady_lip = (blur_along(picture, mouth, STEADY_SIGMA, aspect) for picture in (own, lip))
+    sigma = max(OTHER_SIGMA * mouth.width, MIN_OTHER_SIGMA)
+    other = cv2.GaussianBlur(mark_other_than_lip(steady, steady_lip), (0, 0), sigma)
     near = draw_inside_lips(lips, mouth, edges, -LINE_REACH * mouth.width, 0.0)
     return _PlateMouth(own, lip, np.asarray(other), near)
 
@@ -248,10 +234,6 @@ def _take_plate_mouth(
         return own, closed
     corner = np.array([columns.start, rows.start], np.float32)
     return sample_picture(plate, moved), sample_picture(closed, moved - corner)
-
-
-def _add_floor(picture: Image) -> AnyArray:
-    return np.asarray(np.maximum(picture @ LUMA_WEIGHTS, 0) + LOG_FLOOR)
 
 
 def _open_window(goal: Mesh, region: Window, aspect: float) -> OpeningWindow | None:
