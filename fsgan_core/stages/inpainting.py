@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from fsgan_core.contract.landmarks import BROW_L, BROW_R, BROWS, EYE_L, EYE_R, MOUTH_OUTER
+from fsgan_core.contract.landmarks import BROWS, EYE_L, EYE_R, MOUTH_OUTER
 from fsgan_core.contract.layers import (
     MATTE_COMPLETED,
     MATTE_FACE,
@@ -44,7 +44,6 @@ from fsgan_core.stages.image_ops import (
     find_largest,
     find_used_window,
     mark_plate_area,
-    sum_channels,
     to_perceptual,
     to_scene_linear,
     unpremultiply,
@@ -71,13 +70,9 @@ MIN_COMMON_PIXELS = 16  # pixels that both views show: fewer say nothing about t
 LIGHT_SIZE = 0.08  # of the region: light is coarser than this
 LIGHT_FLOOR = 0.02  # added before light is divided by light
 LIGHT_GAIN_LIMITS = (0.25, 4.0)
-HAIR_LIGHT = (0.5, 0.75)  # of the light of the skin around: what is darker may be hair and fills no cheek
-DARK_LIMIT = 0.15  # how surely something is darker than skin
-FEATURE_GROWTH, FEATURE_SOFTNESS = 1.25, 0.1  # times the size of eyes, lips and brows; of their width
-BROW_REACH = 0.04  # of the face: how far above and below its landmarks a brow is
-HAIR_EDGE = 0.01  # of the region: how far around hair at a brow is left out too
 
 # The extension. Lengths are shares of the face's width.
+FEATURE_GROWTH, FEATURE_SOFTNESS = 1.25, 0.1  # times the size of eyes and lips; of their width
 SHADING_SIGMA = 0.03  # finer shading of the target's skin is not taken
 TONE_SIGMA = 0.12  # the surroundings in which a tone is odd
 ODD_TONE = 0.06  # perceptual steps: a trust falls to a quarter
@@ -103,7 +98,7 @@ def inpaint(
     """Fills what is missing from further views, the atlas and the target's shading (see `interface.InpaintEngine`)."""
     face, codec, region = frame.face, frame.codec, frame.region
     face_matte, needed = compute_fill_mattes(mattes, frame.holdout)
-    dark = find_dark_parts(face, reenacted)
+    eyes_lips = draw_eyes_lips(face, region)
     # Neither the picture nor views and atlas show anything beyond the face.
     part = find_part(np.maximum(reenacted.get_matte("A"), needed), region)
     slices = compute_slices(part, region)
@@ -120,7 +115,6 @@ def inpaint(
             lambda: (view.crop(part) for view in further_views()),
             codec,
             params,
-            DarkParts(dark.eyes_lips[slices], dark.brows[slices]),
             region,
             atlas and (lambda: atlas(reenacted.crop(part))),
         )
@@ -130,8 +124,8 @@ def inpaint(
         needed = np.zeros_like(needed)  # there is nothing to go by
     elif (needed * (1 - shown) > 0).any():
         skin = measure_target_skin(frame, mattes, behind)
-        picture = extend_picture(picture, shown, dark.eyes_lips, skin)
-        untouched = skin.clear * (1 - soften_seam(shown, dark.eyes_lips, skin))
+        picture = extend_picture(picture, shown, eyes_lips, skin)
+        untouched = skin.clear * (1 - soften_seam(shown, eyes_lips, skin))
     if params.plate_forehead:
         untouched = np.maximum(untouched, find_unseen_forehead(shown, face_matte, face, reenacted))
     untouched = np.maximum(untouched, kept_arms)
@@ -159,7 +153,6 @@ def gather_views(
     further_views: FurtherViews,
     codec: Codec,
     params: InpaintParams,
-    dark: DarkParts,
     region: Window,
     project_atlas: Callable[[], AtlasPicture] | None = None,
 ) -> tuple[Image, Matte]:
@@ -172,7 +165,6 @@ def gather_views(
         further_views: Called if something is missing; gives reenactments of further views.
         codec: Of the plate.
         params: Settings of the inpaint stage.
-        dark: Where a view may be darker than skin.
         region: Of the frame; sizes are shares of it, though the arrays may cover a part.
         project_atlas: Called if something is still missing.
 
@@ -183,7 +175,7 @@ def gather_views(
     missing = needed * (1 - shown)
     if params.other_views and missing.sum() > negligible:
         for other in further_views():
-            picture, shown = _add_view(picture, shown, other, codec, dark, region.height)
+            picture, shown = _add_view(picture, shown, other, codec, region.height)
             missing = needed * (1 - shown)
             if missing.sum() <= negligible:
                 break
@@ -269,43 +261,18 @@ def make_completed_plate(
     )
 
 
-@dataclass(frozen=True)
-class DarkParts:
-    """Parts of a face that may be darker than skin.
-
-    Attributes:
-        eyes_lips: Eyes and lips.
-        brows: Brows.
-    """
-
-    eyes_lips: Matte
-    brows: Matte
-
-
-def find_dark_parts(face: Face, reenacted: Plate) -> DarkParts:
-    """Find the dark parts of the target's face."""
+def draw_eyes_lips(face: Face, region: Window) -> Matte:
+    """Draw the eyes and lips of the target's face, and a little around them."""
 
     def draw_around(points: Points) -> Matte:
-        return draw_polygon(
-            points.mean(0) + FEATURE_GROWTH * (points - points.mean(0)),
-            reenacted.data_window,
-            FEATURE_SOFTNESS * float(np.ptp(points[:, 0])),
-        )
+        grown = points.mean(0) + FEATURE_GROWTH * (points - points.mean(0))
+        return draw_polygon(grown, region, FEATURE_SOFTNESS * float(np.ptp(points[:, 0])))
 
-    marks = face.landmarks
-    height = np.array([0, BROW_REACH * warp_points.measure_face_width(marks, reenacted.pixel_aspect)])
-    return DarkParts(
-        np.maximum.reduce([draw_around(marks[part]) for part in (EYE_R, EYE_L, MOUTH_OUTER)]),
-        np.maximum.reduce(
-            [draw_around(np.vstack([marks[part] - height, marks[part][::-1] + height])) for part in (BROW_R, BROW_L)]
-        ),
-    )
+    return np.asarray(np.maximum.reduce([draw_around(face.landmarks[part]) for part in (EYE_R, EYE_L, MOUTH_OUTER)]))
 
 
-def _add_view(
-    picture: Image, shown: Matte, other: Plate, codec: Codec, dark: DarkParts, rows: int
-) -> tuple[Image, Matte]:
-    """`picture` with what `other` shows beyond it, in the picture's light; hair that passed for skin is left out."""
+def _add_view(picture: Image, shown: Matte, other: Plate, codec: Codec, rows: int) -> tuple[Image, Matte]:
+    """`picture` with what `other` shows beyond it, in the picture's light."""
     rgb, alpha = unpremultiply(other)
     extra = to_perceptual(rgb, codec.exposure)
     both = np.minimum(shown, alpha)
@@ -315,26 +282,10 @@ def _add_view(
     light = blur_weighted(np.maximum(picture, 0), both, sigma, aspect) + LIGHT_FLOOR
     own = blur_weighted(np.maximum(extra, 0), both, sigma, aspect) + LIGHT_FLOOR
     extra = (extra + LIGHT_FLOOR) * np.clip(light / own, *LIGHT_GAIN_LIMITS) - LIGHT_FLOOR
-    skin = ease_between(sum_channels(extra) / np.maximum(sum_channels(light), 3e-6), *HAIR_LIGHT).astype(np.float32)
-    alpha = alpha * np.maximum.reduce([dark.eyes_lips, dark.brows * _mask_out_hair(1 - skin, dark, alpha, rows), skin])
     share = (alpha * (1 - shown))[..., None]
     total = np.maximum(shown[..., None] + share, MIN_WEIGHT)
     mixed = (picture * shown[..., None] + extra * share) / total
     return np.where(total > MIN_WEIGHT, mixed, picture).astype(np.float32), np.clip(shown + share[..., 0], 0, 1)
-
-
-def _mask_out_hair(darker: Matte, dark: DarkParts, alpha: Matte, rows: int) -> Matte:
-    """0 on hair that hangs at a brow, but not on the brow itself.
-
-    Hair is darker than skin and reaches beyond the parts that may be dark, or to where the view shows nothing.
-    """
-    parts = (np.maximum(dark.eyes_lips, dark.brows) > HALF_COVERED) & (alpha > CONFIDENT_SHARE)
-    outside = cv2.dilate((~parts).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
-    is_dark = darker > DARK_LIMIT
-    _, labels = cv2.connectedComponents(is_dark.astype(np.uint8))
-    hair = is_dark & np.isin(labels, labels[is_dark & outside])
-    side = 2 * max(1, round(HAIR_EDGE * rows)) + 1
-    return np.asarray(1 - cv2.dilate(hair.astype(np.float32), np.ones((side, side), np.uint8)))
 
 
 @dataclass(frozen=True)

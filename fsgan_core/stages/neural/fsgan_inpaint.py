@@ -23,7 +23,6 @@ from fsgan_core.stages.inpainting import (
     CONFIDENT_SHARE,
     compute_fill_mattes,
     extend_picture,
-    find_dark_parts,
     gather_views,
     make_completed_plate,
     measure_target_skin,
@@ -79,9 +78,8 @@ class FsganInpaint:
         rgb, alpha = unpremultiply(reenacted)
         face_matte, needed = compute_fill_mattes(mattes, frame.holdout)
         own = to_perceptual(fill_nonfinite(rgb), codec.exposure)
-        dark = find_dark_parts(face, reenacted)
         picture, shown = gather_views(
-            own, alpha, needed, further_views, codec, params, dark, region, atlas and partial(atlas, reenacted)
+            own, alpha, needed, further_views, codec, params, region, atlas and partial(atlas, reenacted)
         )
 
         before, known = cut_masked_crop(perceptual_to_display(picture, codec), shown, region, crop)

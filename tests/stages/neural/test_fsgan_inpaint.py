@@ -206,9 +206,7 @@ class TestPlate:
         assert asked
         own = collins.plate.crop(collins.region).get("R", "G", "B")
         inside = cv2.erode(oval(collins), np.ones((9, 9))) == 1
-        skin = inside & (
-            codec.without_shoulder().encode(own).mean(-1) > 0.4
-        )  # what is as dark as hair is not taken from another view
+        skin = inside & (codec.without_shoulder().encode(own).mean(-1) > 0.4)
         assert skin.sum() > 0.8 * inside.sum()
         assert (
             np.abs(codec.without_shoulder().encode(unpremultiply(result)[0]) - codec.without_shoulder().encode(own))[
