@@ -260,10 +260,9 @@ def match_texture(
     smooth = skin.plain * _find_plain_texture(lumas, skin.plain)
     result = face.astype(np.float32)
     if (gains > 1).any():
-        # Sharpening of smooth skin would bring up noise and nothing else; stubble, no further than to the plate's.
-        rough, rougher = skin.plain - smooth, _compare_skin(lumas, skin) - 1
-        for band, other, limit in zip(bands, np.moveaxis(rougher, -1, 0), gains - 1, strict=True):
-            result += weigh(band, (1 - skin.plain) * limit + rough * np.clip(other, 0, limit))
+        # Sharpening of skin would bring up noise and nothing else.
+        for band, more in zip(bands, gains - 1, strict=True):
+            result += weigh(band, (1 - skin.plain) * more)
     cover = np.zeros_like(smooth)
     if skin.amount > 0:
         finer, cover = match_skin(bands, lumas, smooth, skin)
@@ -276,12 +275,6 @@ def match_texture(
         noise = _make_grain(seed, missing)
         result = result + weigh(noise, np.float32(grain) * (1 - cover))
     return np.asarray(result, np.float32)
-
-
-def _compare_skin(lumas: Sequence[Plane], skin: PlateSkin) -> Image:
-    """How many times stronger the plate's skin is than a face's in each place and band, stubble and lines included."""
-    theirs, own = (_measure_energies(bands, skin.plain, skin.sigma) for bands in (skin.lumas, lumas))
-    return np.asarray(np.sqrt(theirs / np.maximum(own, MIN_VARIANCE)))
 
 
 def _compare_contrast(plate_texture: Sequence[float], own: Sequence[float]) -> Vector:
