@@ -162,6 +162,16 @@ class TestFit:
 
 
 class TestTransfer:
+    def test_light_from_the_other_side_leaves_no_shaded_cheek(self) -> None:
+        surface, side = measure_surface(make_mesh(), REGION), np.array([0, 0.7, 0, 0, 0, 0, 0, 0, 0])
+        target, new = shade(surface, side), shade(surface, -side)
+        transfer = compute_transfer(read(target), read(new), surface)
+        assert transfer is not None
+        cheeks = PLAIN_SKIN & (np.abs(surface.normals[:, 0]) > 0.5) & (surface.facing > 0.9)
+        wanted = (target - new)[cheeks]
+        assert np.abs(wanted).mean() > 0.9
+        assert np.abs(transfer.change[cheeks] - wanted).mean() < 0.15 * np.abs(wanted).mean()
+
     def test_a_beard_does_not_tint_the_cheeks(self) -> None:
         surface = measure_surface(make_mesh(), REGION)
         target = shade(surface, LIGHT_LEFT)
