@@ -6,6 +6,7 @@ most 0.8 % apart, and neighbouring codes at least 0.9 %. So an entry holds at mo
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 from fsgan_core.plates import curve
@@ -25,10 +26,9 @@ def encode_srgb8(linear: Image) -> Image8:
     """
     values, codes = linear.reshape(-1), np.empty(linear.size, np.uint8)
     for start in range(0, linear.size, _CHUNK):
-        chunk, chunk_codes = values[start : start + _CHUNK], codes[start : start + _CHUNK]
-        entries = chunk.view(np.uint32) >> 16
-        np.take(_CODES, entries, out=chunk_codes, mode="clip")
-        chunk_codes += chunk >= np.take(_STEPS, entries)
+        chunk = values[start : start + _CHUNK]
+        entries = (chunk.view(np.uint32) >> 16).astype(np.uint16)
+        codes[start : start + _CHUNK] = cv2.LUT(entries, _CODES) + (chunk >= cv2.LUT(entries, _STEPS))
     return codes.reshape(linear.shape)
 
 

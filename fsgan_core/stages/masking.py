@@ -23,7 +23,7 @@ from fsgan_core.faces.mesh import BROW_L, BROW_R, CANONICAL, INNER_LIPS, LIDS_L,
 from fsgan_core.plates.curve import LUMA_WEIGHTS
 from fsgan_core.plates.plate import Plate, Window, compute_slices
 from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Mesh, Points
-from fsgan_core.runtime.memo import remember_with_both
+from fsgan_core.runtime.memo import remember_with, remember_with_both
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.image_ops import (
     HALF_COVERED,
@@ -232,6 +232,7 @@ def draw_eyes(mesh: Mesh, region: Window) -> Matte:
     return np.maximum(*(draw_polygon(mesh[list(lids), :2], region) for lids in (LIDS_R, LIDS_L)))
 
 
+@remember_with  # mask and inpaint look at the same one
 def make_face_raster(
     display: Image, face: Face, hull: Matte, inside: Matte, region: Window, aspect: float
 ) -> FaceRaster:

@@ -57,6 +57,7 @@ BRIDGE_HALF_WIDTH = 0.09  # of the eyes' distance
 FRAME_CONTRAST, FRAME_SOFTNESS = 0.03, 0.08  # display values beyond twice the usual line
 
 
+@remember_with  # mask and inpaint ask for the same raster
 def detect_glasses(raster: FaceRaster) -> float:
     """Measure how surely a face wears glasses, 0..1: by a dark line all across the bridge of the nose."""
     if not raster.shows_skin:
@@ -206,6 +207,7 @@ class Stems:
         return Stems(np.ascontiguousarray(both[..., 0], np.float32), np.ascontiguousarray(both[..., 1], np.float32))
 
 
+@remember_with
 def find_stems(raster: FaceRaster, glasses: float) -> Stems | None:
     """Mark what of a pair of glasses is at the temples, on the raster; None if there are no arms.
 
