@@ -44,9 +44,11 @@ from fsgan_core.stages.image_ops import (
     find_largest,
     find_used_window,
     mark_plate_area,
+    stack_planes,
     to_perceptual,
     to_scene_linear,
     unpremultiply,
+    weigh,
 )
 from fsgan_core.stages.interface import AtlasPicture, AtlasProjector, FaceFrame, FurtherViews
 from fsgan_core.stages.masking import draw_hull
@@ -243,13 +245,12 @@ def make_completed_plate(
     if untouched is not None:
         cover, completed = cover * (1 - untouched), completed * (1 - untouched)
     kept = clip01(reenacted.get_matte(MATTE_KEPT))
-    picture = picture + kept[..., None] * (own - picture)
+    picture = picture + weigh(own - picture, kept)
     if behind is not None:
-        picture = picture + behind.matte[..., None] * (behind.picture - picture)
+        picture = picture + weigh(behind.picture - picture, behind.matte)
         kept = np.maximum(kept, behind.matte)
-    pixels = np.empty((*alpha.shape, 6), np.float32)
-    pixels[..., :3] = to_scene_linear(picture, codec.exposure) * cover[..., None]
-    pixels[..., 3], pixels[..., 4], pixels[..., 5] = cover, completed * (face_matte > 0), kept
+    colours = weigh(to_scene_linear(picture, codec.exposure), cover)
+    pixels = stack_planes([colours, cover, completed * (face_matte > 0), kept])
     metadata = {name: value for name, value in reenacted.metadata.items() if name == META_MOUTH}
     return Plate(
         pixels,
@@ -383,4 +384,4 @@ def extend_picture(picture: Image, shown: Matte, keep: Matte, skin: TargetSkin) 
     odd = find_largest(np.abs(difference - usual)) / ODD_TONE
     tone = push_pull(difference, (known / (1 + odd**2) ** 2).astype(np.float32))
     share = soften_seam(shown, keep, skin)
-    return np.asarray(skin.picture + tone + share[..., None] * (difference - tone), np.float32)
+    return np.asarray(skin.picture + tone + weigh(difference - tone, share), np.float32)

@@ -25,9 +25,9 @@ from fsgan_core.plates.plate import Plate, Window, compute_slices
 from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Mesh, Points
 from fsgan_core.runtime.memo import remember_with, remember_with_both
 from fsgan_core.stages import warp_points
+from fsgan_core.stages.guided_filter import apply_guided_filter
 from fsgan_core.stages.image_ops import (
     HALF_COVERED,
-    apply_guided_filter,
     clip01,
     draw_convex_hull,
     draw_polygon,

@@ -43,7 +43,7 @@ from fsgan_core.stages.features.iris import IrisTint
 from fsgan_core.stages.features.lips import find_lip_edges
 from fsgan_core.stages.features.mouth import cover_inner_mouth, keep_mouth, set_inner_mouth
 from fsgan_core.stages.features.openings import OpeningPicture, ViewPicture, measure_lid_openings
-from fsgan_core.stages.image_ops import draw_polygon, ease_between, mark_plate_area, to_display
+from fsgan_core.stages.image_ops import draw_polygon, ease_between, mark_plate_area, to_display, weigh
 from fsgan_core.stages.interface import FaceFrame, SourceView
 from fsgan_core.stages.leading_view import FramePlan
 from fsgan_core.stages.masking import measure_mattes
@@ -162,10 +162,10 @@ def reenact(
     seen = measure_seen(alpha, SEEN_SIGMA * width, aspect)
     kept = float(params.inner_mouth != "source")
     mouth = set_inner_mouth(picture, opened, plate, own, goal, edges, window, aspect, not kept)
-    picture = picture + seen[..., None] * (mouth.picture - picture)
+    picture = picture + weigh(mouth.picture - picture, seen)
     own_parts = keep_openings(plate, own, goal, window, aspect, params, 0.0, iris_tint, openings)
     own_parts = replace(own_parts, matte=own_parts.matte * seen)
-    picture = picture + own_parts.matte[..., None] * (own_parts.picture - picture)
+    picture = picture + weigh(own_parts.picture - picture, own_parts.matte)
     own_matte = np.maximum(own_parts.matte, mouth.matte * seen)
     alpha = np.maximum(alpha, own_matte)
     return make_reenacted_plate(codec.decode(picture), alpha, lead, face, frame.region, target, kept, own_matte, window)
@@ -297,7 +297,7 @@ def make_reenacted_plate(
     """
     pixels = np.zeros((region.height, region.width, 8), np.float32)
     part = pixels[compute_slices(window or region, region)]
-    part[..., :3] = rgb * alpha[..., None]
+    part[..., :3] = weigh(rgb, alpha)
     part[..., 3] = alpha
     pixels[..., 4:6] = lead.stmap
     part[..., 6] = lead.confidence * np.float32(face.confidence)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.stages import image_ops
+from fsgan_core.stages.guided_filter import apply_guided_filter
 from fsgan_core.stages.image_ops import (
-    apply_guided_filter,
     blur_weighted,
     draw_polygon,
     fill_nonfinite,

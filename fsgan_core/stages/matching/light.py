@@ -40,6 +40,13 @@ from fsgan_core.stages.image_ops import (
     to_scene_linear,
     weigh,
 )
+from fsgan_core.stages.matching.light_field import (
+    FaceSurface,
+    enlarge_field,
+    place_knots,
+    spread_over_picture,
+    spread_to_knots,
+)
 from fsgan_core.stages.matching.light_fit import fit_light
 
 # Reading the pictures. Lengths in mm are on the generic face; "of the face" is a share of the face's width.
@@ -75,11 +82,6 @@ RESIDUAL_ROUNDS = 3
 SHINE_SIGMA = 3.5  # mm
 SHINE_LIMIT = 0.35
 BEARD_SPREAD = 0.7  # darker than the model, at which the weight of a sample in the beard's zone is a quarter
-
-# The field over the picture.
-FIELD_STEP, FIELD_SIGMA, FIELD_REACH = 0.03, 0.035, 0.15  # of the face
-FAR_SHARE = 1e-3  # weight of samples that are far away: they alone count beyond the face
-BACK_SHARE = 0.05  # weight of triangles that face away
 
 PLAIN_RANGE = (0.5, 0.9)  # share of plain skin around a pixel, from which on it counts, and counts fully
 
@@ -133,31 +135,6 @@ BEARD_ZONE = ~FEATURES & (_CENTRES[:, 1] > np.interp(np.abs(_CENTRES[:, 0]), *np
 """(852,): triangles of skin where a beard may grow."""
 PLAIN_SKIN = ~FEATURES & ~BEARD_ZONE
 """(852,): triangles of skin that is bare on everybody."""
-
-
-@dataclass(frozen=True)
-class FaceSurface:
-    """A face's mesh as samples, one for each triangle.
-
-    Attributes:
-        places: (n, 2) x, y in pixels of the region.
-        normals: (n, 3) unit vectors out of the face, in square pixels.
-        areas: (n,) share of the face's width squared that a triangle covers in the picture.
-        facing: (n,) 1 where the skin faces the camera, 0 where it is edge on or turned away.
-        width: Of the face, in square pixels.
-        aspect: Width of a pixel over its height.
-        whole: What a field is spread over before a picture is cut out of it, in pixels of the picture.
-        mesh: (478, 3), in pixels of the whole.
-    """
-
-    places: Points
-    normals: Points3D
-    areas: Vector
-    facing: Vector
-    width: float
-    aspect: float
-    whole: Window
-    mesh: Mesh
 
 
 def measure_surface(mesh: Mesh, region: Window, aspect: float = 1.0, whole: Window | None = None) -> FaceSurface:
@@ -318,66 +295,6 @@ def _smooth_over_face(sigma: float, values: Matrix) -> Matrix:
     return np.asarray(_make_kernel(sigma) @ values.astype(np.float32), np.float64)
 
 
-def spread_over_picture(values: Matrix, surface: FaceSurface, shape: tuple[int, int]) -> Image:
-    """Spreads values at the samples smoothly over a picture; beyond the face they go on.
-
-    Args:
-        values: (n, channels).
-        surface: The face's.
-        shape: Of the picture, (height, width).
-    """
-    x, y = _place_knots(surface)
-    # The knots that a cubic in the picture reads.
-    across, down = _find_knots(x, shape[1]), _find_knots(y, shape[0])
-    field = np.zeros((len(y), len(x), values.shape[1]), np.float32)
-    field[down, across] = _spread_to_knots(values, surface, x[across], y[down])
-    return _enlarge_field(field, surface.whole, shape)
-
-
-def _place_knots(surface: FaceSurface) -> tuple[Vector, Vector]:
-    """Columns and rows of the knots of a field, in pixels of the picture."""
-    whole, step = surface.whole, max(1.0, FIELD_STEP * surface.width)
-    columns, rows = max(2, round(whole.width * surface.aspect / step)), max(2, round(whole.height / step))
-    x = whole.x + (np.arange(columns) + 0.5) * whole.width / columns - 0.5
-    return x, whole.y + (np.arange(rows) + 0.5) * whole.height / rows - 0.5
-
-
-def _enlarge_field(field: Image, whole: Window, shape: tuple[int, int]) -> Image:
-    """A field's values at its knots, enlarged to the whole; the part of it that is a picture of `shape`."""
-    spread = cv2.resize(field, (whole.width, whole.height), interpolation=cv2.INTER_CUBIC)
-    part = spread[-whole.y : shape[0] - whole.y, -whole.x : shape[1] - whole.x]
-    return np.ascontiguousarray(part, np.float32).reshape(*shape, field.shape[2])
-
-
-def _find_knots(places: Vector, length: int) -> slice:
-    """Those at 0..length, and two more at either end."""
-    first, last = np.searchsorted(places, (0, length - 1))
-    return slice(max(0, int(first) - 3), int(last) + 3)
-
-
-def _spread_to_knots(values: Matrix, surface: FaceSurface, x: Vector, y: Vector) -> Image:
-    """Values at the crossings of columns x and rows y, (rows, columns, channels)."""
-    across = ((x[:, None] - surface.places[:, 0]) * surface.aspect) ** 2
-    down = (y[:, None] - surface.places[:, 1]) ** 2
-    near, far = FIELD_SIGMA * surface.width, FIELD_REACH * surface.width
-    weight = surface.areas * (BACK_SHARE + surface.facing)
-    # The values, and 1 for the sum of the weights. All weights are positive, so single precision is enough for them.
-    weighted = weight[:, None] * np.column_stack([values, np.ones(len(values))])
-    far_weighted = (FAR_SHARE * weighted).astype(np.float32)
-    near_across, near_down = np.exp(-0.5 * across / near**2), np.exp(-0.5 * down / near**2)
-    far_across, far_down = 1 + (across / far**2).astype(np.float32), (down / far**2).astype(np.float32)
-    total = np.empty((len(y), len(x), weighted.shape[1]))
-    for channel in range(weighted.shape[1]):
-        total[..., channel] = (near_down * weighted[:, channel]) @ near_across.T
-    kernel = np.empty_like(far_across)
-    for row in range(len(y)):
-        np.add(far_across, far_down[row], out=kernel)
-        np.multiply(kernel, kernel, out=kernel)
-        np.reciprocal(kernel, out=kernel)
-        total[row] += kernel @ far_weighted
-    return np.asarray(total[..., :-1] / total[..., -1:], np.float32)
-
-
 def draw_plain_skin(surface: FaceSurface, shape: tuple[int, int]) -> Matte:
     """Draws where a face has no features (eyes, brows, lips, nostrils), with soft edges, over a picture of `shape`."""
     return draw_skin_and_shade(surface, shape)[0]
@@ -387,7 +304,7 @@ def draw_skin_and_shade(surface: FaceSurface, shape: tuple[int, int]) -> tuple[M
     """Draws plain skin, and lids, lips and nostrils, whose darks are shadows in every face; those of brows are hair."""
     whole = surface.whole
     plain, shade = cv2.split(
-        _enlarge_field(_spread_features(surface.mesh, whole.width, whole.height, surface.aspect), whole, shape)
+        enlarge_field(_spread_features(surface.mesh, whole.width, whole.height, surface.aspect), whole, shape)
     )
     share = (plain - PLAIN_RANGE[0]) / (PLAIN_RANGE[1] - PLAIN_RANGE[0])
     return np.asarray(smoothstep(share), np.float32), np.asarray(shade, np.float32)
@@ -397,7 +314,7 @@ def draw_skin_and_shade(surface: FaceSurface, shape: tuple[int, int]) -> tuple[M
 def _spread_features(mesh: Mesh, width: int, height: int, aspect: float) -> Image:
     """Shares of plain skin and of shaded features at the knots of a field over `width` x `height` pixels."""
     surface = measure_surface(mesh, Window(0, 0, width, height), aspect)
-    return _spread_to_knots(np.stack([1.0 - FEATURES, SHADED_FEATURES], -1), surface, *_place_knots(surface))
+    return spread_to_knots(np.stack([1.0 - FEATURES, SHADED_FEATURES], -1), surface, *place_knots(surface))
 
 
 def match_light(

@@ -61,8 +61,7 @@ TEXTURE_LENGTH = BAND_COUNT + GRAIN_BAND_COUNT + 1
 
 # Texture of the skin.
 SKIN_SIGMA, MIN_SKIN_SIGMA = 0.03, 4.0  # of the face; pixels: the surroundings in which texture is compared
-ENERGY_PIXELS = 2  # for each sigma of them: energies change too little to need more
-PRIOR_WEIGHT = 0.01  # of the mean of all skin, of that of a pixel of skin
+PRIOR_WEIGHT, ENERGY_PIXELS = 0.01, 2  # of the mean of all skin, of that of a pixel of skin; pixels for each sigma
 TEXTURE_SIZE = 0.7  # mm: sigma of a band that counts as texture; from twice that on it is wrinkles and shape
 GRAIN_SIZE = 1.0  # mm: likewise of the bands that hold grain; in a small face they hold features of the target
 FACE_WIDTH = 144.0  # mm

@@ -31,11 +31,11 @@ from fsgan_core.faces.hands import (
 from fsgan_core.faces.mesh import OUTER_LIPS
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.runtime.arrays import Image, Image8, Matte, Points, Vector
+from fsgan_core.stages.guided_filter import apply_guided_filter
 from fsgan_core.stages.image_ops import (
     HALF_COVERED,
     SUBPIXEL_BITS,
     SUBPIXEL_STEPS,
-    apply_guided_filter,
     draw_convex_hull,
     draw_polygon,
     ease_between,

@@ -18,7 +18,7 @@ from scipy.interpolate import RectBivariateSpline
 
 from fsgan_core.faces.mesh import SKIN_COUNT, UV, compute_vertex_normals
 from fsgan_core.runtime.arrays import AnyArray, Image, Matrix, Matte, Mesh, Plane, PointMap, Vector
-from fsgan_core.stages.image_ops import smoothstep, to_perceptual, to_scene_linear
+from fsgan_core.stages.image_ops import smoothstep, to_perceptual, to_scene_linear, weigh
 from fsgan_core.stages.interface import SourceView
 from fsgan_core.stages.matching.light import limit_softly
 from fsgan_core.stages.matching.light_fit import fit_light
@@ -178,9 +178,8 @@ def blend_to_membrane(picture: Image, weight: Matte, fill: Image) -> Image:
         weight: How much of it counts, 0..1.
         fill: Of the same shape.
     """
-    difference = push_pull(picture - fill, weight)
-    share = weight[..., None]
-    return np.asarray(share * picture + (1 - share) * (fill + difference), np.float32)
+    filled = fill + push_pull(picture - fill, weight)
+    return np.asarray(filled + weigh(picture - filled, weight), np.float32)
 
 
 def push_pull(values: Image, weight: Matte) -> Image:
@@ -197,12 +196,13 @@ def push_pull(values: Image, weight: Matte) -> Image:
         return np.broadcast_to(mean, values.shape).astype(np.float32)
     half = (-(-width // 2), -(-height // 2))
     small_weight = cv2.resize(weight, half, interpolation=cv2.INTER_AREA)
-    small = cv2.resize(values * weight[..., None], half, interpolation=cv2.INTER_AREA)
-    small = np.asarray(small).reshape(*half[::-1], -1) / np.maximum(small_weight, MIN_WEIGHT)[..., None]
-    below = push_pull(np.asarray(small, np.float32), np.asarray(np.minimum(small_weight * 4, 1), np.float32))
+    small = cv2.resize(weigh(values, weight), half, interpolation=cv2.INTER_AREA)
+    small = np.asarray(small).reshape(*half[::-1], -1)
+    below = push_pull(
+        weigh(small, 1 / np.maximum(small_weight, MIN_WEIGHT)), np.asarray(np.minimum(small_weight * 4, 1), np.float32)
+    )
     coarse = np.asarray(cv2.resize(below, (width, height), interpolation=cv2.INTER_LINEAR)).reshape(values.shape)
-    share = weight[..., None]
-    return np.asarray(share * values + (1 - share) * coarse, np.float32)
+    return np.asarray(coarse + weigh(values - coarse, weight), np.float32)
 
 
 def mirror_texels(picture: AnyArray) -> AnyArray:

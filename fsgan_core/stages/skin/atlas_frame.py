@@ -32,6 +32,7 @@ from fsgan_core.stages.image_ops import (
     to_perceptual,
     to_scene_linear,
     unpremultiply,
+    weigh,
 )
 from fsgan_core.stages.interface import AtlasPicture
 from fsgan_core.stages.mesh_warp import KNOT_FACING, find_hidden_vertices, measure_mesh_width, square_mesh
@@ -155,8 +156,8 @@ def fill_from_atlas(
     filled = blend_to_membrane((lit + residual).astype(np.float32), trusted, lit)
     cover = np.clip(atlas.confidence / SURE_CONFIDENCE, 0, 1) * (1 - shown)
     total = shown + cover
-    mixed = (shown[..., None] * picture + cover[..., None] * filled) / np.maximum(total, 1e-6)[..., None]
-    return np.where(total[..., None] > 0, mixed, picture).astype(np.float32), np.clip(total, 0, 1).astype(np.float32)
+    mixed = picture + weigh(filled - picture, cover / np.maximum(total, 1e-6))
+    return mixed, np.clip(total, 0, 1).astype(np.float32)
 
 
 def paint_from_atlas(plate: Plate, atlas: AtlasPicture, codec: Codec) -> Plate:
@@ -206,7 +207,7 @@ def _light_atlas(picture: Image, trusted: Matte, atlas: AtlasPicture, exposure: 
     linear = to_scene_linear(np.maximum(picture, 0), 0.0)
     base = np.maximum(atlas.picture, 0) * np.float32(2.0**exposure)
     safe = np.maximum(small, 1e-4)[..., None]
-    logs = [np.log(shrink(one * weight[..., None]) / safe + LIGHT_FLOOR) for one in (linear, base)]
+    logs = [np.log(shrink(weigh(one, weight)) / safe + LIGHT_FLOOR) for one in (linear, base)]
     light = fit_light_planes(logs[0] - logs[1], shrink(atlas.normals), small)
     gain = cv2.resize(np.exp(light), weight.shape[::-1], interpolation=cv2.INTER_LINEAR)
     return to_perceptual((base + LIGHT_FLOOR) * gain - LIGHT_FLOOR, 0.0)

@@ -14,12 +14,8 @@ from fsgan_core.plates.curve import LUMA_WEIGHTS
 from fsgan_core.plates.plate import Window, compute_slices
 from fsgan_core.stages.image_ops import to_perceptual, to_scene_linear
 from fsgan_core.stages.matching.light import (
-    BACK_SHARE,
     BEARD_ZONE,
-    FAR_SHARE,
     FEATURES,
-    FIELD_REACH,
-    FIELD_SIGMA,
     LEVEL_LIMIT,
     PLAIN_SKIN,
     RESIDUAL_LIMIT,
@@ -27,13 +23,13 @@ from fsgan_core.stages.matching.light import (
     SHINE_LIMIT,
     FaceSurface,
     ReadSkin,
-    _spread_to_knots,
     compute_transfer,
     draw_skin_and_shade,
     match_light,
     measure_surface,
     read_skin,
 )
+from fsgan_core.stages.matching.light_field import BACK_SHARE, FAR_SHARE, FIELD_REACH, FIELD_SIGMA, spread_to_knots
 from fsgan_core.stages.matching.light_fit import compute_light_basis, fit_light
 
 SIDE = 240
@@ -356,7 +352,7 @@ def test_single_precision_spreads_values_as_double_does() -> None:
     weight = np.exp(-0.5 * far / near_size**2) + FAR_SHARE / (1 + far / far_size**2) ** 2
     weight *= surface.areas * (BACK_SHARE + surface.facing)
     expected = weight @ values / weight.sum(-1, keepdims=True)
-    np.testing.assert_allclose(_spread_to_knots(values, surface, x, y), expected, atol=2e-6)
+    np.testing.assert_allclose(spread_to_knots(values, surface, x, y), expected, atol=2e-6)
 
 
 def test_normals_do_not_depend_on_the_part_of_the_plate_that_is_looked_at() -> None:
