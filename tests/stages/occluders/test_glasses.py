@@ -53,15 +53,18 @@ def test_a_bare_temple_has_no_arm(hopper: Still) -> None:
     assert find_arms(make_raster(hopper, 0.6)).max() < 0.1
 
 
-def test_a_rim_is_found_where_it_hangs_together_with_an_arm(hopper: Still) -> None:
+@pytest.mark.parametrize(("thickness", "least"), [(0.015, 0.8), (0.05, 0.65)])
+def test_a_rim_is_found_where_it_hangs_together_with_an_arm(hopper: Still, thickness: float, least: float) -> None:
+    """A wire, and the broad tip of a frame."""
     raster = make_raster(hopper, 0.1)
     middle = raster.landmarks[EYE_OUTER_R] + 0.7 * (raster.landmarks[TEMPLE_R] - raster.landmarks[EYE_OUTER_R])
     x, y, high = (round(float(value)) for value in (*middle, 0.08 * raster.face_width))
-    raster.rgb[y - high : y + high, x : x + 3] = 0.1
+    rim = np.s_[y - high : y + high, x : x + round(thickness * raster.face_width)]
+    raster.rgb[rim] = 0.1
     arms = find_arms(raster)
     found = np.maximum(arms, find_rims(raster, arms))
-    assert arms[y - high : y + high, x : x + 3].mean() < 0.5
-    assert found[y - high : y + high, x : x + 3].mean() > 0.8
+    assert arms[rim].mean() < 0.5
+    assert found[rim].mean() > least
     assert find_rims(raster, np.zeros_like(arms)).max() == 0  # a line that no arm is at
 
 
