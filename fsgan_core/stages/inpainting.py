@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from fsgan_core.contract.landmarks import BROWS, EYE_L, EYE_R, MOUTH_OUTER
+from fsgan_core.contract.landmarks import EYE_L, EYE_R, MOUTH_OUTER
 from fsgan_core.contract.layers import (
     MATTE_COMPLETED,
     MATTE_FACE,
@@ -51,7 +51,7 @@ from fsgan_core.stages.image_ops import (
     weigh,
 )
 from fsgan_core.stages.interface import AtlasPicture, AtlasProjector, FaceFrame, FurtherViews
-from fsgan_core.stages.masking import draw_hull
+from fsgan_core.stages.masking import draw_forehead, draw_hull
 from fsgan_core.stages.matching.light import draw_plain_skin, measure_surface
 from fsgan_core.stages.occluders.arm_fill import replace_arms
 from fsgan_core.stages.skin.atlas import push_pull
@@ -63,7 +63,6 @@ PART_MARGIN = 8  # pixels around the face that are looked at
 FILL_MARGIN = 6  # pixels around the matte that are filled too, so that blending has something at its edge
 
 # The forehead.
-FOREHEAD_RISE = (0.02, 0.07)  # of the face, above the highest brow: where a forehead begins, and where all is forehead
 UNSEEN_SOFTNESS = 0.02  # of the face: softness of the edge of what is seen
 HIDDEN_SHARES = (0.35, 0.55)  # of the forehead, that no view shows: more of the rest is left alone, and all of it
 
@@ -199,12 +198,8 @@ def find_unseen_forehead(shown: Matte, face_matte: Matte, face: Face, reenacted:
         reenacted: The reenacted plate, for its region.
     """
     region, aspect = reenacted.data_window, reenacted.pixel_aspect
-    width, roll = warp_points.measure_face_width(face.landmarks, aspect), np.radians(face.euler[2])
-    up = np.array([np.sin(roll) * aspect, -np.cos(roll)]) / width
-    x, y = np.arange(region.x, region.right), np.arange(region.y, region.bottom)
-    height = up[0] * x[None] + up[1] * y[:, None] - (face.landmarks[BROWS] @ up).max()
-    forehead = ease_between(height, *FOREHEAD_RISE).astype(np.float32)
-    sigma = UNSEEN_SOFTNESS * width
+    forehead = draw_forehead(face, region, aspect)
+    sigma = UNSEEN_SOFTNESS * warp_points.measure_face_width(face.landmarks, aspect)
     seen = cv2.GaussianBlur(shown, (0, 0), sigmaX=sigma / aspect, sigmaY=sigma, borderType=cv2.BORDER_REPLICATE)
     unseen = 1 - ease_between(seen, CONFIDENT_SHARE, 1).astype(np.float32)
     share = float((forehead * face_matte * unseen).sum() / max(float((forehead * face_matte).sum()), 1e-6))

@@ -15,6 +15,7 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
+from fsgan_core.contract.landmarks import BROWS
 from fsgan_core.contract.layers import MATTE_FACE, MATTE_MOUTH, MATTE_OCCLUSION, MATTES, META_OUTLINE, META_TEXTURE
 from fsgan_core.contract.params import MaskParams
 from fsgan_core.faces.face import Face
@@ -31,6 +32,7 @@ from fsgan_core.stages.image_ops import (
     clip01,
     draw_convex_hull,
     draw_polygon,
+    ease_between,
     find_used_window,
     mark_plate_area,
     measure_signed_distance,
@@ -67,6 +69,7 @@ MIN_RASTER_SIDE = 8  # pixels
 FULLY_INSIDE = 0.99  # share of a pixel that the picture covers
 GUIDE_RADIUS, MIN_GUIDE_RADIUS, GUIDE_EPSILON = 0.03, 2, 1e-4  # of the face; pixels; variance of the picture
 
+FOREHEAD_RISE = (0.02, 0.07)  # of the face, above the highest brow: where a forehead begins, and where all is forehead
 NEAR_SIGMA, NEAR_LIMIT = 0.03, 0.02  # of the face; blurred outline: beyond it, everything differs from skin
 MOUTH_SOFTNESS = 0.004  # of the face
 TEXTURE_REACH = 16  # pixels: beyond it no blur that measures texture reads
@@ -208,6 +211,15 @@ def draw_hull(face: Face, region: Window, aspect: float, forehead: float) -> Mat
     vertices = face.get_mesh(aspect)[:SKIN_COUNT][CANONICAL[:SKIN_COUNT, 1] >= min(top, BROW_TOP), :2]
     hairline = warp_points.locate_forehead(face.landmarks, aspect, forehead)[0]
     return draw_convex_hull(np.vstack([vertices, hairline]), region)
+
+
+def draw_forehead(face: Face, region: Window, aspect: float) -> Matte:
+    """Draw what lies above both brows, in the head's own direction; arguments as for `draw_hull`."""
+    roll = np.radians(face.euler[2])
+    up = np.array([np.sin(roll) * aspect, -np.cos(roll)]) / warp_points.measure_face_width(face.landmarks, aspect)
+    x, y = np.arange(region.x, region.right), np.arange(region.y, region.bottom)
+    height = up[0] * x[None] + up[1] * y[:, None] - (face.landmarks[BROWS] @ up).max()
+    return np.asarray(ease_between(height, *FOREHEAD_RISE), np.float32)
 
 
 def draw_mouth(face: Face, region: Window, width: float, aspect: float = 1.0) -> Matte:

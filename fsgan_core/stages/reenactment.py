@@ -46,7 +46,7 @@ from fsgan_core.stages.features.openings import OpeningPicture, ViewPicture, mea
 from fsgan_core.stages.image_ops import draw_polygon, ease_between, mark_plate_area, to_display, weigh
 from fsgan_core.stages.interface import FaceFrame, SourceView
 from fsgan_core.stages.leading_view import FramePlan
-from fsgan_core.stages.masking import measure_mattes
+from fsgan_core.stages.masking import draw_forehead, measure_mattes
 from fsgan_core.stages.mesh_warp import (
     draw_vertex_values,
     find_visible_vertices,
@@ -62,6 +62,7 @@ from fsgan_core.stages.warp import compute_cell_areas, sample_picture
 DETAIL_SIZE = 0.06  # coarser shading is light, finer is detail
 OUTLINE_EDGE = 0.015  # this near to its outline, a view's skin is mixed with what is behind
 OCCLUDER_EDGE = 0.035  # this near to hair or an occluder, a view's skin is not trusted
+FOREHEAD_EDGE = 0.065  # the same on the forehead, where strands of a fringe and its shadow lie
 BROW_EDGE, MIN_BROW_EDGE = 0.01, 2.0  # the same on a brow, whose end is not the edge of hair; pixels
 DOUBT_WEIGHT, FEATURE_DOUBT_WEIGHT = 4.0, 2.0  # of what may be hair or an occluder in a view; around eyes and lips
 VIEW_STRICTNESS = 8.0  # missed skin is filled from other views, but hair that passes for skin smears over the face
@@ -91,11 +92,12 @@ def prepare_view(plate: Plate, face: Face, codec: Codec, mask: MaskParams, margi
     # Strands and shadows at the edge of hair or of an occluder would pass for skin.
     occluders = np.maximum(mattes.get_matte(MATTE_HAIR), mattes.get_matte(MATTE_OCCLUSION))
     width = warp_points.measure_face_width(face.landmarks, plate.pixel_aspect)
-    outline_kernel, occluder_kernel, brow_kernel = (
-        cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * round(edge) + 1,) * 2)
-        for edge in (OUTLINE_EDGE * width, OCCLUDER_EDGE * width, max(BROW_EDGE * width, MIN_BROW_EDGE))
+    edges = (OUTLINE_EDGE, FOREHEAD_EDGE, OCCLUDER_EDGE, max(BROW_EDGE, MIN_BROW_EDGE / width))
+    outline_kernel, *kernels = (
+        cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * round(edge * width) + 1,) * 2) for edge in edges
     )
-    near, nearest = cv2.dilate(occluders, occluder_kernel), cv2.dilate(occluders, brow_kernel)
+    far, near, nearest = (cv2.dilate(occluders, kernel) for kernel in kernels)
+    near = near + draw_forehead(face, window, plate.pixel_aspect) * (far - near)
     # The end of a brow or of a lid is not the edge of hair, but hair may touch it.
     brows, others, around = draw_feature_hulls(face.get_mesh(plate.pixel_aspect), window)
     doubt = near + brows * (nearest - near)

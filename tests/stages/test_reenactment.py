@@ -26,6 +26,7 @@ from fsgan_core.stages.reenactment import (
     prepare_view,
     reenact,
 )
+from fsgan_core.stages.warp_points import measure_face_width
 from tests.stages.conftest import ONE, Still, face_at, plate_at
 
 EXACT = ReenactParams(stiffness=0.0)
@@ -375,13 +376,29 @@ class TestWhatAViewDoesNotShow:
             assert plain.matte[y, x + reach] > 0.7 and view.matte[y, x + reach] == 0
             assert view.matte[y, x + 20] == plain.matte[y, x + 20]
 
+    def test_strands_of_a_fringe_reach_further(
+        self, collins: Still, codec: Codec, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """On the forehead a view ends further from hair than on a cheek."""
+        points = collins.face.landmarks
+        width = measure_face_width(points, 1.0)
+        window = prepare_view(collins.plate, collins.face, codec, MaskParams()).window
+        for place, wanted in ((points[27] + 1.2 * (points[27] - points[30]), 0.0), (points[[2, 31]].mean(0), 1.0)):
+            x, y = np.rint(place - (window.x, window.y)).astype(int)
+            monkeypatch.setattr(reenactment, "measure_mattes", add_hair(1.0, x, y, bare=True))
+            matte = prepare_view(collins.plate, collins.face, codec, MaskParams()).matte
+            near, far = round(0.05 * width), round(0.09 * width)
+            assert (matte[y, x + near], matte[y, x + far]) == (wanted, 1.0)
 
-def add_hair(amount: float, x: int, y: int) -> Callable[..., Plate]:
-    """`measure_mattes` that finds a pixel of hair."""
+
+def add_hair(amount: float, x: int, y: int, bare: bool = False) -> Callable[..., Plate]:
+    """`measure_mattes` that finds a pixel of hair; with `bare`, on a face that fills the picture, and no other hair."""
 
     def measure(*args: Any, **options: Any) -> Plate:
         mattes = measure_mattes(*args, **options)
         pixels = mattes.pixels.copy()
+        if bare:
+            pixels[...] = [float(name == "matte.face") for name in mattes.channels]
         pixels[y, x, mattes.channels.index("matte.hair")] = amount
         return replace(mattes, pixels=pixels)
 
