@@ -61,23 +61,14 @@ def apply_in_chunks(rgb: Image, *steps: Callable[[ColourPlanes], ColourPlanes]) 
 def encode_srgb(linear: ColourPlanes) -> ColourPlanes:
     """Applies the curve of sRGB to linear planes, mirrored below 0 and continued above 1 (IEC 61966-2-1)."""
     size = np.abs(linear)
-    # The toe up to the curve's start, and the curve from there on: their sum is faster than a choice.
-    curved = _encode_power(np.maximum(size, _TOE_LINEAR))
-    curved -= _CURVE_START
-    np.minimum(size, _TOE_LINEAR, out=size)
-    size *= _TOE_SLOPE
-    curved += size
+    curved = np.where(size <= _TOE_LINEAR, size * _TOE_SLOPE, _encode_power(np.maximum(size, _TOE_LINEAR)))
     return np.copysign(curved, linear, out=curved)
 
 
 def decode_srgb(display: ColourPlanes) -> ColourPlanes:
     """Inverts `encode_srgb`."""
     size = np.abs(display)
-    linear = _decode_power(np.maximum(size, _TOE_DISPLAY))
-    linear -= _POWER_START
-    np.minimum(size, _TOE_DISPLAY, out=size)
-    size *= 1 / _TOE_SLOPE
-    linear += size
+    linear = np.where(size <= _TOE_DISPLAY, size / _TOE_SLOPE, _decode_power(size))
     return np.copysign(linear, display, out=linear)
 
 
@@ -140,9 +131,6 @@ def _evaluate_scalar(function: Callable[[ColourPlanes], ColourPlanes], value: fl
     return float(function(np.array([value]))[0])
 
 
-# What both powers give where the toe ends, so that black stays 0.
-_CURVE_START = _evaluate_scalar(_encode_power, _TOE_LINEAR)
-_POWER_START = _evaluate_scalar(_decode_power, _TOE_DISPLAY)
 # Start of the straight line: sRGB value, display value, and slope (display over sRGB).
 _SHOULDER_END_SRGB = _evaluate_scalar(_encode_power, SHOULDER_END)
 _SHOULDER_END_DISPLAY = KNEE + SHOULDER_WIDTH * float(np.arcsinh((_SHOULDER_END_SRGB - KNEE) / SHOULDER_WIDTH))
