@@ -36,7 +36,7 @@ ACROSS = 40  # samples across a lip
 # Shares of a lip's height.
 LIP_CORE = (0.3, 0.65)  # from its outer edge: certainly lip
 LARGEST_SHIFT = 0.45  # that a lip is stretched by, so that nothing folds
-MORE_MARGIN = 0.15  # of a mouth that is further open than the new one: teeth tint their surroundings
+MORE_MARGIN, MIN_MORE_MARGIN = 0.15, 1.2  # of a mouth that is further open: teeth tint what is near; pixels
 SCAN_BEGIN = 0.5  # from here on inwards a lip may end
 LIP_GAP = 0.12  # lip colour over less than this does not part teeth from the mouth
 
@@ -216,15 +216,24 @@ def _measure_end(colours: Image, shares: Vector) -> Vector:
     return np.asarray(gaussian_filter1d(maximum_filter1d(ends, 3, mode="nearest"), STATION_SMOOTHING, mode="nearest"))
 
 
-def draw_back_lips(edges: LipEdges, share: float) -> LipEdges:
+def draw_back_lips(edges: LipEdges, mouth: MouthAxes, share: float) -> LipEdges:
     """Takes more of the lips for the shadow and the teeth of a mouth that is further open.
 
     Args:
         edges: Where the lips end.
+        mouth: The mouth that they belong to.
         share: 1 takes as much as teeth tint their surroundings.
     """
-    more = np.float64(share * MORE_MARGIN)
-    return LipEdges(np.minimum(edges.upper + more, LARGEST_SHIFT), np.minimum(edges.lower + more, LARGEST_SHIFT))
+    at = np.linspace(0, mouth.width, STATIONS)
+    drawn = []
+    for ends, inner, outer in (
+        (edges.upper, mouth.upper, mouth.upper_outer),
+        (edges.lower, mouth.lower, mouth.lower_outer),
+    ):
+        tall = np.abs(np.interp(at, mouth.along, inner) - np.interp(at, mouth.along, outer))
+        more = np.maximum(MORE_MARGIN, MIN_MORE_MARGIN / np.maximum(tall, 1e-3))
+        drawn.append(np.minimum(ends + share * more, LARGEST_SHIFT))
+    return LipEdges(*drawn)
 
 
 def continue_lips(
@@ -322,24 +331,40 @@ def draw_inside_lips(lips: LipPlaces, mouth: MouthAxes, edges: LipEdges, begin: 
     return soften_edge(np.asarray(inside, np.float32), begin, end)
 
 
-def mark_other_than_lip(picture: Image, lip: Image) -> Plane:
-    """Marks how much of each pixel is something else than lip: teeth, tongue or a dark gap, 0..1.
+def mark_other_than_lip(picture: Image, lip: Image) -> tuple[Plane, Plane]:
+    """Marks how much of each pixel is something else than lip, 0..1.
 
     A lip that shines is brighter, but as red. Where teeth and lip share a pixel, it is less red by their shares.
 
     Args:
         picture: Display-like.
         lip: The same with its lips continued (`continue_lips`).
+
+    Returns:
+        What is darker than a lip, a gap or a shadow; and what is paler: teeth or tongue.
     """
     luma = _measure_log_luma(picture) - _measure_log_luma(lip)
     own, usual = (_measure_redness(one) for one in (picture, lip))
     low, high = DIFFERENCE_RANGE
-    gap = ease_between(-luma, low, high)
     pale = np.clip((usual - own) / np.maximum(usual - TEETH_REDNESS, LEAST_REDNESS), 0, 1)
     pale *= ease_between(luma, -high, -low)
     is_red = smoothstep((usual - TEETH_REDNESS) / LEAST_REDNESS)  # else only their brightness tells teeth from lips
     bright = (1 - is_red) * ease_between(luma, low, high)
-    return np.asarray(np.maximum.reduce([gap, pale, bright]), np.float32)
+    return np.asarray(ease_between(-luma, low, high), np.float32), np.asarray(np.maximum(pale, bright), np.float32)
+
+
+def measure_dimming(picture: Image, lip: Image) -> Image:
+    """Measures the share of a lip's light that a picture has, in each channel, at most 1.
+
+    Half of its change of hue counts: the rest is that of a redder lip.
+
+    Args:
+        picture: Display-like.
+        lip: The same with its lips continued.
+    """
+    shares = (np.maximum(picture, 0) + LOG_FLOOR) / (np.maximum(lip, 0) + LOG_FLOOR)
+    whole = np.exp(_measure_log_luma(picture) - _measure_log_luma(lip))
+    return np.asarray(np.minimum(np.sqrt(shares * whole[..., None]), 1), np.float32)
 
 
 def _measure_log_luma(picture: Image) -> Plane:

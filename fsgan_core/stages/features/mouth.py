@@ -24,6 +24,7 @@ from fsgan_core.stages.features.lips import (
     find_lip_edges,
     find_mouth_axes,
     mark_other_than_lip,
+    measure_dimming,
     measure_lip_places,
 )
 from fsgan_core.stages.features.openings import (
@@ -121,7 +122,8 @@ def cover_inner_mouth(
         return warped
     further = measure_lip_opening(view.mesh, view.pixel_aspect) - measure_lip_opening(goal, aspect)
     edges = find_lip_edges(view.display, view.mesh, view.window, view.pixel_aspect)
-    edges = draw_back_lips(edges, float(smoothstep(np.asarray(further / FURTHER_OPEN))))
+    view_mouth = find_mouth_axes(view.mesh, view.pixel_aspect)
+    edges = draw_back_lips(edges, view_mouth, float(smoothstep(np.asarray(further / FURTHER_OPEN))))
     mouth = find_mouth_axes(goal, aspect)
     lips = measure_lip_places(mouth, part.places)
     local = places[part.slices] - np.array([view.window.x, view.window.y], np.float32)
@@ -168,12 +170,17 @@ def set_inner_mouth(
     lips = measure_lip_places(mouth, part.places)
     skin = closed[part.slices]
     found = _find_plate_mouth(plate, target, goal, edges, region, aspect)
+    share = np.float32(ease_between(measure_lip_opening(target, aspect), *WIDE_OPENING))
     # As in any comp: what is not lip stays, and the plate's lip behind it becomes the new one.
-    drawn = found.own + (1 - found.other)[..., None] * (skin - found.lip)
+    other = np.maximum(found.dark, found.pale)
+    drawn = found.own + (1 - other)[..., None] * (skin - found.lip)
+    # The dark line between lips that meet is the shadow of these lips.
+    shut = skin * (1 + found.dark[..., None] * (found.dimming - 1))
+    shut = shut + found.pale[..., None] * (found.own - shut)
+    drawn, stays = shut + share * (drawn - shut), found.pale + share * (other - found.pale)
     inner = skin + found.near[..., None] * (drawn - skin)
-    own = found.near * found.other
+    own = found.near * stays
     if is_source:
-        share = np.float32(ease_between(measure_lip_opening(target, aspect), *WIDE_OPENING))
         inside = draw_inside_lips(lips, mouth, edges, -max(SHOWN_FEATHER * mouth.width, MIN_FEATHER), 0.0)
         inner = inner + share * (skin + inside[..., None] * (opened[part.slices] - skin) - inner)
         own = (1 - share) * own
@@ -190,13 +197,17 @@ class _PlateMouth:
     Attributes:
         own: Display-like.
         lip: The same with the lips continued over the mouth.
-        other: What is no lip, 0..1.
+        dark: What is darker than lips, 0..1.
+        pale: What is paler than lips, 0..1.
+        dimming: The share of a lip's light that there is, 0..1, in each channel.
         near: Where it is drawn, 0..1.
     """
 
     own: Image
     lip: Image
-    other: Matte
+    dark: Matte
+    pale: Matte
+    dimming: Image
     near: Matte
 
 
@@ -214,9 +225,9 @@ def _find_plate_mouth(
     # Alone, a pixel of a compressed plate tells little: lip and teeth meet along the mouth.
     steady, steady_lip = (blur_along(picture, mouth, STEADY_SIGMA, aspect) for picture in (own, lip))
     sigma = max(OTHER_SIGMA * mouth.width, MIN_OTHER_SIGMA)
-    other = cv2.GaussianBlur(mark_other_than_lip(steady, steady_lip), (0, 0), sigma)
+    dark, pale = (cv2.GaussianBlur(one, (0, 0), sigma) for one in mark_other_than_lip(steady, steady_lip))
     near = draw_inside_lips(lips, mouth, edges, -LINE_REACH * mouth.width, 0.0)
-    return _PlateMouth(own, lip, np.asarray(other), near)
+    return _PlateMouth(own, lip, np.asarray(dark), np.asarray(pale), measure_dimming(steady, steady_lip), near)
 
 
 def _take_plate_mouth(

@@ -11,7 +11,7 @@ from fsgan_core.plates.plate import Window
 from fsgan_core.runtime.arrays import AnyArray, Image, Mesh
 from fsgan_core.stages.features.eyes import close_lids, keep_eyes, set_eyes
 from fsgan_core.stages.features.iris import IrisColour, compute_iris_tint, measure_iris, to_linear
-from fsgan_core.stages.features.lips import STATIONS, LipEdges, find_lip_edges
+from fsgan_core.stages.features.lips import STATIONS, LipEdges, draw_back_lips, find_lip_edges, find_mouth_axes
 from fsgan_core.stages.features.mouth import cover_inner_mouth, keep_mouth, set_inner_mouth
 from fsgan_core.stages.features.openings import (
     EYES,
@@ -230,11 +230,35 @@ def test_shut_lips_have_the_line_of_the_plate_and_no_teeth() -> None:
     mouth = set_inner_mouth(
         closed, teeth, plate, shut, shut, find_lip_edges(plate, shut, REGION, 1.0), REGION, 1.0, True
     )
-    assert not mouth.matte[np.abs(mark_inner_lips(shut)) > 8].any(), "the line alone is the plate's own"
+    assert not mouth.matte[np.abs(mark_inner_lips(shut)) > 8].any()
+    assert np.median(mouth.matte[line]) < 0.1, "the line is the new lips' own shadow"
     between = np.abs(get_places()[..., 0] - shut[13, 0]) < 35
     assert mouth.picture[between].max() <= max(LIP) + 0.05
     assert np.median(mouth.picture[line]) < 0.25
     np.testing.assert_array_equal(mouth.picture[mark_inner_lips(shut) < -12], closed[mark_inner_lips(shut) < -12])
+
+
+def test_the_line_between_shut_lips_is_a_shadow_of_the_new_lips() -> None:
+    shut, pale = make_mesh(), np.array((0.7, 0.6, 0.6), np.float32)
+    closed = np.broadcast_to(pale, (REGION.height, REGION.width, 3)).copy()
+    plate = draw_face(shut, (0.2, 0.2, 0.4))
+    line = np.abs(mark_inner_lips(shut)) < 1
+    plate[line] = np.array(LIP) * 0.4  # of a redder lip
+    edges = find_lip_edges(plate, shut, REGION, 1.0)
+    mouth = set_inner_mouth(closed, closed, plate, shut, shut, edges, REGION, 1.0, False)
+    shown = np.median(mouth.picture[line], axis=0)
+    assert shown.max() < 0.7 * pale.max(), "it is dark"
+    assert shown[0] / shown[1] < 1.3 * pale[0] / pale[1] < 0.8 * LIP[0] / LIP[1], "in the new lips' hue"
+
+
+def test_teeth_tint_at_least_a_pixel_of_thin_lips() -> None:
+    mouth = find_mouth_axes(make_mesh(lips=6.0) / 6, 1.0)  # lips of two to three pixels
+    drawn = draw_back_lips(NO_EDGES, mouth, 1.0)
+    at = np.linspace(0, mouth.width, STATIONS)
+    tall = np.interp(at, mouth.along, mouth.lower_outer) - np.interp(at, mouth.along, mouth.lower)
+    middle = slice(STATIONS // 3, -STATIONS // 3)
+    assert (tall[middle] > 2.7).all() and (drawn.lower * tall)[middle].min() >= 1.2
+    assert not draw_back_lips(NO_EDGES, mouth, 0.0).lower.any()
 
 
 def test_an_open_mouth_shows_the_plate_or_the_source() -> None:
