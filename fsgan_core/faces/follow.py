@@ -19,7 +19,7 @@ from fsgan_core.faces.detectors.detector_interface import Detection, Detector, d
 from fsgan_core.faces.detectors.rotated_square import RotatedSquare
 from fsgan_core.faces.display_picture import DisplayPicture
 from fsgan_core.faces.face_thread import FaceSighting, FaceThread
-from fsgan_core.faces.geometry import Box, apply_affine, compute_coverage, compute_overlap, compute_scale
+from fsgan_core.faces.geometry import Box, apply_affine, compute_coverage, compute_overlap, compute_scale, grow_box
 from fsgan_core.faces.identity import compute_descriptor, find_chip_box
 from fsgan_core.faces.landmarkers.landmarks import Landmarker
 from fsgan_core.faces.landmarkers.landmarks_hrnet import HrnetLandmarker
@@ -293,7 +293,7 @@ class FaceFollower:
             for thread in self.threads
             if 0 < place - thread.last_place <= self._gap + 1
             and thread.last_place >= self._last_cut
-            and compute_overlap(box, _grow_box(thread.boxes[thread.last_place], _LOST_GROWTH)) > _LOST_OVERLAP
+            and compute_overlap(box, grow_box(thread.boxes[thread.last_place], _LOST_GROWTH)) > _LOST_OVERLAP
         ]
         if not near:
             return None
@@ -349,11 +349,6 @@ class FaceFollower:
 
 def _measure_distance(a: Descriptor | None, b: Descriptor) -> float:
     return _UNKNOWN_DISTANCE if a is None else float(np.linalg.norm(a - b))
-
-
-def _grow_box(box: Box, factor: float) -> Box:
-    x, y, width, height = box
-    return (x - width * (factor - 1) / 2, y - height * (factor - 1) / 2, width * factor, height * factor)
 
 
 def _shift_box(box: Box, shift: AnyArray) -> Box:

@@ -123,12 +123,8 @@ def compute_overlap(a: Box, b: Box) -> float:
     >>> compute_overlap((0, 0, 2, 2), (1, 0, 2, 2))
     0.3333333333333333
     """
-    width = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
-    height = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    common = width * height
-    return common / (a[2] * a[3] + b[2] * b[3] - common)
+    common = _measure_common_area(a, b)
+    return common / max(a[2] * a[3] + b[2] * b[3] - common, 1e-12)
 
 
 def compute_coverage(a: Box, b: Box) -> float:
@@ -137,11 +133,19 @@ def compute_coverage(a: Box, b: Box) -> float:
     >>> compute_coverage((0, 0, 4, 4), (3, 0, 2, 2))
     0.5
     """
+    return _measure_common_area(a, b) / max(min(a[2] * a[3], b[2] * b[3]), 1e-12)
+
+
+def _measure_common_area(a: Box, b: Box) -> float:
     width = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
     height = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    return width * height / max(min(a[2] * a[3], b[2] * b[3]), 1e-12)
+    return max(width, 0.0) * max(height, 0.0)
+
+
+def grow_box(box: Box, factor: float) -> Box:
+    """Makes a box `factor` times as wide and high, about the same middle."""
+    x, y, width, height = box
+    return (x - width * (factor - 1) / 2, y - height * (factor - 1) / 2, width * factor, height * factor)
 
 
 def make_square_box(centre: Vector, side: float) -> Box:

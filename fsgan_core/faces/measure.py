@@ -28,7 +28,7 @@ from fsgan_core.faces.detectors.detect_blaze import (
     find_faces_in_tiles,
 )
 from fsgan_core.faces.detectors.rotated_square import RotatedSquare
-from fsgan_core.faces.geometry import Box
+from fsgan_core.faces.geometry import Box, grow_box
 from fsgan_core.faces.identity import compute_descriptor
 from fsgan_core.faces.landmarkers.landmarks import DlibLandmarker, make_landmarker
 from fsgan_core.faces.mesh import VERTEX_COUNT, read_landmarks68
@@ -206,7 +206,7 @@ class FaceGauge:
         Returns:
             The face; None if there is none.
         """
-        near = _expand_box(hint, _REGION_OVER_BOX) if hint is not None else last.place.box if last is not None else None
+        near = grow_box(hint, _REGION_OVER_BOX) if hint is not None else last.place.box if last is not None else None
         if near is not None:
             face = self._measure_near(picture, FacePlace(near, last.place.roll if last is not None else 0.0))
             if face is not None:
@@ -267,11 +267,6 @@ def _detect_faces(picture: Image8) -> list[BlazeDetection]:
         or find_faces(picture, SHORT_RANGE, margin=_CLOSE_UP_MARGIN)
         or find_faces_in_tiles(picture, FULL_RANGE)
     )
-
-
-def _expand_box(box: Box, factor: float) -> Box:
-    x, y, width, height = box
-    return (x - width * (factor - 1) / 2, y - height * (factor - 1) / 2, width * factor, height * factor)
 
 
 def _find_dlib_landmarker() -> DlibLandmarker | None:

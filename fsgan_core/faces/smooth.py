@@ -76,8 +76,8 @@ class PointLayout:
 
 
 @dataclass(frozen=True)
-class UnsmoothedFace:
-    """A face as it was measured. Everything is in square pixels.
+class FaceSample:
+    """A face as it was measured, or as it is final. Everything is in square pixels.
 
     Attributes:
         place: Position among the analysed frames.
@@ -85,9 +85,10 @@ class UnsmoothedFace:
         euler: (yaw, pitch, roll) in degrees.
         confidence: 0..1.
         begins: Whether the face has nothing to do with the one in the place before, such as after a cut.
-        mesh: (478, 3); None if it was not measured.
+        mesh: (478, 3); None if it was not measured, or of a final face if no face of the same run has one.
         landmarks: (68, 2); None if they are read from the mesh.
         wflw: (98, 2), see `track.Face`.
+        is_bridged: Of a final face: nothing was measured at this place.
     """
 
     place: int
@@ -98,34 +99,10 @@ class UnsmoothedFace:
     mesh: Mesh | None = None
     landmarks: Points68 | None = None
     wflw: Points98 | None = None
+    is_bridged: bool = False
 
 
-@dataclass(frozen=True)
-class SmoothedFace:
-    """A final face. Everything is in square pixels.
-
-    Attributes:
-        place: Position among the analysed frames.
-        box: (4,), x, y, width, height.
-        euler: (yaw, pitch, roll) in degrees.
-        confidence: 0..1.
-        is_bridged: Nothing was measured at this place.
-        mesh: (478, 3); None if no face of the same run has one, like the rest.
-        landmarks: (68, 2).
-        wflw: (98, 2).
-    """
-
-    place: int
-    box: BoxArray
-    euler: tuple[float, float, float]
-    confidence: float
-    is_bridged: bool
-    mesh: Mesh | None = None
-    landmarks: Points68 | None = None
-    wflw: Points98 | None = None
-
-
-def smooth_faces(samples: Sequence[UnsmoothedFace], *, gap: int, amount: float) -> list[SmoothedFace]:
+def smooth_faces(samples: Sequence[FaceSample], *, gap: int, amount: float) -> list[FaceSample]:
     """Makes the final faces of one person.
 
     Args:
@@ -133,20 +110,20 @@ def smooth_faces(samples: Sequence[UnsmoothedFace], *, gap: int, amount: float) 
         gap: Places that are bridged at most where the face goes on.
         amount: Scales the smoothing; 0 is none.
     """
-    final: list[SmoothedFace] = []
+    final: list[FaceSample] = []
     for run in split_runs(sorted(samples, key=lambda sample: sample.place), gap):
         final.extend(_smooth_run(run, amount))
     return final
 
 
-def split_runs(samples: Sequence[UnsmoothedFace], gap: int) -> list[list[UnsmoothedFace]]:
+def split_runs(samples: Sequence[FaceSample], gap: int) -> list[list[FaceSample]]:
     """Splits a person's faces where the face does not go on: a gap that is too long, a cut in the clip, a jump.
 
     Args:
         samples: Ascending by place.
         gap: Missing places that a run may contain at most.
     """
-    parts: list[list[UnsmoothedFace]] = []
+    parts: list[list[FaceSample]] = []
     for sample in samples:
         if parts and _is_continuous(parts[-1][-1], sample, gap):
             parts[-1].append(sample)
@@ -155,7 +132,7 @@ def split_runs(samples: Sequence[UnsmoothedFace], gap: int) -> list[list[Unsmoot
     return parts
 
 
-def _is_continuous(before: UnsmoothedFace, after: UnsmoothedFace, gap: int) -> bool:
+def _is_continuous(before: FaceSample, after: FaceSample, gap: int) -> bool:
     step = after.place - before.place
     if step == 1:
         return not after.begins
@@ -169,7 +146,7 @@ def _is_continuous(before: UnsmoothedFace, after: UnsmoothedFace, gap: int) -> b
     )
 
 
-def _smooth_run(run: list[UnsmoothedFace], amount: float) -> list[SmoothedFace]:
+def _smooth_run(run: list[FaceSample], amount: float) -> list[FaceSample]:
     first, count = run[0].place, run[-1].place - run[0].place + 1
     at = np.array([sample.place - first for sample in run])
     seen = np.zeros(count, bool)
@@ -194,17 +171,16 @@ def _smooth_run(run: list[UnsmoothedFace], amount: float) -> list[SmoothedFace]:
         is_known[places] = True
         return smooth_points(points, is_known, amount, layout)
 
-    meshes = smooth_kind("mesh", get_mesh_layout())
-    landmarks = smooth_kind("landmarks", get_ibug_layout())
-    wflw = smooth_kind("wflw", get_wflw_layout())
+    layouts = {"mesh": get_mesh_layout(), "landmarks": get_ibug_layout(), "wflw": get_wflw_layout()}
+    points = {name: smooth_kind(name, layout) for name, layout in layouts.items()}
     return [
-        SmoothedFace(
+        FaceSample(
             first + i,
             boxes[i],
             (angles[i, 0], angles[i, 1], angles[i, 2]),
             float(confidence[i]),
-            not seen[i],
-            *(None if values is None else values[i] for values in (meshes, landmarks, wflw)),
+            is_bridged=not seen[i],
+            **{name: values[i] for name, values in points.items() if values is not None},
         )
         for i in range(count)
     ]

@@ -19,7 +19,7 @@ from fsgan_core.faces.face_override import FaceOverride, apply_offset, apply_ove
 from fsgan_core.faces.geometry import compute_overlap
 from fsgan_core.faces.mesh import carry_mesh, read_landmarks68
 from fsgan_core.faces.mesh_pose import fit_mesh_to_landmarks
-from fsgan_core.faces.smooth import SmoothedFace, UnsmoothedFace, smooth_faces
+from fsgan_core.faces.smooth import FaceSample, smooth_faces
 from fsgan_core.runtime.arrays import Descriptor, Mesh, Points68, Vector
 
 TRACK_VERSION = 1
@@ -208,7 +208,7 @@ def _build_final_faces(track: Track, person: Person) -> dict[int, Face]:
     unseen = {frame for frame, override in person.overrides.items() if override.hidden or override.ignored}
     is_read = track.landmarker == MESH_LANDMARKER and all(face.mesh is not None for face in person.measured.values())
     samples = [
-        UnsmoothedFace(
+        FaceSample(
             order[frame],
             np.array(face.box) * (track.pixel_aspect, 1, track.pixel_aspect, 1),
             face.euler,
@@ -252,7 +252,7 @@ def _build_final_faces(track: Track, person: Person) -> dict[int, Face]:
     return dict(sorted(faces.items()))
 
 
-def _join_points(result: SmoothedFace, scale: Vector) -> tuple[Points68, Mesh]:
+def _join_points(result: FaceSample, scale: Vector) -> tuple[Points68, Mesh]:
     """Landmarks and mesh in plate coordinates that fit each other; chosen landmarks bend the mesh."""
     mesh = None if result.mesh is None else result.mesh / (*scale, 1.0)
     landmarks = None if result.landmarks is None else result.landmarks / scale

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 from fsgan_core.faces.face import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
-from fsgan_core.runtime.arrays import Image, Matte, Points3D
+from fsgan_core.runtime.arrays import Image, Matte, Mesh, Points3D
 from fsgan_core.stages.image_ops import pad_plate, to_display, to_perceptual
 
 if TYPE_CHECKING:
@@ -118,6 +118,11 @@ class SourceView:
     face: Face
     pixel_aspect: float = 1.0
     filled_window: Window | None = None
+
+    @property
+    def mesh(self) -> Mesh:
+        """The mesh of the face, (478, 3), in coordinates of the source picture."""
+        return self.face.get_mesh(self.pixel_aspect)
 
 
 @dataclass(frozen=True)

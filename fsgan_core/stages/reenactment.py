@@ -42,7 +42,7 @@ from fsgan_core.stages.features.eyes import close_lids, keep_eyes, set_eyes
 from fsgan_core.stages.features.iris import IrisTint
 from fsgan_core.stages.features.lips import find_lip_edges
 from fsgan_core.stages.features.mouth import cover_inner_mouth, keep_mouth, set_inner_mouth
-from fsgan_core.stages.features.openings import OpeningPicture, ViewPicture, measure_lid_openings
+from fsgan_core.stages.features.openings import OpeningPicture, measure_lid_openings
 from fsgan_core.stages.image_ops import draw_polygon, ease_between, mark_plate_area, to_display, weigh
 from fsgan_core.stages.interface import FaceFrame, SourceView
 from fsgan_core.stages.leading_view import FramePlan
@@ -134,14 +134,13 @@ def reenact(
     width = warp_points.measure_face_width(face.landmarks, aspect)
 
     window = find_work_window(goal, frame.region, aspect)
-    by_view = warp_views([w.view for w in plan.views], views, goal, frame.region, params.stiffness, aspect, window)
-    warped = [(by_view[w.view], w) for w in plan.views]
+    warped = [(warp_view(views[w.view], goal, frame.region, params.stiffness, aspect, window), w) for w in plan.views]
     lead = max(warped, key=lambda pair: pair[1].detail)[0]
     plate, own = _cut_display(frame, window), face.get_mesh(aspect)
     edges = find_lip_edges(plate, own, window, aspect)
     pictures = [
         (
-            cover_inner_mouth(w.picture, w.places, make_view_picture(views[weight.view]), goal, edges, window, aspect),
+            cover_inner_mouth(w.picture, w.places, views[weight.view], goal, edges, window, aspect),
             weight.light,
             weight.detail,
         )
@@ -158,7 +157,7 @@ def reenact(
     picture = close_lids(picture, alpha, plate, own, goal, openings, window, aspect)
     leading = views[max(plan.views, key=lambda w: w.detail).view]
     if params.eyes == "source":
-        eyes = set_eyes(make_view_picture(leading), lead.places, own, goal, window, aspect, alpha.shape)
+        eyes = set_eyes(leading, lead.places, own, goal, window, aspect, alpha.shape)
         picture = picture + eyes.matte[..., None] * (eyes.picture - picture)
         alpha = np.maximum(alpha, eyes.matte)
     seen = measure_seen(alpha, SEEN_SIGMA * width, aspect)
@@ -214,7 +213,7 @@ def measure_view_openings(plan: FramePlan, views: Mapping[ViewRef, SourceView]) 
     """Measures how far the views of a plan show the eyes open, (2,), by their shares of detail."""
     return np.asarray(
         sum(
-            w.detail * measure_lid_openings(view.face.get_mesh(view.pixel_aspect), view.pixel_aspect)
+            w.detail * measure_lid_openings(view.mesh, view.pixel_aspect)
             for w in plan.views
             for view in [views[w.view]]
         )
@@ -231,11 +230,6 @@ def measure_seen(alpha: Matte, sigma: float, aspect: float) -> Matte:
     """
     around = cv2.GaussianBlur(alpha, (0, 0), sigmaX=sigma / aspect, sigmaY=sigma, borderType=cv2.BORDER_REPLICATE)
     return np.asarray(ease_between(around, *SEEN_RANGE), np.float32)
-
-
-def make_view_picture(view: SourceView) -> ViewPicture:
-    """Makes what `eyes.set_eyes` takes of a view."""
-    return ViewPicture(view.display, view.window, view.face.get_mesh(view.pixel_aspect), view.pixel_aspect)
 
 
 def keep_openings(
@@ -333,34 +327,20 @@ class WarpedView:
     places: PointMap
 
 
-def warp_views(
-    refs: Sequence[ViewRef],
-    views: Mapping[ViewRef, SourceView],
-    goal: Mesh,
-    region: Window,
-    stiffness: float,
-    aspect: float,
-    window: Window | None = None,
-) -> dict[ViewRef, WarpedView]:
-    """Warp views to a goal mesh.
+def warp_view(
+    view: SourceView, goal: Mesh, region: Window, stiffness: float, aspect: float, window: Window
+) -> WarpedView:
+    """Warp a view to a goal mesh.
 
     Args:
-        refs: The views to warp.
-        views: All views at hand.
+        view: The view.
         goal: (478, 3), plate coordinates.
         region: The part of the plate that the warp is computed for.
         stiffness: Of the spline.
         aspect: Width of the plate's pixels over their height.
-        window: The part of the region of which the pictures are made; None for all of it.
+        window: The part of the region of which the pictures are made.
     """
-    return {ref: warp_view(views[ref], goal, region, stiffness, aspect, window or region) for ref in refs}
-
-
-def warp_view(
-    view: SourceView, goal: Mesh, region: Window, stiffness: float, aspect: float, window: Window
-) -> WarpedView:
-    """Warp one view to a goal mesh; arguments as for `warp_views`."""
-    mesh = view.face.get_mesh(view.pixel_aspect)
+    mesh = view.mesh
     mapping = fit_mesh_map(goal, mesh, region, stiffness, aspect, view.pixel_aspect)
     places = np.ascontiguousarray(mapping[compute_slices(window, region)])
     local = places - np.array([view.window.x, view.window.y], np.float32)

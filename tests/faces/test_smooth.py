@@ -8,7 +8,7 @@ from fsgan_core.faces.landmarkers.landmarks import measure_eye_opening, measure_
 from fsgan_core.faces.mesh import CANONICAL, INNER_LIPS, LIDS_L, LIDS_R
 from fsgan_core.faces.pose import compute_face_box
 from fsgan_core.faces.smooth import (
-    UnsmoothedFace,
+    FaceSample,
     average_window,
     get_ibug_layout,
     get_mesh_layout,
@@ -22,12 +22,12 @@ COUNT = 60
 RNG = np.random.default_rng(11)
 
 
-def sample(place: int, landmarks: np.ndarray, begins: bool = False, roll: float = 0.0) -> UnsmoothedFace:
+def sample(place: int, landmarks: np.ndarray, begins: bool = False, roll: float = 0.0) -> FaceSample:
     box = np.array(compute_face_box(landmarks))
-    return UnsmoothedFace(place, box, (0.0, 0.0, roll), 0.9, begins, landmarks=landmarks)
+    return FaceSample(place, box, (0.0, 0.0, roll), 0.9, begins, landmarks=landmarks)
 
 
-def clip(path: np.ndarray, noise: float, still: np.ndarray | None = None) -> tuple[list[UnsmoothedFace], np.ndarray]:
+def clip(path: np.ndarray, noise: float, still: np.ndarray | None = None) -> tuple[list[FaceSample], np.ndarray]:
     """Samples of a face that goes along `path` (n, 2), measured with `noise` pixels, and its true landmarks."""
     face = head() if still is None else still
     truth = (face if face.ndim == 3 else face[None]) + path[:, None]
@@ -141,7 +141,7 @@ class TestMesh:
 
     def test_a_missing_mesh_is_filled_in(self) -> None:
         faces = [
-            UnsmoothedFace(place, np.array([0.0, 0, 9, 9]), (0, 0, 0), 0.9, mesh=2 * CANONICAL + (place, 0, 0))
+            FaceSample(place, np.array([0.0, 0, 9, 9]), (0, 0, 0), 0.9, mesh=2 * CANONICAL + (place, 0, 0))
             for place in (0, 1, 2, 5, 6, 7)
         ]
         final = smooth_faces(faces, gap=4, amount=1.0)
@@ -211,7 +211,7 @@ class TestBoxAndPose:
 class TestMany:
     """The 98 landmarks of a network."""
 
-    def smooth(self, samples: list[UnsmoothedFace], noise: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    def smooth(self, samples: list[FaceSample], noise: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
         """Measured and smooth 98, each (n, 98, 2)."""
         raw = [landmarks_wflw.from_ibug(s.landmarks) + RNG.normal(size=(98, 2)) * noise for s in samples]
         faces = smooth_faces(

@@ -29,7 +29,6 @@ from fsgan_core.stages.features.openings import (
     Eye,
     OpeningPicture,
     OpeningWindow,
-    ViewPicture,
     apply_fit,
     carry_irises,
     continue_skin,
@@ -46,6 +45,7 @@ from fsgan_core.stages.features.openings import (
     trace_ring,
 )
 from fsgan_core.stages.image_ops import ease_between, smoothstep
+from fsgan_core.stages.interface import SourceView
 from fsgan_core.stages.warp import sample_picture
 
 # Lengths are shares of the eye's width.
@@ -148,7 +148,7 @@ def _move_eyeball(
 
 
 def set_eyes(
-    view: ViewPicture, places: PointMap, target: Mesh, goal: Mesh, region: Window, aspect: float, shape: tuple[int, int]
+    view: SourceView, places: PointMap, target: Mesh, goal: Mesh, region: Window, aspect: float, shape: tuple[int, int]
 ) -> OpeningPicture:
     """Sets the source's eyeballs between the goal's lids, so that they look where the target looks.
 
@@ -189,7 +189,7 @@ def set_eyes(
 
 
 def _draw_source_eye(
-    view: ViewPicture,
+    view: SourceView,
     places: PointMap,
     distance: Plane,
     goal: Mesh,

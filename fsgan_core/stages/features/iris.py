@@ -28,15 +28,7 @@ from fsgan_core.stages.features.openings import (
     square_points,
     trace_ring,
 )
-from fsgan_core.stages.image_ops import (
-    SRGB_CURVE_LIMIT,
-    SRGB_GAMMA,
-    SRGB_LINEAR_LIMIT,
-    SRGB_OFFSET,
-    SRGB_SCALE,
-    SRGB_SLOPE,
-    smoothstep,
-)
+from fsgan_core.stages.image_ops import smoothstep, to_perceptual, to_scene_linear
 from fsgan_core.stages.matching.light import PLAIN_SKIN, measure_surface
 
 MIN_OPENING = 0.12  # of the eye's width: an eye less open tells no colour
@@ -210,7 +202,8 @@ def tint_iris(
     coloured = luma[..., None] * np.asarray(tint.colour, np.float32)
     tinted = light[..., None] * (linear + share[..., None] * (coloured - linear))
     changed = np.asarray(matte > 0)[..., None]
-    return np.where(changed, display + from_linear(tinted) - from_linear(linear), display).astype(np.float32)
+    change = to_perceptual(tinted, 0.0) - to_perceptual(linear, 0.0)
+    return np.where(changed, display + change, display).astype(np.float32)
 
 
 def _give_plain_hue(display: Image, distance: Plane, tint: IrisTint) -> Image:
@@ -221,7 +214,7 @@ def _give_plain_hue(display: Image, distance: Plane, tint: IrisTint) -> Image:
     redness = linear[..., 0] / np.maximum(linear @ LUMA_WEIGHTS.astype(np.float32), MIN_LINEAR)
     share = np.clip(np.log(np.maximum(redness, 1)) / np.log(tint.white[0]), 0, 1)
     gains = np.exp((soften_edge(distance, -0.5, 0.5) * share)[..., None] * np.log(tint.white_gains))
-    return np.asarray(display + from_linear(linear * gains) - from_linear(linear), np.float32)
+    return np.asarray(display + (to_perceptual(linear * gains, 0.0) - to_perceptual(linear, 0.0)), np.float32)
 
 
 def _measure_skin(display: Image, window: Window, mesh: Mesh, aspect: float) -> Vector:
@@ -233,15 +226,7 @@ def _measure_skin(display: Image, window: Window, mesh: Mesh, aspect: float) -> 
 
 def to_linear(display: Image) -> Image:
     """Converts display-like values to linear ones by the curve of sRGB; below 0 is 0."""
-    x = np.maximum(display, 0)
-    curve = ((x + SRGB_OFFSET) / SRGB_SCALE) ** np.float32(SRGB_GAMMA)
-    return np.where(x <= SRGB_CURVE_LIMIT, x / SRGB_SLOPE, curve).astype(np.float32)
-
-
-def from_linear(linear: Image) -> Image:
-    """Converts linear values to display-like ones: the inverse of `to_linear`."""
-    curve = SRGB_SCALE * np.maximum(linear, 1e-9) ** np.float32(1 / SRGB_GAMMA) - SRGB_OFFSET
-    return np.where(linear <= SRGB_LINEAR_LIMIT, SRGB_SLOPE * linear, curve).astype(np.float32)
+    return to_scene_linear(np.maximum(display, 0), 0.0)
 
 
 def find_iris_disc(mesh: Mesh, eye: Eye, aspect: float) -> tuple[Points, float]:

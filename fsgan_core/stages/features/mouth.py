@@ -31,7 +31,6 @@ from fsgan_core.stages.features.openings import (
     WINDOW_EDGE,
     OpeningPicture,
     OpeningWindow,
-    ViewPicture,
     fit_opening_map,
     make_opening_window,
     measure_lip_opening,
@@ -42,6 +41,7 @@ from fsgan_core.stages.features.openings import (
     trace_ring,
 )
 from fsgan_core.stages.image_ops import ease_between, smoothstep
+from fsgan_core.stages.interface import SourceView
 from fsgan_core.stages.warp import sample_picture
 
 # Lengths are shares of the mouth's width.
@@ -97,7 +97,7 @@ def draw_lips_opening(mesh: Mesh, part: OpeningWindow, aspect: float) -> Matte:
 def cover_inner_mouth(
     warped: Image,
     places: PointMap,
-    view: ViewPicture,
+    view: SourceView,
     goal: Mesh,
     goal_edges: LipEdges,
     region: Window,

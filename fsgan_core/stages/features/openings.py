@@ -160,23 +160,6 @@ def measure_ring_distance(outline: Points, places: AnyArray) -> Plane:
 
 
 @dataclass(frozen=True)
-class ViewPicture:
-    """A view of the source around its face.
-
-    Attributes:
-        display: Display-like picture of `window`.
-        window: The part of the source's plate that it covers.
-        mesh: (478, 3), coordinates of that plate.
-        pixel_aspect: Width of its pixels over their height.
-    """
-
-    display: Image
-    window: Window
-    mesh: Mesh
-    pixel_aspect: float = 1.0
-
-
-@dataclass(frozen=True)
 class OpeningWindow:
     """A small window around an opening.
 

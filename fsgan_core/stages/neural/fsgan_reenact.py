@@ -52,7 +52,7 @@ from fsgan_core.stages.reenactment import (
     compute_goal_mesh,
     keep_openings,
     make_reenacted_plate,
-    warp_views,
+    warp_view,
 )
 
 if TYPE_CHECKING:
@@ -134,9 +134,10 @@ class FsganReenact:
         warped_choices = [w for w in plan.views if prewarp or (params.detail > 0 and w.detail > 0)]
         lead = max(plan.views, key=lambda w: w.detail)
         where = around if warped_choices else region
-        warped = warp_views(
-            [w.view for w in dict.fromkeys([lead, *warped_choices])], views, goal_mesh, where, params.stiffness, aspect
-        )
+        warped = {
+            w.view: warp_view(views[w.view], goal_mesh, where, params.stiffness, aspect, where)
+            for w in dict.fromkeys([lead, *warped_choices])
+        }
         if prewarp:
             picture = combine_views(
                 [(warped[w.view].picture, w.light, w.detail) for w in plan.views], width * DETAIL_SIZE, aspect

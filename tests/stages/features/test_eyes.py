@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fsgan_core.faces.mesh import CANONICAL, INNER_LIPS, LIDS_L, LIDS_R, OUTER_LIPS
+from fsgan_core.faces.face import Face
+from fsgan_core.faces.mesh import CANONICAL, INNER_LIPS, LIDS_L, LIDS_R, OUTER_LIPS, read_landmarks68
 from fsgan_core.plates.curve import LUMA_WEIGHTS
 from fsgan_core.plates.plate import Window
 from fsgan_core.runtime.arrays import AnyArray, Image, Mesh
@@ -15,7 +16,6 @@ from fsgan_core.stages.features.lips import STATIONS, LipEdges, draw_back_lips, 
 from fsgan_core.stages.features.mouth import cover_inner_mouth, keep_mouth, set_inner_mouth
 from fsgan_core.stages.features.openings import (
     EYES,
-    ViewPicture,
     carry_irises,
     measure_lid_openings,
     measure_lip_opening,
@@ -23,6 +23,7 @@ from fsgan_core.stages.features.openings import (
     square_points,
     trace_ring,
 )
+from fsgan_core.stages.interface import SourceView
 
 REGION = Window(10, 20, 300, 300)
 SKIN, WHITE, TEETH, LIP = (0.7, 0.55, 0.45), (0.85, 0.84, 0.82), (0.95, 0.95, 0.9), (0.6, 0.3, 0.3)
@@ -47,6 +48,12 @@ def make_mesh(lids: float = 1.0, lips: float = 0.0, shift: tuple[float, float] =
         centre = mesh[list(eye.lids)].mean(0)
         mesh[eye.iris] = centre + np.array([(0, 0, 0), (7, 0, 0), (0, 7, 0), (-7, 0, 0), (0, -7, 0)], float)
     return mesh + np.array([*shift, 0.0])
+
+
+def make_view(display: Image, mesh: Mesh) -> SourceView:
+    """A view on REGION that shows the face of a mesh."""
+    face = Face(1, (0.0, 0.0, 1.0, 1.0), read_landmarks68(mesh), (0.0, 0.0, 0.0), 1.0, mesh=mesh)
+    return SourceView(display, np.ones(display.shape[:2], np.float32), REGION, REGION, face)
 
 
 def get_places() -> Image:
@@ -173,7 +180,7 @@ def test_a_gaze_is_the_targets_even_if_the_goal_carries_another_one() -> None:
 def test_the_sources_iris_is_lifted_off_and_set_where_the_target_looks() -> None:
     view, target = move_irises(make_mesh(), -5.0), move_irises(make_mesh(), 5.0)
     display = draw_face(view, (0.1, 0.2, 0.5))
-    eyes = set_eyes(ViewPicture(display, REGION, view), get_places(), target, target, REGION, 1.0, display.shape[:2])
+    eyes = set_eyes(make_view(display, view), get_places(), target, target, REGION, 1.0, display.shape[:2])
     wanted = draw_face(target, (0.1, 0.2, 0.5))
     inside = eyes.matte > 0.9
     assert inside.sum() > 200
@@ -181,7 +188,7 @@ def test_the_sources_iris_is_lifted_off_and_set_where_the_target_looks() -> None
     assert np.abs(display - wanted)[inside].mean() > 0.2
     shut = make_mesh(0.0)
     assert not set_eyes(
-        ViewPicture(display, REGION, shut), get_places(), target, target, REGION, 1.0, display.shape[:2]
+        make_view(display, shut), get_places(), target, target, REGION, 1.0, display.shape[:2]
     ).matte.any()
 
 
@@ -212,7 +219,7 @@ def mark_inner_lips(mesh: Mesh) -> AnyArray:
 def test_lips_are_continued_over_teeth_that_the_mesh_misses() -> None:
     smiling, measured = make_mesh(lips=10.0), make_mesh(lips=6.0)
     view = draw_face(smiling, (0.2, 0.2, 0.4))
-    closed = cover_inner_mouth(view, get_places(), ViewPicture(view, REGION, measured), measured, NO_EDGES, REGION, 1.0)
+    closed = cover_inner_mouth(view, get_places(), make_view(view, measured), measured, NO_EDGES, REGION, 1.0)
     inner = mark_inner_lips(smiling) > 0
     assert np.abs(view - LIP)[inner].max() > 0.3
     assert np.percentile(np.abs(closed - LIP)[inner], 90) < 0.1
@@ -290,7 +297,7 @@ def measure_unevenness(picture: AnyArray) -> float:
 def test_a_lip_that_is_continued_far_has_no_streaks() -> None:
     mesh = make_mesh(lips=24.0)
     view = make_uneven(draw_face(mesh, (0.2, 0.2, 0.4)), 0.2)
-    closed = cover_inner_mouth(view, get_places(), ViewPicture(view, REGION, mesh, 1.0), mesh, NO_EDGES, REGION, 1.0)
+    closed = cover_inner_mouth(view, get_places(), make_view(view, mesh), mesh, NO_EDGES, REGION, 1.0)
     x, y = (int(value) for value in mesh[[13, 14], :2].mean(0) - (REGION.x, REGION.y))
     inside, skin = (slice(y - 3, y + 4), slice(x - 15, x + 16)), (slice(0, 7), slice(x - 15, x + 16))
     assert measure_unevenness(closed[inside]) < 0.25 * measure_unevenness(view[skin])
