@@ -29,7 +29,6 @@ BONES = (
 )
 """Pairs of landmarks joined by bones. 0 is the wrist; thumb, index, middle, ring and little finger have four landmarks
 each, from the root to the tip."""
-PRESENCE_THRESHOLD = 0.5  # probability from which a region holds a hand (MediaPipe)
 PALM = BlazeModel("mediapipe_palm", 192, ((24, 2), (12, 6)), 7, 0.0, 1.0, 0.5)
 
 _WEIGHTS = "mediapipe_hand"
@@ -59,22 +58,6 @@ class Hand:
     landmarks: HandPoints
     presence: float
     right: float
-
-
-def find_hands(picture: Image8, *, threshold: float = PRESENCE_THRESHOLD, device: str = "cpu") -> list[Hand]:
-    """Finds the hands in a picture, surest first.
-
-    Args:
-        picture: RGB, square pixels.
-        threshold: Least presence.
-        device: Where the networks run, such as "cpu" or "cuda".
-
-    Raises:
-        WeightsError: A network is missing or damaged.
-    """
-    squares = [fit_square_to_palm(palm) for palm in find_palms(picture, device=device)]
-    hands = measure_hands(picture, squares, device)
-    return drop_repeated_hands([hand for hand in hands if hand.presence >= threshold])
 
 
 def find_palms(picture: Image8, *, threshold: float = 0.0, device: str = "cpu") -> list[BlazeDetection]:

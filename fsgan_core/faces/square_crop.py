@@ -60,10 +60,6 @@ class CropSquare:
         """Maps shares (..., 2), 0..1 from the square's upper left corner, to points of the picture."""
         return np.asarray(self.centre + (shares - 0.5) * self.side)
 
-    def to_fractions(self, points: Points) -> Points:
-        """Maps points of the picture to shares; the inverse of `to_picture`."""
-        return np.asarray((points - self.centre) / self.side + 0.5)
-
     def crop(self, picture: AnyArray, size: int) -> AnyArray:
         """Cuts the square out, (size, size, channels), anti-aliased; black outside the picture."""
         scale = size / self.side

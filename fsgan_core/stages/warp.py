@@ -13,7 +13,7 @@ import numpy as np
 from scipy.interpolate import make_interp_spline
 
 from fsgan_core.plates.plate import Window
-from fsgan_core.runtime.arrays import AnyArray, Image, Mask, Matrix, Plane, PointMap, Points, Vector
+from fsgan_core.runtime.arrays import Image, Mask, Matrix, Plane, PointMap, Points, Vector
 from fsgan_core.runtime.memo import remember_results
 from fsgan_core.stages.image_ops import slice_marked
 
@@ -131,18 +131,11 @@ def compute_cell_areas(mapping: PointMap) -> Plane:
     return np.asarray(dx[..., 0] * dy[..., 1] - dx[..., 1] * dy[..., 0])
 
 
-def compute_corner_areas(mapping: PointMap) -> AnyArray:
-    """Compute the signed area of the parallelogram at each corner of each cell.
+def iterate_corner_areas(mapping: PointMap) -> Iterator[Plane]:
+    """Compute the signed area of the parallelogram at each of the four corners of each cell.
 
-    If all four corners of a cell have one sign, the bilinear map does not fold anywhere in it.
-
-    Returns:
-        (4, height - 1, width - 1).
+    If all four of a cell have one sign, the bilinear map does not fold anywhere in it.
     """
-    return np.stack(list(_iterate_corner_areas(mapping)))
-
-
-def _iterate_corner_areas(mapping: PointMap) -> Iterator[Plane]:
     planes = np.ascontiguousarray(np.moveaxis(mapping, -1, 0))
     right, down = np.diff(planes, axis=2), np.diff(planes, axis=1)
     for rows in (slice(-1), slice(1, None)):
@@ -152,7 +145,7 @@ def _iterate_corner_areas(mapping: PointMap) -> Iterator[Plane]:
 
 def has_folds(mapping: PointMap) -> bool:
     """Tell whether any cell is flipped against the others."""
-    lowest, highest = zip(*((area.min(), area.max()) for area in _iterate_corner_areas(mapping)), strict=True)
+    lowest, highest = zip(*((area.min(), area.max()) for area in iterate_corner_areas(mapping)), strict=True)
     return bool(min(lowest) <= 0 <= max(highest))
 
 
@@ -171,7 +164,7 @@ def remove_folds(mapping: PointMap, rounds: int = SMOOTHING_ROUNDS) -> PointMap:
     affine = mapping.mean((0, 1)) + x[:, None] * across + y[:, None, None] * down
     offset = mapping - affine
     for number in range(rounds + DAMPING_ROUNDS):
-        flipped = np.minimum.reduce([area / usual for area in _iterate_corner_areas(affine + offset)]) < MIN_CELL_AREA
+        flipped = np.minimum.reduce([area / usual for area in iterate_corner_areas(affine + offset)]) < MIN_CELL_AREA
         if not flipped.any():
             break
         if number >= rounds:

@@ -12,15 +12,15 @@ from fsgan_core.faces.detectors.detect_blaze import BlazeDetection
 from fsgan_core.faces.detectors.rotated_square import RotatedSquare
 from fsgan_core.faces.hands import (
     BONES,
-    PRESENCE_THRESHOLD,
     Hand,
     drop_repeated_hands,
-    find_hands,
     find_palms,
     fit_square_to_hand,
     fit_square_to_palm,
     measure_hands,
 )
+
+PRESENCE_THRESHOLD = 0.5  # probability from which a region holds a hand (MediaPipe)
 
 # An upright open right hand, palm to the camera: wrist, then thumb, index, middle, ring and little finger.
 UPRIGHT = np.array(
@@ -34,6 +34,12 @@ UPRIGHT = np.array(
     ],
     np.float64,
 )
+
+
+def find_hands(picture: np.ndarray) -> list[Hand]:
+    """The hands in a picture, surest first."""
+    hands = measure_hands(picture, [fit_square_to_palm(palm) for palm in find_palms(picture)])
+    return drop_repeated_hands([hand for hand in hands if hand.presence >= PRESENCE_THRESHOLD])
 
 
 def read_frames(footage: Path, clip: str, numbers: range) -> list[np.ndarray]:
