@@ -66,7 +66,6 @@ SOCKET_HEIGHT = 0.3  # taller than an eye with its brow
 ABOVE_BROWS_SOFTNESS = 0.05
 TEMPLE_SOFTNESS = 0.02
 TEMPLE_RISE = 0.5  # of the way from eye to brow, above the mirrored brow
-STRAND_GAP = 0.08  # with hair this near on two sides, what passes for skin may be hair too
 CONNECTED_LIMIT = 0.3  # matte value from which on pixels hang together
 
 # Hair that hangs on a brow.
@@ -111,8 +110,6 @@ def find_occluders(raster: FaceRaster, replaced: Matte | None = None, strictness
     occluders = _reconstruct_from_outside(unlike * (1 - features), raster.outline)
     occluders = _grow_over_features(occluders, unlike * features, raster, skin, above)
     occluders = _grow_over_brow(occluders, unlike, raster)
-    if strictness > 1:
-        occluders = np.maximum(occluders, _close_strands(occluders * above, raster) * (1 - features))
     return np.maximum(occluders, _find_islands(1 - occluders, raster.outline, skin.sampled)), above
 
 
@@ -302,14 +299,6 @@ def _measure_hanging(unlike: Matte, raster: FaceRaster, brow: slice) -> float:
 def _enlarge_polygon(points: Points, factor: float) -> Points:
     """A polygon enlarged about its middle."""
     return np.asarray(points.mean(0) + factor * (points - points.mean(0)))
-
-
-def _close_strands(hair: Matte, raster: FaceRaster) -> Matte:
-    """`hair` closed over the gaps between its strands."""
-    side = 2 * max(1, round(STRAND_GAP * raster.face_width)) + 1
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
-    wide = cv2.copyMakeBorder(hair, side, side, side, side, cv2.BORDER_REPLICATE)
-    return np.asarray(cv2.morphologyEx(wide, cv2.MORPH_CLOSE, kernel)[side:-side, side:-side], np.float32)
 
 
 def _find_islands(face: Matte, outline: Matte, sampled: Mask) -> Matte:
