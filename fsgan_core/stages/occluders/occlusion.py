@@ -70,9 +70,8 @@ CONNECTED_LIMIT = 0.3  # matte value from which on pixels hang together
 
 # Hair that hangs on a brow.
 HANGING_RISE, HANGING_SAMPLES = 0.1, 17  # how far above the brow to look, as a share of the face's width; places
-HANGING_BEGIN = 0.25  # of the brow, from its outer end, beside which there is hair at the temple
-HANGING_RANGE = (0.4, 0.6)  # share of the rest that hair hangs on: the brow begins to count as covered, and surely is
-FREE_RANGE = (0.4, 0.55)  # likewise of the other brow: it is surely free, and no longer is
+HANGING_RANGE = (0.3, 0.5)  # share of the brow that hair hangs on: it begins to count as covered, and surely is
+FREE_RANGE = (0.3, 0.42)  # likewise of the other brow: it is surely free, and no longer is
 
 # Growing an occluder over eyes and lips.
 SURE_OCCLUDER = 0.7  # matte value
@@ -286,9 +285,9 @@ def _grow_over_brow(occluders: Matte, unlike: Matte, raster: FaceRaster) -> Matt
 
 
 def _measure_hanging(unlike: Matte, raster: FaceRaster, brow: slice) -> float:
-    """Share of a brow's length, without its outer end, from which nothing up to the hair above it is skin."""
-    points = raster.landmarks[brow] if brow == BROW_R else raster.landmarks[brow][::-1]
-    along = np.linspace(HANGING_BEGIN, 1, HANGING_SAMPLES) * (len(points) - 1)
+    """Share of a brow's length from which nothing up to the hair above it is skin."""
+    points = raster.landmarks[brow]
+    along = np.linspace(0, len(points) - 1, HANGING_SAMPLES)
     line = np.stack([np.interp(along, np.arange(len(points)), points[:, k]) for k in (0, 1)], -1)
     rise = np.linspace(0, HANGING_RISE * raster.face_width, HANGING_SAMPLES)[:, None, None] * raster.up_direction
     places = (line + rise).astype(np.float32)

@@ -48,11 +48,9 @@ def test_a_brow_under_hair_is_left_out(collins: Still, codec: Codec, config: Col
 
 
 @pytest.mark.parametrize("brow", [BROW_R, BROW_L])
-def test_a_brow_whose_end_reaches_the_hair_stays(
-    brow: slice, collins: Still, codec: Codec, config: ColourConfig
-) -> None:
-    fringed = hang_fringe(collins, [brow], config, share=0.45)
-    inner = slice(brow.start + 2, brow.stop) if brow == BROW_R else slice(brow.start, brow.stop - 2)
+def test_brows_whose_ends_reach_the_hair_stay(brow: slice, collins: Still, codec: Codec, config: ColourConfig) -> None:
+    fringed = hang_fringe(collins, [BROW_R, BROW_L], config, share=0.7)
+    inner = slice(brow.start + 3, brow.stop) if brow == BROW_R else slice(brow.start, brow.stop - 3)
     assert read_brow(fringed, inner, codec) > 0.9
 
 
