@@ -323,7 +323,10 @@ def measure_target_skin(frame: FaceFrame, mattes: Plate, behind: OpeningPicture 
         usual = blur_weighted(bare, skin.astype(np.float32), max(1.0, TONE_SIGMA * surface.width), aspect)
         skin = looked_at * np.maximum(1 - (find_largest(np.abs(bare - usual)) / ODD_SKIN) ** 2, 0) ** 2
     sigma = SHADING_SIGMA * surface.width
-    picture = cv2.GaussianBlur(push_pull(bare, skin.astype(np.float32)), (0, 0), sigmaX=sigma / aspect, sigmaY=sigma)
+    # Between hair and glasses a few pixels pass for skin: what has little skin around it says little.
+    sure_skin = skin * cv2.GaussianBlur(skin, (0, 0), sigmaX=sigma / aspect, sigmaY=sigma) ** 2
+    known = push_pull(bare, sure_skin.astype(np.float32))
+    picture = cv2.GaussianBlur(known, (0, 0), sigmaX=sigma / aspect, sigmaY=sigma)
     luma, sure = picture @ LUMA_WEIGHTS, skin > HALF_COVERED
     brightness = float(np.percentile(luma[sure], USUAL_PERCENTILE)) if sure.any() else 0.0
     dark = np.clip((brightness - luma - DARK_RANGE[0]) / (DARK_RANGE[1] - DARK_RANGE[0]), 0, 1)  # a beard, a shadow
