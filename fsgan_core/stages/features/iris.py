@@ -46,10 +46,8 @@ TINT_EDGE = (0.95, 1.15)  # of the iris's radius: from full tint to none
 PUPIL_EDGE = (0.3, 0.5)  # of the iris's radius: a lighter iris does not lighten the pupil
 TINTED_LUMA = (0.15, 0.75)  # of the way from the iris's luma to the white's: all of it is iris; none is
 LUMA_GAINS = (0.3, 2.2)  # least and largest change of an iris's brightness
-RED_WHITE = (
-    1.05,
-    1.2,
-)  # of the skin's red: up to the one a white is plain; from the other on it takes a plain white's hue
+RED_WHITE = (1.05, 1.2)  # of the skin's red: up to there a white is plain; from there on it takes a plain white's hue
+WHITE_GAINS = (0.2, 6.0)  # least and largest change of a channel of a red white
 MIN_LINEAR = 1e-4  # linear values that are divided by at least
 TYPICAL_IRIS_LUMA = 0.12  # of the white's
 # Linear R, G, B of an iris under white light at luma 1, from light blue to brown. In a dark iris a channel may be lost
@@ -163,10 +161,14 @@ def compute_iris_tint(source: IrisColour | None, target: IrisColour | None, amou
     share = amount * float(smoothstep((redness - RED_WHITE[0]) / (RED_WHITE[1] - RED_WHITE[0])))
     # In the same light, a plain white is half as far from grey as skin.
     plain = _scale_to_luma(np.sqrt(np.maximum(target.skin, MIN_LINEAR)))
-    white = _scale_to_luma(target.white * (plain / target.white) ** share)
+    # Colours of eyes that the plate hardly shows may be anything.
+    white_gains = np.clip(plain / np.maximum(target.white, MIN_LINEAR), *WHITE_GAINS) ** share
+    if share > 0:
+        white_gains = white_gains / max(float(target.white * white_gains @ LUMA_WEIGHTS), MIN_LINEAR)
+    white = target.white * white_gains
     colour = np.clip(source.ratio / source.luma, LEAST_IRIS_COLOUR, MOST_IRIS_COLOUR) * white
     gains = np.clip(source.luma / np.maximum(target.lumas, MIN_LINEAR), *LUMA_GAINS)
-    return IrisTint(_scale_to_luma(colour), gains**amount, amount, target.white, white / target.white)
+    return IrisTint(_scale_to_luma(colour), gains**amount, amount, target.white, white_gains)
 
 
 def tint_iris(
@@ -212,7 +214,7 @@ def _give_plain_hue(display: Image, distance: Plane, tint: IrisTint) -> Image:
         return display
     linear = to_linear(display)
     redness = linear[..., 0] / np.maximum(linear @ LUMA_WEIGHTS.astype(np.float32), MIN_LINEAR)
-    share = np.clip(np.log(np.maximum(redness, 1)) / np.log(tint.white[0]), 0, 1)
+    share = np.clip(np.log(np.maximum(redness, 1)) / max(float(np.log(tint.white[0])), MIN_LINEAR), 0, 1)
     gains = np.exp((soften_edge(distance, -0.5, 0.5) * share)[..., None] * np.log(tint.white_gains))
     return np.asarray(display + (to_perceptual(linear * gains, 0.0) - to_perceptual(linear, 0.0)), np.float32)
 
@@ -221,7 +223,7 @@ def _measure_skin(display: Image, window: Window, mesh: Mesh, aspect: float) -> 
     """The linear colour of the plain skin of a face."""
     places = np.round(measure_surface(mesh, window, aspect).places[PLAIN_SKIN]).astype(int)
     x, y = np.clip(places, 0, (window.width - 1, window.height - 1)).T
-    return np.asarray(np.median(to_linear(display[y, x]), axis=0), np.float64)
+    return np.maximum(np.median(to_linear(display[y, x]), axis=0), MIN_LINEAR)
 
 
 def to_linear(display: Image) -> Image:
