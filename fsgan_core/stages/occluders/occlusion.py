@@ -1,8 +1,9 @@
 """Occlusion: what lies within a face's outline and is not the face, that is hair over it or something in front of it.
 
 What differs from the face's own skin (`skin_model`) and comes in from outside the outline is an occluder; what differs
-in the middle (eyes, brows, nostrils, lips) belongs to the face. Above the brows the colour of what surrounds the face
-counts too, because blond, red or grey hair differs little from skin. All of it runs on a small raster of square pixels.
+in the middle (eyes, brows, nostrils, lips) belongs to the face. Around the inner face the colour of what surrounds the
+forehead counts too, because blond, red or grey hair differs little from skin, and dark hair little from a shadow on it.
+All of it runs on a small raster of square pixels.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ MIN_CLUSTER_SHARE = 0.04  # of the colours: smaller groups are dropped
 BROW_RISE, BROW_HEIGHT = 0.28, 0.12  # how far above its landmarks a brow may be, and how tall
 BROW_OVERHANG = 0.05  # of the brows' distance: how far beyond their ends
 BROW_ZONE_SOFTNESS = 0.01
-SOCKET_GROWTH = 1.3  # times the size of an eye with its brow
+SOCKET_GROWTH = 1.1  # times the size of an eye with its brow
 SOCKET_HEIGHT = 0.3  # taller than an eye with its brow
 ABOVE_BROWS_SOFTNESS = 0.05
 TEMPLE_SOFTNESS = 0.02
@@ -97,15 +98,17 @@ def find_occluders(raster: FaceRaster, replaced: Matte | None = None, strictness
     skin = raster.skin
     if skin is None:
         return np.zeros_like(raster.outline), above
+    like, corners = _find_like_surroundings(raster, skin, above), _mark_eye_corners(raster)
     unlike = np.maximum(
         find_unlike_skin(raster.lab, skin, np.asarray(1 + (strictness - 1) * above)),
-        above * _find_like_surroundings(raster, skin, above),
+        np.maximum.reduce([above, 1 - raster.inner_face, corners]) * like,
     )
     reach = 2 * max(1, round(OUTLINE_REACH * raster.face_width)) + 1
     unlike = _remove_own_darks(unlike, raster)
     if replaced is not None:
         unlike = unlike * (1 - replaced)
     features = draw_own_features(raster) * cv2.erode(raster.outline, np.ones((reach, reach), np.uint8))
+    features = features * (1 - like * corners)
     occluders = _reconstruct_from_outside(unlike * (1 - features), raster.outline)
     occluders = _grow_over_features(occluders, unlike * features, raster, skin, above)
     occluders = _grow_over_brow(occluders, unlike, raster)
@@ -229,6 +232,20 @@ def _mark_temples(raster: FaceRaster) -> Matte:
         )
         matte = np.maximum(matte, draw_convex_hull(corner, raster.window))
     return np.asarray(cv2.GaussianBlur(matte, (0, 0), max(MIN_SIGMA, TEMPLE_SOFTNESS * raster.face_width)))
+
+
+def _mark_eye_corners(raster: FaceRaster) -> Matte:
+    """1 beyond the outer corners of the eyes, below the brows: hair may touch them, where lashes end."""
+    points = raster.landmarks
+    matte = np.zeros_like(raster.outline)
+    for brow, eye, temple in EYE_SIDES:
+        outward = points[temple] - points[eye]
+        corner = np.vstack(
+            [points[eye], points[eye] + outward, points[brow] + outward, (points[brow] + points[eye]) / 2]
+        )
+        lower = 2 * points[eye] - corner[3]
+        matte = np.maximum(matte, draw_convex_hull(np.vstack([corner, lower, lower + outward]), raster.window))
+    return matte
 
 
 def _reconstruct_from_outside(unlike: Matte, outline: Matte) -> Matte:

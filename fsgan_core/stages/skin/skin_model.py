@@ -81,13 +81,14 @@ class FaceRaster:
         return np.asarray(cv2.cvtColor(self.rgb, cv2.COLOR_RGB2Lab))
 
     @cached_property
+    def inner_face(self) -> Matte:
+        """From the brows to the mouth, within the cheeks: skin on almost everybody."""
+        return draw_polygon(_locate_inner_face(self.landmarks), self.window)
+
+    @cached_property
     def sampled(self) -> Mask:
         """Pixels of the inner face that surely are skin."""
-        core = (
-            draw_polygon(_locate_inner_face(self.landmarks), self.window)
-            * (1 - draw_own_features(self))
-            * (self.outline > HALF_COVERED)
-        )
+        core = self.inner_face * (1 - draw_own_features(self)) * (self.outline > HALF_COVERED)
         return (core > HALF_COVERED) & self.inside
 
     @property

@@ -9,10 +9,11 @@ import pytest
 from fsgan_core.contract.landmarks import BROW_L, BROW_R, EYE_R
 from fsgan_core.contract.params import MaskParams
 from fsgan_core.plates.colour import Codec, ColourConfig
+from fsgan_core.runtime.arrays import Points, Vector
 from fsgan_core.stages.reenactment import prepare_view
 from tests.stages.conftest import Still
 
-HAIR = (62, 44, 34)  # sRGB
+HAIR, SHADED_HAIR = (62, 44, 34), (84, 60, 48)  # sRGB
 
 
 def hang_fringe(still: Still, brows: list[slice], config: ColourConfig, share: float = 1.0) -> Still:
@@ -76,3 +77,25 @@ def test_the_shade_of_deep_set_eyes_belongs_to_the_face(collins: Still, codec: C
     lids = (points[[37, 38]] + points[[18, 20]]) / 2 - (view.window.x, view.window.y)
     x, y = np.round(lids).astype(int).T
     assert view.matte[y, x].min() > 0.9
+
+
+def test_hair_that_falls_over_a_cheek_is_left_out(collins: Still, codec: Codec, config: ColourConfig) -> None:
+    """It is as dark as a shadow could be, but has the colour of the hair above the brows."""
+    points, nose = collins.face.landmarks, collins.face.landmarks[30]
+    outer, inner = points[:5] - 0.8 * (nose - points[:5]), points[:5] + 0.3 * (nose - points[:5])
+    up = 1.2 * (points[27] - points[8])
+    cover = np.zeros(collins.plate.pixels.shape[:2], np.float32)
+    lock = np.vstack([outer[:1] + up, outer, inner[::-1], inner[:1] + up])
+    cv2.fillPoly(cover, [np.round(lock).astype(np.int32)], 1.0, cv2.LINE_AA)
+    cover = cv2.GaussianBlur(cover, (0, 0), 0.7)[..., None]
+    strands = np.random.default_rng(5).normal(1, 0.15, cover.shape[1]).astype(np.float32)[None, :, None]
+    colour = config.convert(np.float32([[SHADED_HAIR]]) / 255, "sRGB", config.scene_linear) * strands
+    hidden = collins.painted(collins.plate.pixels * (1 - cover) + cover * colour)
+    matte = hidden.mattes(codec).get_matte("matte.face")
+
+    def read(places: Points) -> Vector:
+        x, y = np.round(places - (hidden.region.x, hidden.region.y)).astype(int).T
+        return np.asarray(matte[y, x])
+
+    assert read(points[1:4] + 0.15 * (nose - points[1:4])).max() < 0.2
+    assert read(points[13:16] + 0.3 * (nose - points[13:16])).min() > 0.9
