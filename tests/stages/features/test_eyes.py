@@ -21,6 +21,7 @@ from fsgan_core.stages.features.openings import (
     measure_lip_opening,
     measure_ring_distance,
     square_points,
+    take_shading,
     trace_ring,
 )
 from fsgan_core.stages.interface import SourceView
@@ -210,6 +211,16 @@ def test_closed_lids_hide_the_views_eyeball_and_take_the_plates_lashes() -> None
     assert np.abs(closed - SKIN)[off_lashes].max() < 0.15  # neither white nor iris
     assert closed[ring & lashes].mean() < 0.7 * np.mean(SKIN)
     assert close_lids(view, alpha, plate, opened, opened, measure_lid_openings(opened), REGION, 1.0) is view
+
+
+def test_the_line_of_lashes_is_no_flat_bar() -> None:
+    """Lashes that are darker in the middle of a shut eye than at its corners are so on the new face."""
+    luma = np.zeros((40, 100), np.float32)
+    luma[18:22, 10:90] = -1.1
+    luma[18:22, 40:60] = -1.4
+    distance = np.where(luma < 0, 1.0, -30.0).astype(np.float32)
+    change = take_shading(luma, np.zeros_like(luma), distance, 80.0, 1.0)
+    assert change[20, 50] < change[20, 25] - 0.2
 
 
 def mark_inner_lips(mesh: Mesh) -> AnyArray:
