@@ -222,6 +222,7 @@ def apply_plate_texture(
         params.sharpness,
         params.grain,
         seed,
+        inputs.kept,
     )
 
 

@@ -50,6 +50,7 @@ FEATHER, MIN_FEATHER = 0.035, 1.0  # from the lips inwards, over which the inner
 OTHER_SIGMA, MIN_OTHER_SIGMA = 0.006, 0.7  # softness of what is no lip; pixels
 STEADY_SIGMA = 0.03  # along the mouth, of the colours that tell what is no lip
 SHOWN_FEATHER = 0.015  # outside the lips' ends, over which the source's inner mouth appears
+MIN_LIP = 1e-3  # display value: a lip is divided by no less
 LINE_REACH = 0.05  # outside the inner lips: this far the plate's line between its lips is drawn
 
 # Openings are shares of the outer eye corners' distance.
@@ -174,6 +175,8 @@ def set_inner_mouth(
     # As in any comp: what is not lip stays, and the plate's lip behind it becomes the new one.
     other = np.maximum(found.dark, found.pale)
     drawn = found.own + (1 - other)[..., None] * (skin - found.lip)
+    # Where the plate is darker than the lip that is taken away, that would be less than nothing.
+    drawn = np.maximum(drawn, found.own * np.clip(skin / np.maximum(found.lip, MIN_LIP), 0, 1))
     # The dark line between lips that meet is the shadow of these lips.
     shut = skin * (1 + found.dark[..., None] * (found.dimming - 1))
     shut = shut + found.pale[..., None] * (found.own - shut)

@@ -27,6 +27,7 @@ CLEAR_FALL = 0.3  # share of its fine contrast that a blurred picture lacks, fro
 MIN_STRENGTH = 1e-6
 DETAIL_SHARE = 0.6  # of the detail's answer to how much a face is blurred; the rest is the edges'
 SAME_BLUR = 0.4  # squared pixels: blurs that differ by less may be equal
+KEPT_GAIN = 2.0  # what is the plate's own by half or more is not sharpened
 MAX_GAIN = 2.0  # of a band of detail: a larger gain would bring up noise
 BAND_SIGMAS = (0.7, 1.4, 2.8)  # pixels of the plate: coarse ends of the bands of detail, finest first
 BAND_FREQUENCIES = (2.8, 1.37, 0.69)  # radians for each pixel: where these bands have most
@@ -226,6 +227,7 @@ def match_texture(
     sharpness: float,
     grain: float,
     seed: GrainSeed,
+    kept: Matte | None = None,
 ) -> Image:
     """Give a face the plate's sharpness, fine texture and grain.
 
@@ -237,6 +239,7 @@ def match_texture(
         sharpness: How far detail is brought to the plate's, 0..1.
         grain: How much of the missing grain is added, 0..1.
         seed: Of the grain.
+        kept: Where the face is the plate's own, 0..1, and so as sharp as the plate already. None is nowhere.
     """
     lumas = _split_bands(luma := np.asarray(face @ LUMA_WEIGHTS, np.float32))
     own = _measure_luma(luma, lumas, weight, skin.plain)
@@ -260,8 +263,11 @@ def match_texture(
     result = face.astype(np.float32)
     if (gains > 1).any():
         # Sharpening of skin would bring up noise and nothing else.
+        sharpened = 1 - skin.plain
+        if kept is not None:
+            sharpened = sharpened * (1 - np.minimum(KEPT_GAIN * cv2.dilate(kept, np.ones((3, 3), np.uint8)), 1))
         for band, more in zip(bands, gains - 1, strict=True):
-            result += weigh(band, (1 - skin.plain) * more)
+            result += weigh(band, sharpened * more)
     cover = np.zeros_like(smooth)
     if skin.amount > 0:
         finer, cover = match_skin(bands, lumas, smooth, skin)

@@ -294,6 +294,18 @@ def test_an_open_mouth_shows_the_plate_or_the_source() -> None:
     assert not shown.matte.any() and np.abs(shown.picture - 0.2)[deep].max() < 0.05
 
 
+def test_dark_gaps_beside_teeth_never_fall_below_black() -> None:
+    """A pale lip of the plate gives way to a darker one: what is left of a dark gap is never less than nothing."""
+    mesh = make_mesh(lips=14.0)
+    closed = np.full((REGION.height, REGION.width, 3), 0.45 * np.array(LIP), np.float32)
+    plate = draw_face(mesh, (0.2, 0.2, 0.4))
+    gaps = (mark_inner_lips(mesh) > -4) & (np.arange(REGION.width) % 12 < 2)
+    plate[gaps] = (0.12, 0.03, 0.03)
+    edges = find_lip_edges(plate, mesh, REGION, 1.0)
+    mouth = set_inner_mouth(closed, closed, plate, mesh, mesh, edges, REGION, 1.0, False)
+    assert (mouth.picture > 0.4 * plate)[gaps].all()
+
+
 def make_uneven(picture: Image, strength: float) -> Image:
     """The picture with columns whose colours are off at random, as compression leaves them."""
     columns = np.random.default_rng(1).uniform(-strength, strength, (1, *picture.shape[1:]))

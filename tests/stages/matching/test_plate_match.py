@@ -188,6 +188,16 @@ class TestTexture:
         rough[104:126, 54:106] = 1
         assert energy(done, rough) < 1.2 * energy(plate, rough)
 
+    def test_what_is_the_plates_own_is_not_sharpened_again(self) -> None:
+        plate, soft = features(blur=0.8), features(blur=1.6)
+        kept = np.zeros((SIDE, SIDE), np.float32)
+        kept[: SIDE // 2] = 0.6
+        skin = PlateSkin(plate, PLAIN, WIDTH, 0.0)
+        done = match_texture(np.float32(soft), WEIGHT, texture(plate), skin, 1.0, 0.0, SEED, kept)
+        assert np.array_equal(done[: SIDE // 2], np.float32(soft)[: SIDE // 2])
+        below = WEIGHT * (kept == 0)
+        assert energy(done, below) > 1.1 * energy(soft, below)
+
 
 class TestDarks:
     def hazy(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
