@@ -25,7 +25,7 @@ from tests.small_shot import Small
 def baked(small: Small, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("atlas") / "atlas.exr"
     facts = write_atlas(small.shot(path.parent).source, path)
-    assert facts["views"] == 1 and facts["sure"] > 0.4 and facts["size"] == 256
+    assert facts["views"] == 1 and facts["sure"] > 0.35 and facts["size"] == 256
     return path
 
 

@@ -52,6 +52,8 @@ BRIGHT_ROUGHNESS = 0.8  # in the skin's deviations above its usual one: bright h
 CLUSTER_LIMIT = 6  # squared distance, in deviations, within which a pixel belongs to a group of colours
 ROUGHNESS_PERCENTILE = 30  # of such pixels
 
+SHADED_RANGE = (0.4, 0.55)  # lightness over the skin's: surely darker than a shadow on it, and not
+
 # k-means of colours.
 CLUSTER_COUNT, CLUSTER_ROUNDS = 4, 8
 MAX_CLUSTER_SAMPLES = 4000  # colours looked at
@@ -99,16 +101,19 @@ def find_occluders(raster: FaceRaster, replaced: Matte | None = None, strictness
     if skin is None:
         return np.zeros_like(raster.outline), above
     like, corners = _find_like_surroundings(raster, skin, above), _mark_eye_corners(raster)
+    # Below, only hair that is darker than shaded skin: that of a jaw may have the colour of brown hair.
+    dark = 1 - ease_between(raster.lab[..., 0] / np.maximum(skin.expected_lab[..., 0], 1), *SHADED_RANGE)
+    beside = dark * np.maximum(1 - raster.inner_face, corners)
     unlike = np.maximum(
         find_unlike_skin(raster.lab, skin, np.asarray(1 + (strictness - 1) * above)),
-        np.maximum.reduce([above, 1 - raster.inner_face, corners]) * like,
+        np.maximum(above, beside).astype(np.float32) * like,
     )
     reach = 2 * max(1, round(OUTLINE_REACH * raster.face_width)) + 1
     unlike = _remove_own_darks(unlike, raster)
     if replaced is not None:
         unlike = unlike * (1 - replaced)
     features = draw_own_features(raster) * cv2.erode(raster.outline, np.ones((reach, reach), np.uint8))
-    features = features * (1 - like * corners)
+    features = features * (1 - like * dark * corners).astype(np.float32)
     occluders = _reconstruct_from_outside(unlike * (1 - features), raster.outline)
     occluders = _grow_over_features(occluders, unlike * features, raster, skin, above)
     occluders = _grow_over_brow(occluders, unlike, raster)

@@ -99,3 +99,11 @@ def test_hair_that_falls_over_a_cheek_is_left_out(collins: Still, codec: Codec, 
 
     assert read(points[1:4] + 0.15 * (nose - points[1:4])).max() < 0.2
     assert read(points[13:16] + 0.3 * (nose - points[13:16])).min() > 0.9
+
+
+def test_the_shaded_side_of_a_jaw_is_no_hair(collins: Still, codec: Codec) -> None:
+    """It has nearly the colour of brown hair."""
+    points, nose = collins.face.landmarks, collins.face.landmarks[30]
+    places = points[11:15] + 0.15 * (nose - points[11:15]) - (collins.region.x, collins.region.y)
+    x, y = np.round(places).astype(int).T
+    assert collins.mattes(codec).get_matte("matte.face")[y, x].min() > 0.9
