@@ -175,7 +175,7 @@ def set_inner_mouth(
     # As in any comp: what is not lip stays, and the plate's lip behind it becomes the new one.
     other = np.maximum(found.dark, found.pale)
     drawn = found.own + (1 - other)[..., None] * (skin - found.lip)
-    # Where the plate is darker than the lip that is taken away, that would be less than nothing.
+    # Where the plate is darker than its lip, this falls below black; at least its share of the new lip is left.
     drawn = np.maximum(drawn, found.own * np.clip(skin / np.maximum(found.lip, MIN_LIP), 0, 1))
     # The dark line between lips that meet is the shadow of these lips.
     shut = skin * (1 + found.dark[..., None] * (found.dimming - 1))

@@ -51,8 +51,10 @@ HAIR_ODDS, ODDS_SOFTNESS = 3.0, 6.0  # difference of squared distances that make
 BRIGHT_ROUGHNESS = 0.8  # in the skin's deviations above its usual one: bright hair is at least this rough
 CLUSTER_LIMIT = 6  # squared distance, in deviations, within which a pixel belongs to a group of colours
 ROUGHNESS_PERCENTILE = 30  # of such pixels
-
-SHADED_RANGE = (0.4, 0.55)  # lightness over the skin's: surely darker than a shadow on it, and not
+SHADED_RANGE = (
+    0.4,
+    0.55,
+)  # lightness over the skin's: darker than a shadow on skin up to the one, not from the other on
 
 # k-means of colours.
 CLUSTER_COUNT, CLUSTER_ROUNDS = 4, 8
@@ -101,7 +103,7 @@ def find_occluders(raster: FaceRaster, replaced: Matte | None = None, strictness
     if skin is None:
         return np.zeros_like(raster.outline), above
     like, corners = _find_like_surroundings(raster, skin, above), _mark_eye_corners(raster)
-    # Below, only hair that is darker than shaded skin: that of a jaw may have the colour of brown hair.
+    # Below the brows hair must be darker than a shadow on skin: a shaded jaw may have the colour of brown hair.
     dark = 1 - ease_between(raster.lab[..., 0] / np.maximum(skin.expected_lab[..., 0], 1), *SHADED_RANGE)
     beside = dark * np.maximum(1 - raster.inner_face, corners)
     unlike = np.maximum(
