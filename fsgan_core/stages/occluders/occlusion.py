@@ -68,7 +68,7 @@ BROW_OVERHANG = 0.05  # of the brows' distance: how far beyond their ends
 BROW_ZONE_SOFTNESS = 0.01
 SOCKET_GROWTH = 1.1  # times the size of an eye with its brow
 SOCKET_HEIGHT = 0.3  # taller than an eye with its brow
-ABOVE_BROWS_SOFTNESS = 0.05
+ABOVE_SOFTNESS = 0.05
 TEMPLE_SOFTNESS = 0.02
 TEMPLE_RISE = 0.5  # of the way from eye to brow, above the mirrored brow
 CONNECTED_LIMIT = 0.3  # matte value from which on pixels hang together
@@ -102,23 +102,23 @@ def find_occluders(raster: FaceRaster, replaced: Matte | None = None, strictness
     skin = raster.skin
     if skin is None:
         return np.zeros_like(raster.outline), above
-    like, corners = _find_like_surroundings(raster, skin, above), _mark_eye_corners(raster)
+    like = _find_like_surroundings(raster, skin, above)
     # Below the brows hair must be darker than a shadow on skin: a shaded jaw may have the colour of brown hair.
     dark = 1 - ease_between(raster.lab[..., 0] / np.maximum(skin.expected_lab[..., 0], 1), *SHADED_RANGE)
-    beside = dark * np.maximum(1 - raster.inner_face, corners)
-    unlike = np.maximum(
-        find_unlike_skin(raster.lab, skin, np.asarray(1 + (strictness - 1) * above)),
-        np.maximum(above, beside).astype(np.float32) * like,
-    )
-    reach = 2 * max(1, round(OUTLINE_REACH * raster.face_width)) + 1
-    unlike = _remove_own_darks(unlike, raster)
+    hair = (like * dark).astype(np.float32)
+    surroundings = np.maximum(like * above, hair * (1 - raster.inner_face)).astype(np.float32)
+    unlike = np.maximum(find_unlike_skin(raster.lab, skin, np.asarray(1 + (strictness - 1) * above)), surroundings)
+    tall = _remove_own_darks(unlike, raster)
+    # Hair beside eyes and nose hangs together with taller hair. Lids may be in deep shade; a beard may have its colour.
+    hair = hair * _mark_above(raster, raster.landmarks[NOSE_BASE]) * (1 - _draw_lids(raster))
+    unlike = np.maximum(tall, reconstruct_by_dilation(np.minimum(tall, hair), hair))
     if replaced is not None:
         unlike = unlike * (1 - replaced)
+    reach = 2 * max(1, round(OUTLINE_REACH * raster.face_width)) + 1
     features = draw_own_features(raster) * cv2.erode(raster.outline, np.ones((reach, reach), np.uint8))
-    features = features * (1 - like * dark * corners).astype(np.float32)
     occluders = _reconstruct_from_outside(unlike * (1 - features), raster.outline)
     occluders = _grow_over_features(occluders, unlike * features, raster, skin, above)
-    occluders = _grow_over_brow(occluders, unlike, raster)
+    occluders = _grow_over_brow(occluders, tall, raster)
     return np.maximum(occluders, _find_islands(1 - occluders, raster.outline, skin.sampled)), above
 
 
@@ -215,11 +215,23 @@ def _remove_low_areas(unlike: Matte, zone: Matte, height: float, up: Vector) -> 
     return np.asarray(unlike + zone * (cv2.morphologyEx(unlike, cv2.MORPH_OPEN, line) - unlike))
 
 
+def _draw_lids(raster: FaceRaster) -> Matte:
+    """Draw what lies between eyes and brows, but for the brows' outer ends: hair may hang there."""
+    points = raster.landmarks
+    lids = [(points[BROW_R][1:], points[EYE_R]), (points[BROW_L][:-1], points[EYE_L])]
+    return np.maximum(*(draw_convex_hull(np.vstack(lid), raster.window) for lid in lids))
+
+
 def _mark_above_brows(raster: FaceRaster) -> Matte:
     """1 above the brows, in the head's own direction."""
-    brows, up = raster.landmarks[BROW_R.start : BROW_L.stop], raster.up_direction
-    height = measure_along(up, brows[(brows @ up).argmax()], raster.outline.shape)
-    result: Matte = np.clip(height / (ABOVE_BROWS_SOFTNESS * raster.face_width) + 0.5, 0, 1).astype(np.float32)
+    brows = raster.landmarks[BROW_R.start : BROW_L.stop]
+    return _mark_above(raster, brows[(brows @ raster.up_direction).argmax()])
+
+
+def _mark_above(raster: FaceRaster, point: Vector) -> Matte:
+    """1 above `point`, in the head's own direction."""
+    height = measure_along(raster.up_direction, point, raster.outline.shape)
+    result: Matte = np.clip(height / (ABOVE_SOFTNESS * raster.face_width) + 0.5, 0, 1).astype(np.float32)
     return result
 
 
@@ -239,20 +251,6 @@ def _mark_temples(raster: FaceRaster) -> Matte:
         )
         matte = np.maximum(matte, draw_convex_hull(corner, raster.window))
     return np.asarray(cv2.GaussianBlur(matte, (0, 0), max(MIN_SIGMA, TEMPLE_SOFTNESS * raster.face_width)))
-
-
-def _mark_eye_corners(raster: FaceRaster) -> Matte:
-    """1 beyond the outer corners of the eyes, below the brows: hair may touch them, where lashes end."""
-    points = raster.landmarks
-    matte = np.zeros_like(raster.outline)
-    for brow, eye, temple in EYE_SIDES:
-        outward = points[temple] - points[eye]
-        corner = np.vstack(
-            [points[eye], points[eye] + outward, points[brow] + outward, (points[brow] + points[eye]) / 2]
-        )
-        lower = 2 * points[eye] - corner[3]
-        matte = np.maximum(matte, draw_convex_hull(np.vstack([corner, lower, lower + outward]), raster.window))
-    return matte
 
 
 def _reconstruct_from_outside(unlike: Matte, outline: Matte) -> Matte:

@@ -79,31 +79,46 @@ def test_the_shade_of_deep_set_eyes_belongs_to_the_face(collins: Still, codec: C
     assert view.matte[y, x].min() > 0.9
 
 
-def test_hair_that_falls_over_a_cheek_is_left_out(collins: Still, codec: Codec, config: ColourConfig) -> None:
-    """It is as dark as a shadow could be, but has the colour of the hair above the brows."""
-    points, nose = collins.face.landmarks, collins.face.landmarks[30]
-    outer, inner = points[:5] - 0.8 * (nose - points[:5]), points[:5] + 0.3 * (nose - points[:5])
+def hang_lock(still: Still, inner: Points, config: ColourConfig) -> Still:
+    """The still with hair from above the brows down over the right side of the face, as far as `inner`."""
+    points, nose = still.face.landmarks, still.face.landmarks[30]
+    outer = points[:5] - 0.8 * (nose - points[:5])
     up = 1.2 * (points[27] - points[8])
-    cover = np.zeros(collins.plate.pixels.shape[:2], np.float32)
+    cover = np.zeros(still.plate.pixels.shape[:2], np.float32)
     lock = np.vstack([outer[:1] + up, outer, inner[::-1], inner[:1] + up])
     cv2.fillPoly(cover, [np.round(lock).astype(np.int32)], 1.0, cv2.LINE_AA)
     cover = cv2.GaussianBlur(cover, (0, 0), 0.7)[..., None]
     strands = np.random.default_rng(5).normal(1, 0.15, cover.shape[1]).astype(np.float32)[None, :, None]
     colour = config.convert(np.float32([[SHADED_HAIR]]) / 255, "sRGB", config.scene_linear) * strands
-    hidden = collins.painted(collins.plate.pixels * (1 - cover) + cover * colour)
-    matte = hidden.mattes(codec).get_matte("matte.face")
+    return still.painted(still.plate.pixels * (1 - cover) + cover * colour)
 
-    def read(places: Points) -> Vector:
-        x, y = np.round(places - (hidden.region.x, hidden.region.y)).astype(int).T
-        return np.asarray(matte[y, x])
 
-    assert read(points[1:4] + 0.15 * (nose - points[1:4])).max() < 0.2
-    assert read(points[13:16] + 0.3 * (nose - points[13:16])).min() > 0.9
+def read_matte(still: Still, places: Points, codec: Codec) -> Vector:
+    """The face's matte at places of the plate."""
+    x, y = np.round(places - (still.region.x, still.region.y)).astype(int).T
+    return np.asarray(still.mattes(codec).get_matte("matte.face")[y, x])
+
+
+def test_hair_that_falls_over_a_cheek_is_left_out(collins: Still, codec: Codec, config: ColourConfig) -> None:
+    """It is as dark as a shadow could be, but has the colour of the hair above the brows."""
+    points, nose = collins.face.landmarks, collins.face.landmarks[30]
+    hidden = hang_lock(collins, points[:5] + 0.3 * (nose - points[:5]), config)
+    assert read_matte(hidden, points[1:4] + 0.15 * (nose - points[1:4]), codec).max() < 0.2
+    assert read_matte(hidden, points[13:16] + 0.3 * (nose - points[13:16]), codec).min() > 0.9
+
+
+def test_hair_that_touches_an_eye_is_left_out(collins: Still, codec: Codec, config: ColourConfig) -> None:
+    """Beside the eye and on the cheek below it, where it lies within the inner face."""
+    points, nose, corner = collins.face.landmarks, collins.face.landmarks[30], collins.face.landmarks[36]
+    cheek = corner + 0.45 * (points[27] - corner) + 0.6 * (nose - points[27])
+    hidden = hang_lock(collins, np.vstack([corner + 0.3 * (points[17] - corner), corner, cheek, points[4:5]]), config)
+    beside = np.vstack([corner + 0.3 * (points[0] - corner), cheek + 0.35 * (points[2] - cheek)])
+    assert read_matte(hidden, beside, codec).max() < 0.2
+    assert read_matte(hidden, points[37:41], codec).min() > 0.9
+    assert read_matte(hidden, points[13:16] + 0.3 * (nose - points[13:16]), codec).min() > 0.9
 
 
 def test_the_shaded_side_of_a_jaw_is_no_hair(collins: Still, codec: Codec) -> None:
     """It has nearly the colour of brown hair."""
     points, nose = collins.face.landmarks, collins.face.landmarks[30]
-    places = points[11:15] + 0.15 * (nose - points[11:15]) - (collins.region.x, collins.region.y)
-    x, y = np.round(places).astype(int).T
-    assert collins.mattes(codec).get_matte("matte.face")[y, x].min() > 0.9
+    assert read_matte(collins, points[11:15] + 0.15 * (nose - points[11:15]), codec).min() > 0.9
