@@ -10,6 +10,7 @@ import dataclasses
 import math
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import cache, cached_property
 from typing import Any, Iterator, Mapping, TypeVar
 
 from fsgan_core.contract.curve import Curve
@@ -192,13 +193,17 @@ class Params:
         values = {knob.name: getattr(self, knob.name) for knob in iterate_param_fields(type(self))}
         return {name: _to_plain_value(value) for name, value in values.items() if value is not None}
 
+    @cached_property
+    def curves(self) -> Mapping[str, Curve]:
+        """The parameters that change over time: name -> curve."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, Curve)}
+
     def at_frame(self: T, frame: int) -> T:
         """Gives the parameters at a frame: a number in place of every curve."""
-        curves = {name: value for name, value in vars(self).items() if isinstance(value, Curve)}
-        if not curves:
+        if not self.curves:
             return self
         kinds = {knob.name: knob.kind for knob in iterate_param_fields(type(self))}
-        values = {name: curve.get_value(frame) for name, curve in curves.items()}
+        values = {name: curve.get_value(frame) for name, curve in self.curves.items()}
         return self.replace(**{name: round(value) if kinds[name] == "int" else value for name, value in values.items()})
 
     def replace(self: T, **changes: Any) -> T:
@@ -208,8 +213,15 @@ class Params:
 
 def iterate_param_fields(cls: type[Params]) -> Iterator[ParamField]:
     """Yields the declarations of a parameter class in their order."""
-    for declared in dataclasses.fields(cls):  # type: ignore[arg-type]
-        yield ParamField(name=declared.name, **declared.metadata[_METADATA_KEY])
+    yield from _list_param_fields(cls)  # type: ignore[arg-type]
+
+
+@cache
+def _list_param_fields(cls: type[Params]) -> tuple[ParamField, ...]:
+    return tuple(
+        ParamField(name=declared.name, **declared.metadata[_METADATA_KEY])
+        for declared in dataclasses.fields(cls)  # type: ignore[arg-type]
+    )
 
 
 def get_stage_name(cls: type[Params]) -> str:

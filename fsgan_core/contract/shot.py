@@ -119,7 +119,9 @@ class Stages:
         >>> Stages().with_settings({"blend.mix": {1001: 0.0, 1003: 1.0}}).at_frame(1002).blend.mix
         0.5
         """
-        return replace(self, **{stage: getattr(self, stage).at_frame(frame) for stage in STAGE_PARAMS})
+        params = {stage: getattr(self, stage) for stage in STAGE_PARAMS}
+        changed = {stage: values.at_frame(frame) for stage, values in params.items() if values.curves}
+        return replace(self, **changed) if changed else self
 
     def with_preset(self, name: str) -> Stages:
         """Copies the parameters with all values of a preset.

@@ -19,8 +19,14 @@ LONG_NAMES_FLAG = 0x400
 _MULTIPART_FLAG = 0x1000
 _SHORT_NAME_LENGTH = 31
 PLACEHOLDER_NAME = "~"
-_CHUNK_LINES = (1, 1, 1, 16, 32, 16, 32, 32, 32, 256)
-"""Lines of a chunk by the number of the compression: none, rle, zips, zip, piz, pxr24, b44, b44a, dwaa, dwab."""
+COMPRESSION_NUMBERS = {
+    name: number
+    for number, name in enumerate(("none", "rle", "zips", "zip", "piz", "pxr24", "b44", "b44a", "dwaa", "dwab"))
+}
+CHUNK_LINES = (1, 1, 1, 16, 32, 16, 32, 32, 32, 256)
+"""Lines of a chunk by the number of the compression."""
+_SCANLINE_FLAGS = 0xFF | LONG_NAMES_FLAG
+"""Bits of the version that a flat file of scanlines with one part may have."""
 
 ExrAttributes = Mapping[str, tuple[str, bytes]]
 """Attribute name -> (type, bytes)."""
@@ -116,12 +122,40 @@ def read_chunk_ends(path: Path) -> tuple[int, int]:
     return min(offsets) - reader.position, max(offsets) + struct.calcsize(form) + size
 
 
+def read_scanline_chunks(path: Path) -> tuple[int, dict[str, tuple[str, bytes, int]], tuple[int, ...]]:
+    """Reads the header and the chunk table of a flat file of scanlines with one part.
+
+    Returns:
+        What else the file is (0: nothing, else it holds tiles, deep pixels or parts); attribute name -> (type, bytes,
+        position of these in the file); where each chunk begins, from top to bottom.
+
+    Raises:
+        PlateError: The header or the table is broken.
+    """
+    try:
+        with path.open("rb") as file:
+            reader = _HeaderReader(file.read(1 << 16), file.read)
+            part = _read_parts(reader, path)[0]
+            flags = reader.version & ~_SCANLINE_FLAGS
+            count = 0 if flags else _count_chunks(part)
+            places = struct.unpack(f"<{count}Q", reader.read_bytes(8 * count))
+    except (EOFError, struct.error, ValueError, LookupError, OverflowError, MemoryError) as error:
+        raise PlateError(f"{path} has a broken chunk table; copy or render it again") from error
+    except OSError as error:
+        raise PlateError(f"{path} cannot be read: {error.strerror or error}") from error
+    begins = {
+        name: begin + len(encode_text(name)) + len(encode_text(kind)) + struct.calcsize("<i")
+        for name, kind, _, begin in part
+    }
+    return flags, {name: (kind, value, begins[name]) for name, kind, value, _ in part}, places
+
+
 def _count_chunks(part: list[tuple[str, str, bytes, int]]) -> int:
     values = {name: value for name, _, value, _ in part}
     if "chunkCount" in values:
         return int(struct.unpack("<i", values["chunkCount"])[0])
     _, top, _, bottom = struct.unpack("<4i", values["dataWindow"])
-    count: int = math.ceil((bottom - top + 1) / _CHUNK_LINES[values["compression"][0]])
+    count: int = math.ceil((bottom - top + 1) / CHUNK_LINES[values["compression"][0]])
     return count
 
 
@@ -140,7 +174,7 @@ def _read_parts(reader: _HeaderReader, path: Path) -> list[list[tuple[str, str, 
     """Reads the headers of all parts; then `reader` is at the chunk table."""
     if reader.read_bytes(4) != EXR_MAGIC:
         raise PlateError(f"{path} is not an EXR")
-    flags = reader.read_number()
+    flags = reader.version = reader.read_number()
     parts: list[list[tuple[str, str, bytes, int]]] = []
     while True:
         part = _read_part(reader)
@@ -168,6 +202,7 @@ class _HeaderReader:
         self._data = data
         self._read_more = more
         self.position = 0
+        self.version = 0
 
     def read_bytes(self, count: int) -> bytes:
         if count < 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,15 +20,19 @@ from fsgan_core.plates.exr_attributes import OIIO_ATTRIBUTES, PART_NAME, pack_me
 from fsgan_core.plates.exr_checksum import BLANK_CHECKSUM, write_checksum
 from fsgan_core.plates.exr_header import ExrAttributes, add_placeholder, read_attributes, replace_placeholders
 from fsgan_core.plates.image_file import take_oiio_error
+from fsgan_core.plates.kept_chunks import KeptChunks, UnchangedRows, find_kept_chunks
 from fsgan_core.plates.multiview import restore_view_names
 from fsgan_core.plates.plate import Plate, TypedValue
 from fsgan_core.plates.raw_exr import write_raw_exr
 from fsgan_core.runtime.arrays import AnyArray, HalfImage, Image, IntegerPlane
 from fsgan_core.runtime.atomic import write_atomically
 
+log = logging.getLogger(__name__)
+
 LOSSLESS_COMPRESSIONS = ("none", "rle", "zips", "zip", "piz")
 LARGEST_HALF = 65504.0
 _LOW_DISK_BYTES = 2**20
+_BESIDE_SUFFIX = ".raw.tmp"  # of a second temporary file
 _SHARED_ATTRIBUTES = ("timeCode", "chromaticities")
 
 
@@ -53,6 +58,7 @@ def write_exr(
     compression: str = "zip",
     depth: str = "auto",
     other_parts: Sequence[PartRef] = (),
+    unchanged: UnchangedRows | None = None,
 ) -> None:
     """Writes a scanline EXR, completely or not at all.
 
@@ -66,6 +72,8 @@ def write_exr(
         depth: Type of colour channels and mattes: "half", "float", or "auto" for each channel's type in plate.formats
             (half if that is empty).
         other_parts: Parts of another file, copied bit for bit to their places.
+        unchanged: Rows that are those of the file that the plate was read from: their chunks are taken over where both
+            files are of one kind. The pixels of the written file are the same without it.
 
     Raises:
         OutputError: The file cannot be written.
@@ -84,7 +92,12 @@ def write_exr(
     plate = restore_view_names(plate)
     formats = choose_formats(plate, depth)
     with write_atomically(path) as temporary, _write_raw_twin(temporary, plate, formats) as twin:
-        _write_parts(temporary, path, plate, formats, twin, compression, other_parts)
+        kept = None
+        if unchanged is not None and not other_parts and compression in LOSSLESS_COMPRESSIONS:
+            kept = find_kept_chunks(unchanged, plate, formats, compression)
+        if kept is None or not _write_around_kept(temporary, path, plate, formats, compression, kept):
+            _write_parts(temporary, path, plate, formats, twin, compression, other_parts)
+        _complete_checksum(temporary, path)
         _verify_file(temporary, path)
 
 
@@ -165,6 +178,29 @@ def _write_parts(
             output.close()
     try:
         replace_placeholders(temporary, [part.attributes for part in parts])
+    except PlateError as error:
+        raise OutputError(f"cannot write {final}: {_explain_failure(final)}") from error
+
+
+def _write_around_kept(
+    temporary: Path, final: Path, plate: Plate, formats: Sequence[str], compression: str, kept: KeptChunks
+) -> bool:
+    """Writes what has changed, then the whole file around it; False if the other file cannot be used after all."""
+    own = temporary.with_suffix(_BESIDE_SUFFIX)
+    try:
+        _write_parts(own, final, kept.cut_rows(plate), formats, None, compression, ())
+        kept.join(own, temporary)
+    except PlateError as error:
+        log.debug("%s is written as a whole: %s", final, error)
+        return False
+    finally:
+        with contextlib.suppress(OSError):
+            own.unlink(missing_ok=True)
+    return True
+
+
+def _complete_checksum(temporary: Path, final: Path) -> None:
+    try:
         write_checksum(temporary)
     except PlateError as error:
         raise OutputError(f"cannot write {final}: {_explain_failure(final)}") from error
@@ -325,7 +361,7 @@ def _write_raw_twin(temporary: Path, plate: Plate, formats: Sequence[str]) -> It
     if "uint" not in formats or set(formats) == {"uint"}:
         yield None
         return
-    twin = temporary.with_suffix(".raw.tmp")
+    twin = temporary.with_suffix(_BESIDE_SUFFIX)
     arrays: dict[str, AnyArray] = {}
     for index, (name, kind) in enumerate(zip(plate.channels, formats, strict=True)):
         if kind == "uint":

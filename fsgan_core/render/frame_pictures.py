@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
+from fsgan_core.plates.kept_chunks import FileState, UnchangedRows, find_changed_rows
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.runtime.arrays import Matte
 
@@ -17,15 +19,25 @@ class TargetFrame:
     Attributes:
         original: As in the file.
         plate: The same with R, G, B in the working space; it is `original` itself if the file is in that space.
+        path: The file, if it is an EXR.
+        state: Of that file, when it was read.
     """
 
     original: Plate
     plate: Plate
+    path: Path | None = None
+    state: FileState | None = None
 
     @property
     def nbytes(self) -> int:
         """Bytes in memory."""
         return self.plate.pixels.nbytes + (self.original.pixels.nbytes if self.original is not self.plate else 0)
+
+    def find_unchanged_rows(self, result: Plate) -> UnchangedRows | None:
+        """Finds the rows of a result that are still those of the file; None if the file is none that can be used."""
+        if self.path is None or self.state is None or result.channels != self.original.channels:
+            return None
+        return UnchangedRows(self.path, self.state, find_changed_rows(self.original.pixels, result.pixels))
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from fsgan_core.contract.errors import PlateError
 from fsgan_core.contract.layers import META_SOURCE, META_TEXTURE, RGB, UV_U, UV_V
 from fsgan_core.contract.params import MaskParams, ReenactParams
 from fsgan_core.plates.exr_attributes import drop_colour_metadata
+from fsgan_core.plates.kept_chunks import read_file_state
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.plates.region import compute_region
 from fsgan_core.render.context import RenderContext
@@ -158,11 +159,14 @@ class FrameRenderer:
     def _read_target(self, frame: int) -> TargetFrame:
         inputs = self.context.inputs
         clip_input = inputs.target
+        path = clip_input.sequence.get_frame_path(frame)
+        state = read_file_state(path) if clip_input.sequence.kind == "exr" else None
         original = clip_input.sequence.read(frame)
-        check_rgb(original, str(clip_input.sequence.get_frame_path(frame)))
-        if clip_input.space == inputs.working_space:
-            return TargetFrame(original, original)
-        return TargetFrame(original, convert_plate(original, inputs, clip_input.space, inputs.working_space))
+        check_rgb(original, str(path))
+        plate = original
+        if clip_input.space != inputs.working_space:
+            plate = convert_plate(original, inputs, clip_input.space, inputs.working_space)
+        return TargetFrame(original, plate, path, state)
 
     # Pictures.
 

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from fsgan_core.clips.finetuned import describe_foreign_sources
 from fsgan_core.contract import layers
@@ -20,6 +21,7 @@ from fsgan_core.contract.errors import CancelledError, FsganError, InputError, M
 from fsgan_core.contract.shot import Clip, Shot, Stages
 from fsgan_core.contract.stage_graph import FINAL
 from fsgan_core.plates.exr_writer import LOSSLESS_COMPRESSIONS, write_exr
+from fsgan_core.plates.kept_chunks import UnchangedRows
 from fsgan_core.plates.plate import Plate
 from fsgan_core.plates.sequence import check_output, format_frames, format_output_path
 from fsgan_core.plates.stream import BackgroundWriter, read_ahead
@@ -269,10 +271,9 @@ class RenderJob:
             plate = replace(plate, metadata={**plate.metadata, **keys})
             if self.on_picture is not None:
                 self.on_picture(self, frame, plate)
-            if plate.pixels.nbytes > MAX_WRITE_BEHIND_BYTES:
-                self._write_frame(frame, plate, state, clock.take_seconds())
-            else:
-                writer.submit(self._write_frame, frame, plate, state, clock.take_seconds())
+            unchanged = self.renderer.get_target(source).find_unchanged_rows(plate)
+            finish = partial(self._write_frame, frame, plate, state, unchanged, clock.take_seconds())
+            finish() if plate.pixels.nbytes > MAX_WRITE_BEHIND_BYTES else writer.submit(finish)
         except Exception as error:
             return error
         return None
@@ -322,7 +323,9 @@ class RenderJob:
         }
         return render[stage](), RENDERED
 
-    def _write_frame(self, frame: int, plate: Plate, state: str, seconds: dict[str, float]) -> None:
+    def _write_frame(
+        self, frame: int, plate: Plate, state: str, unchanged: UnchangedRows | None, seconds: dict[str, float]
+    ) -> None:
         """Writes a frame, in a thread. Raises MachineError."""
         output = self.plan.inputs.stages.output
         start = time.perf_counter()
@@ -330,7 +333,8 @@ class RenderJob:
         try:
             if self.plan.stage == FINAL:
                 other_parts = self.plan.inputs.target.sequence.list_other_parts(self.plan.resolve_held_frame(frame))
-                write_exr(path, plate, compression=output.compression, depth=output.depth, other_parts=other_parts)
+                write = partial(write_exr, path, plate, other_parts=other_parts, unchanged=unchanged)
+                write(compression=output.compression, depth=output.depth)
             else:
                 # The next stage must read the same bits.
                 lossless = output.compression if output.compression in LOSSLESS_COMPRESSIONS else "zip"

@@ -24,6 +24,8 @@ from fsgan_core.contract import layers
 from fsgan_core.contract.errors import InputError, TrackError, WeightsError
 from fsgan_core.contract.layers import RGB
 from fsgan_core.contract.shot import Clip, Output, Shot, Stages
+from fsgan_core.plates.exr_header import read_scanline_chunks
+from fsgan_core.plates.exr_writer import write_exr
 from fsgan_core.plates.image_reader import read_header, read_image
 from fsgan_core.plates.plate import Plate
 from fsgan_core.plates.sequence import format_output_path
@@ -85,6 +87,25 @@ class TestSwap:
         assert after.get("A", "id.roto").tobytes() == before.get("A", "id.roto").tobytes()
         inside = after.get_matte(layers.MATTE_SOFT) > 0.9
         assert np.abs(after.get(*RGB) - before.get(*RGB))[inside].mean() > 0.01
+
+    def test_lines_without_the_face_are_not_compressed_again(self, small: Small, tmp_path: Path) -> None:
+        """The frame's file holds chunks of the target's as they are, also those that we would compress otherwise."""
+        plate = read_image(format_output_path(small.plate, 3))
+        write_exr(tmp_path / "ours.0003.exr", plate)
+        source = oiio.ImageInput.open(str(tmp_path / "ours.0003.exr"))
+        output = oiio.ImageOutput.create("openexr")
+        assert source is not None and output is not None
+        spec = source.spec()
+        spec.attribute("compression", "zip:1")
+        assert output.open(str(tmp_path / "plate.0003.exr"), spec) and output.copy_image(source)
+        output.close()
+        shot = small.shot(tmp_path / "out", "3")
+        result = render_shot(replace(shot, target=replace(shot.target, path=str(tmp_path / "plate.####.exr"))))
+        assert not result.failures
+        target, frame = (path.read_bytes() for path in (tmp_path / "plate.0003.exr", tmp_path / "out/swap.0003.exr"))
+        *_, places = read_scanline_chunks(tmp_path / "plate.0003.exr")
+        kept = sum(target[a:b] in frame for a, b in zip(places, (*places[1:], len(target)), strict=True))
+        assert 0 < kept < len(places)
 
     def test_other_parts_of_the_file_are_kept(self, small: Small, tmp_path: Path) -> None:
         """A stereo plate: one eye is worked on, the other comes along."""
