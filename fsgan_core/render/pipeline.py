@@ -211,6 +211,8 @@ class RenderJob:
         if self._foreign_note:
             log.warning("%s", self._foreign_note)
         with limit_algebra_threads():
+            if plan.needs_views:
+                self.scenes.get_source_clips()  # before the target: a source without a face is found out in seconds
             for frame in plan.frames:
                 raise_if_cancelled(self.is_cancelled)
                 self.scenes(plan.resolve_held_frame(frame))

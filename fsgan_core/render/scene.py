@@ -311,26 +311,30 @@ class JobScenes:
         A source without a face, or one that cannot be read, is logged and has no faces, if there is another one. It
         keeps its place, because an artist names the clips by their numbers.
         """
-        if self._source_clips is None:
-            self._has_new_track = False
-            clips: list[SourceClip] = []
-            problems: list[FsganError] = []
-            for clip_input in self._inputs.sources:
-                try:
-                    clips.append(self._make_source_clip(clip_input))
-                except (NoFaceError, PlateError) as error:
-                    problems.append(error)
-                    clips.append(self._make_faceless_clip(clip_input))
-            if problems and len(problems) == len(clips):
-                raise problems[0]
-            for problem in problems:
-                log.warning("a source is not used: %s", problem)
-            self._source_clips = tuple(clips)
-            if self._job == "swap" and self._has_new_track:
-                warn_of_open_mouths(
-                    [(clip.clip_input.clip.path, clip.performer.faces, clip.performer.pixel_aspect) for clip in clips]
-                )
-        return self._source_clips
+        with self._lock:
+            if self._source_clips is None:
+                self._has_new_track = False
+                clips: list[SourceClip] = []
+                problems: list[FsganError] = []
+                for clip_input in self._inputs.sources:
+                    try:
+                        clips.append(self._make_source_clip(clip_input))
+                    except (NoFaceError, PlateError) as error:
+                        problems.append(error)
+                        clips.append(self._make_faceless_clip(clip_input))
+                if problems and len(problems) == len(clips):
+                    raise problems[0]
+                for problem in problems:
+                    log.warning("a source is not used: %s", problem)
+                self._source_clips = tuple(clips)
+                if self._job == "swap" and self._has_new_track:
+                    warn_of_open_mouths(
+                        [
+                            (clip.clip_input.clip.path, clip.performer.faces, clip.performer.pixel_aspect)
+                            for clip in clips
+                        ]
+                    )
+            return self._source_clips
 
     def _get_atlas(self) -> SourceAtlas:
         if self._atlas is None:

@@ -36,6 +36,7 @@ from fsgan_core.plates.image_reader import read_header, read_image
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.plates.sequence import format_output_path
 from fsgan_core.render.pipeline import render_shot
+from fsgan_core.runtime.events import Event
 from fsgan_core.stages.interface import BlendedPlate, FaceFrame
 from tests.small_shot import FRAMES, Small, plate_of
 
@@ -56,8 +57,10 @@ class TestFaces:
     def test_no_face_in_the_source(self, small: Small, tmp_path: Path) -> None:
         cv2.imwrite(str(tmp_path / "wall.png"), np.full((200, 200, 3), 90, np.uint8))
         shot = replace(small.shot(tmp_path / "out", "1"), source=(Clip(str(tmp_path / "wall.png")),))
+        events: list[Event] = []
         with pytest.raises(NoFaceError, match=r"wall\.png"):
-            render_shot(shot)
+            render_shot(replace(shot, target=replace(shot.target, track="")), on_event=events.append)
+        assert {event.subject for event in events} == {"wall"}, "the target is not analysed for nothing"
         assert nothing_is_left(tmp_path / "out")
 
     def test_a_source_without_a_face_among_others(
