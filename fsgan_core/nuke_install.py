@@ -164,6 +164,7 @@ def uninstall_plugin(folder: Path, *, plugin: Path | None = None, say: Callable[
     settings = _load_settings_module(find_plugin() if plugin is None else plugin)
     file = settings.get_settings_file()
     kept = {name: value for name, value in _read_json(file).items() if name not in ("python", "root")}
+    outcome = "your own settings are left" if kept else "removed" if file.exists() else "there are no preferences"
     try:
         if kept:
             settings.write_settings(kept, file)
@@ -175,7 +176,7 @@ def uninstall_plugin(folder: Path, *, plugin: Path | None = None, say: Callable[
             say(f"{copied}: removed.")
     except OSError as error:
         raise MachineError(f"the preferences {file} cannot be changed: {error}") from error
-    say(f"{file}: {'your own settings are left' if kept else 'removed'}.")
+    say(f"{file}: {outcome}.")
 
 
 def change_init_file(init: Path, plugin: Path | None) -> bool:

@@ -113,8 +113,11 @@ class TestWhole:
         assert [path.name for path in init.parent.iterdir()] == ["init.py"], "the backup is not needed any more"
         assert init.read_bytes() == before
         assert not preferences(home).exists()
+        assert f"{preferences(home).name}: removed" in capsys.readouterr().out
         assert install.main(["--uninstall"], checkout) == EXIT_OK
-        assert "nothing of fsgan" in capsys.readouterr().out
+        said = capsys.readouterr().out
+        assert "nothing of fsgan" in said
+        assert "there are no preferences" in said.splitlines()[-1], "a file that was not there is not called removed"
 
     def test_a_named_folder_that_is_not_there_yet(
         self, install: ModuleType, home: Path, checkout: Path, tmp_path: Path
