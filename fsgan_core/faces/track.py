@@ -126,7 +126,8 @@ class Track:
             )
         if params.person == "index":
             if params.person_index >= len(self.people):
-                raise TrackError(f"{self.clip} has no person {params.person_index}; it has 0 to {len(self.people) - 1}")
+                known = "only person 0" if len(self.people) == 1 else f"persons 0 to {len(self.people) - 1}"
+                raise TrackError(f"{self.clip} has no person {params.person_index}; it has {known}")
             return self.people[params.person_index]
         if params.person == "point":
             if params.person_point is None:

@@ -45,7 +45,10 @@ class OpenedImage:
             if is_heif(path):
                 take_oiio_error()
                 raise PlateError(f"{path} is HEIC or AVIF, which cannot be read here; convert it to PNG or TIFF")
-            raise PlateError(f"{path} cannot be read as a picture: {take_oiio_error()}")
+            problem = take_oiio_error()
+            if path.stat().st_size == 0:
+                raise PlateError(f"{path} is empty (0 bytes); copy or render it again")
+            raise PlateError(f"{path} cannot be read as a picture: {problem}")
         self.input = opened
         self.is_exr = opened.format_name() == "openexr"
         self.specs: list[oiio.ImageSpec] = []

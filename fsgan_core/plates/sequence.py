@@ -36,6 +36,7 @@ _FRAME_TOKEN = re.compile(r"(?P<hashes>#+)|(?P<ats>@+)|%(?P<printf>0?\d*)d|\$F(?
 _STATED_FRAMES = 10  # that are tried for what the clip says about its colour
 # plate.1001.exr alone is frame 1001; IMG_1234.jpg is a still.
 _FRAME_NUMBER = re.compile(r"\.(\d{3,10})$")
+LIKE_NAME = 0.6  # ratio of difflib from which a file is offered for a name that does not exist
 MAX_PADDING = 10  # digits that a pattern may ask for
 MAX_FRAMES = 1_000_000  # frames of a range: eleven hours at 24 frames a second
 MAX_FRAME_NUMBER = 2**31 - 1  # as in Nuke and in EXR's metadata
@@ -437,12 +438,17 @@ def _suggest_patterns(path: Path) -> str:
 
 
 def _describe_patterns(folder: Path, name_hint: str = "") -> str:
-    """Makes the text "; there is ..." with the sequences of a folder, for error messages; nearest to a name first."""
+    """Makes the text "; there is ..." with the sequences of a folder, for error messages.
+
+    With a name, the nearest come first, and single files that are not like it are left out.
+    """
     try:
         sequences = fileseq.findSequencesOnDisk(str(folder), pad_style=fileseq.PAD_STYLE_HASH1)
     except Exception:  # fileseq raises many kinds for odd names, and this is only a hint
         sequences = []
     names = sorted(f"{one.basename()}{one.padding()}{one.extension()}" for one in sequences)
     if name_hint:
-        names.sort(key=lambda name: -SequenceMatcher(None, name_hint, name).ratio())
+        likeness = {name: SequenceMatcher(None, name_hint, name).ratio() for name in names}
+        names = [name for name in names if has_frame_token(name) or likeness[name] >= LIKE_NAME]
+        names.sort(key=lambda name: -likeness[name])
     return f"; there is {', '.join(str(folder / name) for name in names[:3])}" if names else ""

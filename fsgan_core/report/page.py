@@ -74,7 +74,11 @@ def make_render_page(
         remarks: Further reasons to look at frames, such as figures beyond their limits.
     """
     sections = [_make_summary_section(result, shot), _make_time_section(result, dict(seconds or {}))]
-    flagged = [f"{flag}: {format_frames(frames)}" for flag, frames in result.flagged_frames.items()]
+    flagged = [
+        f"{flag}: {format_frames(frames)}"
+        for flag, frames in result.flagged_frames.items()
+        if not any(note.startswith(f"{flag} in ") for note in result.notes)
+    ]
     failed = [f"frame {frame} failed: {message}" for frame, message in result.failures]
     reasons = list(dict.fromkeys([*result.notes, *flagged, *failed, *remarks]))
     sections.append(PageSection("Frames to look at", tuple(reasons or ["nothing was flagged"])))

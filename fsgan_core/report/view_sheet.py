@@ -143,7 +143,7 @@ def describe_view_map(view_map: ViewMap) -> Iterator[str]:
     }
     yield (
         ", ".join(f"{count} {state}" for state, count in counts.items() if count)
-        + " views"
+        + (" view" if len(view_map.views) == 1 else " views")
         + (f"; {view_map.target} frames of the target" if view_map.target else "")
     )
     if view_map.problem:

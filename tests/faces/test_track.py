@@ -54,8 +54,10 @@ class TestChoose:
         assert track.choose_person(AnalyseParams(person="reference"), np.full(128, 0.19)).index == 1
 
     def test_what_is_not_there_is_refused(self, track: Track) -> None:
-        with pytest.raises(TrackError, match="no person 2; it has 0 to 1"):
+        with pytest.raises(TrackError, match="no person 2; it has persons 0 to 1"):
             track.choose_person(AnalyseParams(person="index", person_index=2))
+        with pytest.raises(TrackError, match="no person 2; it has only person 0"):
+            replace(track, people=track.people[:1]).choose_person(AnalyseParams(person="index", person_index=2))
         with pytest.raises(TrackError, match="person_point"):
             track.choose_person(AnalyseParams(person="point"))
         with pytest.raises(TrackError, match="person_reference"):

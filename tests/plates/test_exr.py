@@ -409,6 +409,11 @@ class TestBadInput:
         with pytest.raises(PlateError, match=r"is HEIC or AVIF.*convert it to PNG or TIFF"):
             read_image(tmp_path / name)
 
+    def test_empty_file(self, tmp_path: Path) -> None:
+        (tmp_path / "plate.1001.exr").touch()
+        with pytest.raises(PlateError, match=r"plate\.1001\.exr is empty \(0 bytes\)"):
+            read_image(tmp_path / "plate.1001.exr")
+
     def test_missing_file_names_near_ones(self, tmp_path: Path) -> None:
         write_exr(tmp_path / "plate.1001.exr", random_plate())
         with pytest.raises(PlateError, match=r"there is no file .*plate.1010.exr; did you mean .*plate.1001.exr\?"):
@@ -437,7 +442,6 @@ class TestBadInput:
         "content",
         [
             b"these are words, not pixels\n" * 50,
-            b"",
             b"\x76\x2f\x31\x01",
             b"\x76\x2f\x31\x01\x02\0\0\0" + b"\xff" * 200,
         ],

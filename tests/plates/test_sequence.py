@@ -241,6 +241,11 @@ class TestBadInput:
             open_clip(Clip(str(sequence / "plate_v01.####.exr")))
         assert "aa.####" not in str(caught.value)
 
+    def test_single_files_that_are_not_like_the_name_are_not_offered(self, tmp_path: Path) -> None:
+        (tmp_path / "notes.txt").write_text("words")
+        with pytest.raises(PlateError, match="has nothing like it"):
+            open_clip(Clip(str(tmp_path / "plate.####.exr")))
+
     def test_text_in_a_sequence(self, sequence: Path) -> None:
         (sequence / "plate.1002.exr").write_text("words")
         clip = open_clip(Clip(str(sequence / "plate.####.exr")))

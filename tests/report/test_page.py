@@ -80,6 +80,11 @@ class TestSummary:
         clean = RenderResult("swap", "o.####.exr", "ACEScg", (FrameReport(1, RENDERED, "o.0001.exr"),), {}, {})
         assert "nothing was flagged" in format_markdown(make_render_page(clean))
 
+    def test_a_flag_is_listed_once(self, result: RenderResult) -> None:
+        note = "pose-clamped in 1001: the head turns further than any source view"
+        text = format_markdown(make_render_page(replace(result, notes=(note,))))
+        assert "pose-clamped in 1001" in text and "- pose-clamped: 1001" not in text and "- no-face: 1003" in text
+
     def test_figures_of_an_evaluation(self, result: RenderResult) -> None:
         values = {name: np.array([0.021, np.nan]) for name in (*METRIC_NAMES, *EXTRA_METRIC_NAMES)}
         values["flicker"] = np.array([np.nan, np.nan])

@@ -128,6 +128,9 @@ def test_sheet(made: Callable[..., ViewMap], tmp_path: Path) -> None:
     assert orange.sum() > 300, "the frame of a square that lacks a view"
     assert any(line.startswith("lacking: ") for line in describe_view_map(made(exclude="1-5")))
     assert "near every angle" in "".join(describe_view_map(made()))
+    assert next(describe_view_map(made())).startswith(f"{FRAMES} used views")
+    single = made(target=False)
+    assert next(describe_view_map(dataclasses.replace(single, views=single.views[:1]))) == "1 used view"
 
 
 def test_names_of_several_clips(small: Small, clip: Clip, tmp_path: Path) -> None:
