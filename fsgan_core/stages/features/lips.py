@@ -46,6 +46,7 @@ PALE_DIFFERENCE = 0.10  # teeth are less red against green
 DIFFERENCE_RANGE = (0.25, 0.55)  # from lip to certainly something else
 TEETH_REDNESS = 0.12  # of teeth in warm light
 LEAST_REDNESS = 0.2  # of a lip beyond that of teeth, by which teeth can be told
+MOST_REDNESS = 0.6  # of a lip without make-up: what is as red is no teeth, however red the lip is
 
 # Shares of the mouth's width.
 CORNER_FADE = 0.06  # from a corner inwards: lips are not stretched at it
@@ -334,7 +335,8 @@ def draw_inside_lips(lips: LipPlaces, mouth: MouthAxes, edges: LipEdges, begin: 
 def mark_other_than_lip(picture: Image, lip: Image) -> tuple[Plane, Plane]:
     """Marks how much of each pixel is something else than lip, 0..1.
 
-    A lip that shines is brighter, but as red. Where teeth and lip share a pixel, it is less red by their shares.
+    A lip that shines is brighter, but as red. A painted lip that shines is less red than it was, but still as red as a
+    plain lip. Where teeth and lip share a pixel, it is less red by their shares.
 
     Args:
         picture: Display-like.
@@ -344,7 +346,7 @@ def mark_other_than_lip(picture: Image, lip: Image) -> tuple[Plane, Plane]:
         What is darker than a lip, a gap or a shadow; and what is paler: teeth or tongue.
     """
     luma = _measure_log_luma(picture) - _measure_log_luma(lip)
-    own, usual = (_measure_redness(one) for one in (picture, lip))
+    own, usual = _measure_redness(picture), np.minimum(_measure_redness(lip), MOST_REDNESS)
     low, high = DIFFERENCE_RANGE
     pale = np.clip((usual - own) / np.maximum(usual - TEETH_REDNESS, LEAST_REDNESS), 0, 1)
     pale *= ease_between(luma, -high, -low)

@@ -50,6 +50,8 @@ FEATHER, MIN_FEATHER = 0.035, 1.0  # from the lips inwards, over which the inner
 OTHER_SIGMA, MIN_OTHER_SIGMA = 0.006, 0.7  # softness of what is no lip; pixels
 STEADY_SIGMA = 0.03  # along the mouth, of the colours that tell what is no lip
 SHOWN_FEATHER = 0.015  # outside the lips' ends, over which the source's inner mouth appears
+OTHER_GAIN = 2.0  # where half is no lip, the new mouth may be as bright as the plate
+LITTLE_SHINE = np.float32(0.02)  # display value: so much of the plate's shine stays on the new lips
 MIN_LIP = 1e-3  # display value: a lip is divided by no less
 LINE_REACH = 0.05  # outside the inner lips: this far the plate's line between its lips is drawn
 
@@ -177,6 +179,9 @@ def set_inner_mouth(
     drawn = found.own + (1 - other)[..., None] * (skin - found.lip)
     # Where the plate is darker than its lip, this falls below black; at least its share of the new lip is left.
     drawn = np.maximum(drawn, found.own * np.clip(skin / np.maximum(found.lip, MIN_LIP), 0, 1))
+    # A bright place on the plate's lip is no part of the new lip: what is seen is no brighter than its two parts.
+    seen = np.minimum(OTHER_GAIN * other, 1)[..., None]
+    drawn = np.minimum(drawn, skin + LITTLE_SHINE + seen * (np.maximum(found.own, skin) - skin))
     # The dark line between lips that meet is the shadow of these lips.
     shut = skin * (1 + found.dark[..., None] * (found.dimming - 1))
     shut = shut + found.pale[..., None] * (found.own - shut)

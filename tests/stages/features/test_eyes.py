@@ -306,6 +306,26 @@ def test_dark_gaps_beside_teeth_never_fall_below_black() -> None:
     assert (mouth.picture > 0.4 * plate)[gaps].all()
 
 
+@pytest.mark.parametrize("shine", [(0.89, 0.52, 0.52), (0.98, 0.27, 0.27)])
+def test_shine_on_a_painted_lip_is_no_tooth(shine: tuple[float, float, float]) -> None:
+    """A red lip that the mesh takes for an open mouth: where it shines it is less red, or as red and brighter."""
+    mesh = make_mesh(lips=14.0)
+    closed = np.full((REGION.height, REGION.width, 3), LIP, np.float32)
+    plate = draw_face(mesh, (0.2, 0.2, 0.4))
+    inside = mark_inner_lips(mesh)
+    plate[measure_ring_distance(trace_ring(square_points(mesh, OUTER_LIPS, 1.0)), get_places()) > 0] = (0.7, 0.2, 0.2)
+    plate[inside > 3] = shine
+    edges = find_lip_edges(plate, mesh, REGION, 1.0)
+    mouth = set_inner_mouth(closed, closed, plate, mesh, mesh, edges, REGION, 1.0, False)
+    deep = (inside > 4) & (np.abs(get_places()[..., 0] - mesh[13, 0]) < 20)
+    assert mouth.matte[deep].max() < 0.25
+    assert (mouth.picture - closed)[deep].max() < 0.12
+    plate = np.where(inside[..., None] > 3, np.float32(TEETH), plate)
+    edges = find_lip_edges(plate, mesh, REGION, 1.0)
+    mouth = set_inner_mouth(closed, closed, plate, mesh, mesh, edges, REGION, 1.0, False)
+    assert mouth.matte[deep].min() > 0.85, "teeth are teeth"
+
+
 def make_uneven(picture: Image, strength: float) -> Image:
     """The picture with columns whose colours are off at random, as compression leaves them."""
     columns = np.random.default_rng(1).uniform(-strength, strength, (1, *picture.shape[1:]))
