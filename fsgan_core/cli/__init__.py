@@ -6,10 +6,11 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fsgan_core.cli.present import Presenter
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 EXIT_INTERRUPTED = 130
+SAME_INTERRUPT = 1.0  # seconds in which signals count as one: a wrapper may pass on what the terminal sends as well
+STOPPING_NOTE = b"\nfsgan: stopping after what is at work; Ctrl-C again stops at once\n"
 LIGHT_COMMANDS = ("params", "nuke")  # they load no numerical libraries
 
 
@@ -46,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         if options.command not in LIGHT_COMMANDS:
             check_address_space()
-        with _interrupt_on_terminate(), _report_thread_faults(words), presenter:
+        with _handle_interrupts(), _report_thread_faults(words), presenter:
             code = int(options.run(options, presenter))
         sys.stdout.flush()
         return code
@@ -106,17 +109,34 @@ def _report_thread_faults(words: Sequence[str]) -> Iterator[None]:
 
 
 @contextmanager
-def _interrupt_on_terminate() -> Iterator[None]:
-    """Handle SIGTERM like Ctrl-C, so that half-written files are removed."""
+def _handle_interrupts() -> Iterator[None]:
+    """Handle Ctrl-C and SIGTERM.
 
-    def raise_interrupt(number: int, frame: FrameType | None) -> NoReturn:
-        raise KeyboardInterrupt
+    The first one raises KeyboardInterrupt: the threads end what they are at, and half-written files are removed. One
+    that comes later ends the process at once. If it interrupted the waiting for the threads, native code would be torn
+    down below them, and the process would abort.
+    """
+    interrupted_at: float | None = None
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal interrupted_at
+        now = time.monotonic()
+        if interrupted_at is None:
+            interrupted_at = now
+            if sys.stderr.isatty():
+                os.write(2, STOPPING_NOTE)
+            raise KeyboardInterrupt
+        if now - interrupted_at > SAME_INTERRUPT:
+            os._exit(EXIT_INTERRUPTED)
 
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    previous_handler = signal.signal(signal.SIGTERM, raise_interrupt)
+    # A program that is started in the background of a script ignores Ctrl-C, and goes on doing so.
+    handled = [signal.SIGTERM] + ([signal.SIGINT] if signal.getsignal(signal.SIGINT) != signal.SIG_IGN else [])
+    previous_handlers = {number: signal.signal(number, interrupt) for number in handled}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous_handler)
+        for number, handler in previous_handlers.items():
+            signal.signal(number, handler)

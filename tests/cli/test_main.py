@@ -5,12 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from fsgan_core.cli import main
+from fsgan_core.cli import SAME_INTERRUPT, main
 from fsgan_core.cli.arguments import make_stages
 from fsgan_core.cli.parser import make_parser
 from fsgan_core.contract.errors import InputError, NoFaceError, OutputError, ParameterError
@@ -237,3 +241,43 @@ def test_refusals_are_input_errors() -> None:
         make_stages(make_parser().parse_args([*SWAP, "--set", "nonsense"]))
     with pytest.raises(ParameterError):
         make_stages(make_parser().parse_args([*SWAP, "--set", "blend.nonsense=1"]))
+
+
+IMPATIENT = """
+import os, signal, sys, time
+from fsgan_core.cli import commands, main
+
+def wait(options, presenter):
+    try:
+        print("begun", flush=True)
+        time.sleep(60)
+    except KeyboardInterrupt:
+        print("ending", flush=True)
+        time.sleep(60)  # as if threads were waited for
+    return 0
+
+commands.run_doctor = wait
+sys.exit(main(["doctor"]))
+"""
+
+
+def test_a_second_interrupt_ends_the_process_at_once() -> None:
+    """It would tear down the interpreter below threads that are at work: "terminate called", exit code 134."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", IMPATIENT],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert process.stdout is not None and process.stdout.readline() == "begun\n"
+    for _ in range(2):  # as a wrapper does that passes on what the terminal sends as well
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.1)
+    assert process.stdout.readline() == "ending\n"
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(timeout=SAME_INTERRUPT)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=10) == 130
+    said, errors = process.communicate()
+    assert (said, errors) == ("", "")
