@@ -53,9 +53,7 @@ def measure_overlap(footage: Footage, rounds: int, frames: int) -> Iterator[Row]
             statistics.median(wall),
             statistics.median(one / other for one, other in zip(wall, slower, strict=True)),
             1.25,
-            least=compute_least_overlap(
-                processor["files"] + processor["work"], found["cores"], statistics.median(slower)
-            ),
+            least=compute_least_overlap(processor["whole"], found["cores"], statistics.median(slower)),
             notes=(
                 f"wall seconds: files {_median(found['files']):.2f}, work {_median(found['work']):.2f}; processor "
                 f"seconds: whole {processor['whole']:.2f}, files {processor['files']:.2f}, work "
@@ -77,7 +75,8 @@ def compute_least_overlap(processor: float, cores: int, slower: float) -> float:
     """Compute the least that a swap takes on cores that are never idle, over the slower of its files and its work.
 
     Args:
-        processor: Processor seconds of the files and of the work together, each measured alone.
+        processor: Processor seconds of the swap. It takes over compressed lines from the target, so these are fewer
+            than those of its files alone, which are compressed as a whole, and its work.
         cores: Cores of the machine.
         slower: Wall seconds of the slower of the two alone.
 

@@ -115,6 +115,8 @@ def pad_plate(plate: Plate, window: Window) -> Image:
     if common.empty:
         return np.zeros((window.height, window.width, 3), np.float32)
     part = fill_nonfinite(plate.get(*RGB, window=common))
+    if common == window:
+        return part
     padded = cv2.copyMakeBorder(
         part,
         common.y - window.y,
