@@ -25,7 +25,7 @@ def choose_device(name: str = "auto") -> str:
     if name == "cpu":
         return name
     if name != "auto" and not re.fullmatch(r"cuda(:\d+)?|mps", name):
-        raise InputError(f"the device {name} is not known; use auto, cpu, cuda, cuda:NUMBER or mps")
+        raise InputError(f"--device {name} is not known; use auto, cpu, cuda, cuda:NUMBER or mps")
     there = list_devices()
     if name == "auto":
         return there[0]
