@@ -60,6 +60,7 @@ def list_reenact_dependencies(context: RenderContext, frame: int) -> Dependencie
                 for view_choice in plan.views
             ],
             list(plan.flags),
+            *round_weights(plan.mirror),
         ],
     }
 

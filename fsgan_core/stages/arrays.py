@@ -21,7 +21,7 @@ from fsgan_core.stages.allowed_views import ViewRef
 from fsgan_core.stages.features.iris import compute_iris_tint, measure_iris
 from fsgan_core.stages.image_ops import to_display
 from fsgan_core.stages.interface import FaceFrame
-from fsgan_core.stages.leading_view import FramePlan, WeightedView
+from fsgan_core.stages.leading_view import FramePlan, WeightedView, choose_mirror
 
 __all__ = ["blend", "inpaint", "mask", "reenact"]
 
@@ -60,7 +60,8 @@ def reenact(
     face = _make_checked_face("source_landmarks", source_landmarks)
     view = reenactment.prepare_view(_make_plate("source", source, RGB), face, frame.codec, MaskParams())
     ref = ViewRef(0, face.frame)
-    plan = FramePlan((WeightedView(ref, 1.0, 1.0),))
+    mirror = choose_mirror(np.array([face.euler[0]]), [frame.face], params)
+    plan = FramePlan((WeightedView(ref, 1.0, 1.0),), mirror=float(mirror[0]))
     own = to_display(frame.plate, frame.region, frame.codec), frame.region, frame.face.get_mesh(), 1.0
     source_iris = measure_iris([(view.display, view.window, view.face.get_mesh(), 1.0)])
     tint = compute_iris_tint(source_iris, measure_iris([own]), params.iris)

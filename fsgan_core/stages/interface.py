@@ -109,6 +109,7 @@ class SourceView:
         face: The face, in coordinates of the source picture.
         pixel_aspect: Width of a pixel of the source picture over its height.
         filled_window: Where the source has pixels; None if in all of `window`.
+        is_mirrored: All of this is the source picture mirrored left for right (`mirrored_view`).
     """
 
     display: Image
@@ -118,6 +119,7 @@ class SourceView:
     face: Face
     pixel_aspect: float = 1.0
     filled_window: Window | None = None
+    is_mirrored: bool = False
 
     @property
     def mesh(self) -> Mesh:

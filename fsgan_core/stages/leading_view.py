@@ -16,19 +16,22 @@ import numpy as np
 from fsgan_core.contract.params import ReenactParams
 from fsgan_core.faces.appearance import AppearanceMap
 from fsgan_core.faces.face import Face
-from fsgan_core.runtime.arrays import IndexArray, Mask, Matrix
+from fsgan_core.runtime.arrays import IndexArray, Mask, Matrix, Vector
 from fsgan_core.stages.allowed_views import ViewRef
 from fsgan_core.stages.fading import find_cheapest_path, smooth_weights
 from fsgan_core.stages.view_costs import (
+    POSE_UNIT,
     ViewCandidate,
     compute_view_costs,
     list_view_candidates,
+    measure_turned_away,
     stack_angles,
 )
 from fsgan_core.stages.warp_points import Performer, measure_face_width
 
 SWITCH_COST = 4.0  # of a change of the leading view
 FADE_FRAMES = 3  # on either side, over which a change of view is spread
+MIRROR_FROM = 9.0  # degrees: a view that hides a half by more is worse there than its mirror image
 MAX_ENLARGEMENT = 2.5  # of the leading view: from here on a frame is flagged, the face is soft
 MAX_COVERED = 0.01  # of the face: a view of which hands cover more is not used
 MIN_WEIGHT = 0.02  # a view of less weight is not warped
@@ -58,11 +61,13 @@ class FramePlan:
         views: Leading view first; light and detail each sum to 1.
         further_views: For what these do not show.
         flags: "pose-clamped", "small-source".
+        mirror: Share of the mirror image in the half of the face that a view turns away, 0..1.
     """
 
     views: tuple[WeightedView, ...]
     further_views: tuple[ViewRef, ...] = ()
     flags: tuple[str, ...] = field(default=())
+    mirror: float = 0.0
 
 
 def plan_views(
@@ -105,6 +110,7 @@ def plan_views(
     if params.combine == "barycentric":
         detail = light
 
+    mirror = choose_mirror(poses[leading, 0], faces, params)
     plans = {}
     for t, frame in enumerate(frames):
         chosen = [v for v in np.argsort(-detail[t], kind="stable") if max(detail[t, v], light[t, v]) > MIN_WEIGHT]
@@ -115,6 +121,7 @@ def plan_views(
             ),
             further_views=_choose_further_views(poses, set(chosen), pool),
             flags=_list_flags(bool(clamped[t]), float(enlarged[t, leading[t]])),
+            mirror=float(mirror[t]),
         )
     return plans
 
@@ -123,6 +130,22 @@ def _list_flags(is_clamped: bool, enlargement: float) -> tuple[str, ...]:
     """The flags of a frame, by its pose and by how much its leading view is enlarged."""
     flags = {"pose-clamped": is_clamped, "small-source": enlargement > MAX_ENLARGEMENT}
     return tuple(name for name, is_set in flags.items() if is_set)
+
+
+def choose_mirror(yaw: Vector, faces: Sequence[Face], params: ReenactParams) -> Vector:
+    """Choose how much the mirror images of views count in each frame (`FramePlan.mirror`): all or nothing, with fades.
+
+    Args:
+        yaw: Of each frame's leading view, degrees.
+        faces: Of the target.
+        params: Settings of the reenact stage.
+    """
+    if not params.mirror:
+        return np.zeros(len(faces))
+    turned = measure_turned_away(yaw, stack_angles(faces)[:, 0])
+    cost = np.column_stack([turned, np.full(len(turned), MIRROR_FROM)]) / POSE_UNIT
+    choice = find_cheapest_path(cost, SWITCH_COST * params.hold)
+    return smooth_weights(choice[:, None].astype(np.float64), [face.frame for face in faces], FADE_FRAMES)[:, 0]
 
 
 def _measure_enlargements(pool: Sequence[ViewCandidate], faces: Sequence[Face], target: Performer) -> Matrix:

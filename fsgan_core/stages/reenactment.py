@@ -10,7 +10,7 @@ neither person.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -34,7 +34,7 @@ from fsgan_core.faces.mesh import LIDS_L, LIDS_R, OUTER_LIPS
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window, compute_slices
 from fsgan_core.plates.region import compute_region
-from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Mesh, Plane, PointMap, Points, Points3D, Vector
+from fsgan_core.runtime.arrays import Image, Matte, Mesh, Points, Points3D, Vector
 from fsgan_core.runtime.memo import remember_with
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.allowed_views import ViewRef
@@ -48,15 +48,12 @@ from fsgan_core.stages.interface import FaceFrame, SourceView
 from fsgan_core.stages.leading_view import FramePlan
 from fsgan_core.stages.masking import draw_forehead, measure_mattes
 from fsgan_core.stages.mesh_warp import (
-    draw_vertex_values,
-    find_visible_vertices,
-    fit_mesh_map,
     measure_mesh_width,
     place_beyond,
     square_mesh,
 )
 from fsgan_core.stages.proportions import displace_mesh, weigh_regions
-from fsgan_core.stages.warp import compute_cell_areas, sample_picture
+from fsgan_core.stages.warped_view import WarpedView, combine_views, join_parts, scale_picture, warp_parts
 
 # Lengths are shares of the face's width.
 DETAIL_SIZE = 0.06  # coarser shading is light, finer is detail
@@ -69,7 +66,6 @@ VIEW_STRICTNESS = 8.0  # missed skin is filled from other views, but hair that p
 VIEW_MARGIN = 0.6  # around a source face, that is kept
 WORK_MARGIN = 0.16  # around the new face, in which a frame's picture is made: four times SEEN_SIGMA
 
-TRUSTED_ENLARGEMENT = 4  # in area: a view enlarged by more loses confidence
 # Eyeballs and inner mouth of the target show where the views show this much of the face around.
 SEEN_SIGMA, SEEN_RANGE = 0.04, (0.15, 0.4)
 
@@ -134,30 +130,34 @@ def reenact(
     width = warp_points.measure_face_width(face.landmarks, aspect)
 
     window = find_work_window(goal, frame.region, aspect)
-    warped = [(warp_view(views[w.view], goal, frame.region, params.stiffness, aspect, window), w) for w in plan.views]
-    lead = max(warped, key=lambda pair: pair[1].detail)[0]
+    leading = max(plan.views, key=lambda w: w.detail)
+    parts = {
+        w: warp_parts(views[w.view], w, plan.mirror, goal, frame.region, params.stiffness, aspect, window)
+        for w in plan.views
+    }
+    lead = join_parts(parts[leading], frame.region, window)
+    shown = [part for w in plan.views for part in parts[w]]
     plate, own = _cut_display(frame, window), face.get_mesh(aspect)
     edges = find_lip_edges(plate, own, window, aspect)
     pictures = [
         (
-            cover_inner_mouth(w.picture, w.places, views[weight.view], goal, edges, window, aspect),
-            weight.light,
-            weight.detail,
+            cover_inner_mouth(part.warped.picture, part.warped.places, part.view, goal, edges, window, aspect),
+            part.light,
+            part.detail,
         )
-        for w, weight in warped
+        for part in shown
     ]
     picture = combine_views(pictures, width * DETAIL_SIZE, aspect)
     opened = picture + sum(
-        np.float32(weight.detail) * (w.picture - closed)
-        for (w, weight), (closed, _, _) in zip(warped, pictures, strict=True)
+        scale_picture(part.warped.picture - closed, part.detail)
+        for part, (closed, _, _) in zip(shown, pictures, strict=True)
     )
-    alpha = sum(w.matte * weight.detail for w, weight in warped)
+    alpha = sum(part.alpha for part in shown)
     alpha = np.clip(alpha, 0, 1).astype(np.float32)
     openings = measure_view_openings(plan, views)
     picture = close_lids(picture, alpha, plate, own, goal, openings, window, aspect)
-    leading = views[max(plan.views, key=lambda w: w.detail).view]
     if params.eyes == "source":
-        eyes = set_eyes(leading, lead.places, own, goal, window, aspect, alpha.shape)
+        eyes = set_eyes(views[leading.view], lead.places, own, goal, window, aspect, alpha.shape)
         picture = picture + eyes.matte[..., None] * (eyes.picture - picture)
         alpha = np.maximum(alpha, eyes.matte)
     seen = measure_seen(alpha, SEEN_SIGMA * width, aspect)
@@ -308,61 +308,6 @@ def make_reenacted_plate(
     )
 
 
-@dataclass(frozen=True)
-class WarpedView:
-    """A view warped to a window of a region.
-
-    Attributes:
-        picture: Display-like; its border is continued.
-        matte: Where it shows skin.
-        stmap: (height, width, 2) of the whole region: s, t into the source picture, 0..1, from the lower left.
-        confidence: 0..1.
-        places: (height, width, 2) the place in the view's plate that each pixel shows.
-    """
-
-    picture: Image
-    matte: Matte
-    stmap: PointMap
-    confidence: Plane
-    places: PointMap
-
-
-def warp_view(
-    view: SourceView, goal: Mesh, region: Window, stiffness: float, aspect: float, window: Window
-) -> WarpedView:
-    """Warp a view to a goal mesh.
-
-    Args:
-        view: The view.
-        goal: (478, 3), plate coordinates.
-        region: The part of the plate that the warp is computed for.
-        stiffness: Of the spline.
-        aspect: Width of the plate's pixels over their height.
-        window: The part of the region of which the pictures are made.
-    """
-    mesh = view.mesh
-    mapping = fit_mesh_map(goal, mesh, region, stiffness, aspect, view.pixel_aspect)
-    places = np.ascontiguousarray(mapping[compute_slices(window, region)])
-    local = places - np.array([view.window.x, view.window.y], np.float32)
-    x, y = local[..., 0], local[..., 1]
-    matte: AnyArray = np.clip(cv2.remap(view.matte, x, y, cv2.INTER_LINEAR, borderValue=0.0), 0, 1)
-    picture = sample_picture(view.display, local, matte > 0)
-    height, width = view.display_window.height, view.display_window.width
-    stmap: AnyArray = np.stack(
-        [
-            (mapping[..., 0] - view.display_window.x + 0.5) / width,
-            1 - (mapping[..., 1] - view.display_window.y + 0.5) / height,
-        ],
-        -1,
-    )
-    area = np.abs(compute_cell_areas(places))
-    shown = draw_vertex_values(goal, find_visible_vertices(square_mesh(mesh, view.pixel_aspect)), window, aspect)
-    matte = matte * shown
-    # A view that is enlarged much, or turned far away, shows little of what it should.
-    confidence = (np.clip(area * TRUSTED_ENLARGEMENT, 0, 1) * matte * view.face.confidence).astype(np.float32)
-    return WarpedView(picture, matte, stmap, confidence, places)
-
-
 def draw_feature_hulls(mesh: Mesh, region: Window) -> tuple[Matte, Matte, Matte]:
     """Draw brows, eyes and lips, and what is around eyes and lips."""
     brows = [mesh[list(brow), :2] for brow in (MESH_BROW_R, MESH_BROW_L)]
@@ -379,24 +324,3 @@ def draw_hulls(parts: Sequence[Points], growth: float, region: Window) -> Matte:
         middle, size = hull.mean(0), float(np.ptp(hull, axis=0).max())
         matte = np.maximum(matte, draw_polygon(middle + growth * (hull - middle), region, FEATURE_SOFTNESS * size))
     return matte
-
-
-def combine_views(views: Sequence[tuple[Image, float, float]], sigma: float, aspect: float) -> Image:
-    """Combine views: low frequencies by their shares of light, high frequencies by their shares of detail.
-
-    Args:
-        views: Picture, share of light, share of detail.
-        sigma: Of the blur that parts the two, in rows.
-        aspect: Width of a pixel over its height.
-    """
-    if len(views) == 1:
-        return views[0][0]
-    light = np.zeros_like(views[0][0])
-    detail = np.zeros_like(light)
-    for picture, light_share, detail_share in views:
-        light += np.float32(light_share) * picture
-        detail += np.float32(detail_share) * picture
-    return np.asarray(
-        detail
-        + cv2.GaussianBlur(light - detail, (0, 0), sigmaX=sigma / aspect, sigmaY=sigma, borderType=cv2.BORDER_REPLICATE)
-    )

@@ -13,7 +13,7 @@ from fsgan_core.faces.face import Face
 from fsgan_core.faces.geometry import apply_affine, fit_similarity
 from fsgan_core.faces.landmarkers.landmarks import measure_eye_opening, measure_mouth_opening
 from fsgan_core.faces.pose import FACE_MODEL, fit_head_pose
-from fsgan_core.runtime.arrays import Matrix, Vector
+from fsgan_core.runtime.arrays import AnyArray, Matrix, Vector
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.allowed_views import ViewRef, list_used_views
 from fsgan_core.stages.motion.lids import OPEN_ENOUGH, measure_openness, open_eyes
@@ -54,6 +54,19 @@ def compute_view_costs(
 def stack_angles(faces: Sequence[Face]) -> Matrix:
     """Stack the yaw and pitch of faces, (n, 2), degrees."""
     return np.array([face.euler[:2] for face in faces])
+
+
+def measure_turned_away(yaw: AnyArray, wanted: AnyArray) -> Vector:
+    """Measures by how much a view hides the half of a face that the new face shows, degrees.
+
+    Args:
+        yaw: Of views.
+        wanted: Of the new faces that they are drawn on.
+
+    >>> measure_turned_away(np.array([20, 20, -20, 5]), np.array([20, 5, 15, -30])).tolist()
+    [0, 15, 20, 5]
+    """
+    return np.asarray(np.minimum(np.abs(yaw), np.abs(yaw) - np.sign(yaw) * wanted))
 
 
 @dataclass(frozen=True)

@@ -188,6 +188,7 @@ def test_frames_that_show_the_lips(context: RenderContext) -> None:
     "changes",
     [
         {"flags": ("pose-clamped",)},
+        {"mirror": 1.0},
         {"views": "other"},
         {"views": "weight"},
     ],

@@ -11,6 +11,7 @@ from fsgan_core.contract.param_fields import (
     declare_file,
     declare_integer,
     declare_number,
+    declare_switch,
     declare_text_list,
 )
 from fsgan_core.contract.params.network import (
@@ -112,6 +113,13 @@ class ReenactParams(Params):
         "How source views are combined. detail: light from all views, fine detail from the leading view. barycentric: "
         "weighted average of all views, as published; softer. leading: one view only; use it if other views leave "
         "patches of wrong light.",
+        group="views",
+    )
+    mirror: bool = declare_switch(
+        True,
+        "mirror hidden half",
+        "If a view is turned to one side and the target is not, shows the half of the face that the view hides as the "
+        "mirror image of the other half. Turn it off if a mole or a scar appears twice. Not used by the network.",
         group="views",
     )
     exclude: tuple[str, ...] = declare_text_list(

@@ -72,6 +72,7 @@ LEVEL_LIMIT = 3.0  # of the change of the whole face, which spans the darkest an
 SHAPE_SIGMA = 10.0  # mm: finer relief of a light says little, and looks embossed
 FEATURE_SHARE = 0.02  # weight of features in that: on the steep skin around the nostrils the model is a guess
 SHAPE_LIMIT = 2.0  # of the ratio of both lights, around that; half of it goes through nearly whole
+TURNED_LIMIT = 1.0  # of the difference between the light on two halves of a face
 RESIDUAL_LIMIT = 0.35  # of what is left
 RESIDUAL_SIGMA = 9.0  # mm: what is finer belongs to the person
 TINT_SIGMA = 4.0  # mm: the same of hue alone, in which blotches and shine show, and hardly a person
@@ -259,6 +260,27 @@ def compute_transfer(target: ReadSkin, new: ReadSkin, surface: FaceSurface, shin
     level = np.clip(level, -LEVEL_LIMIT, LEVEL_LIMIT)
     skin = np.exp(np.average(fits[1].light, axis=0, weights=bare * new.seen))
     return LightTransfer(level, level + shape + rest + limit_softly(glow, SHINE_LIMIT)[:, None], skin)
+
+
+def compare_turned_light(skin: ReadSkin, surface: FaceSurface, turned: Points3D) -> Matrix | None:
+    """Compares the light on a face with that on the same face if its skin were turned otherwise.
+
+    Args:
+        skin: What a picture shows.
+        surface: The face's.
+        turned: (n, 3) normals to compare with.
+
+    Returns:
+        (n, 3) logarithms of scene-linear factors, from the turned skin to the skin as it is; None if too little skin
+        is seen.
+    """
+    if (skin.seen * PLAIN_SKIN).sum() < MIN_SAMPLES:
+        return None
+    weights = surface.areas * np.where(BEARD_ZONE, BEARD_SHARE, PLAIN_SKIN) * skin.seen
+    unseen = np.zeros(len(turned))
+    colours, normals = np.vstack([skin.colours, skin.colours]), np.vstack([surface.normals, turned])
+    here, there = np.split(fit_light(colours, normals, np.concatenate([weights, unseen])).light, 2)
+    return limit_softly(_make_shape_kernel() @ (here - there).astype(np.float32), TURNED_LIMIT)
 
 
 def _find_shine(residual: Matrix, seen: Vector) -> Vector:

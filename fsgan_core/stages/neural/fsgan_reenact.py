@@ -47,13 +47,11 @@ from fsgan_core.stages.neural.fsgan_network import (
 )
 from fsgan_core.stages.reenactment import (
     DETAIL_SIZE,
-    WarpedView,
-    combine_views,
     compute_goal_mesh,
     keep_openings,
     make_reenacted_plate,
-    warp_view,
 )
+from fsgan_core.stages.warped_view import WarpedView, combine_views, warp_view
 
 if TYPE_CHECKING:
     from fsgan_core.networks.network import Network
