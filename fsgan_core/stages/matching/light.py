@@ -58,6 +58,7 @@ MIN_SAMPLES = 20.0  # samples of visible skin: fewer say nothing about the light
 
 # What is not plain skin: mm around the vertices.
 LID_REACH, BROW_REACH, LIP_REACH = 7.0, 6.0, 5.0
+LIP_EDGE = 2.5  # where lips end
 NOSTRIL_HALF_WIDTH, NOSTRIL_TOP, NOSTRIL_BOTTOM, NOSTRIL_DEPTH = 20.0, 38.0, 50.0, -12.0
 # Upper edge of a beard: distance from the middle, and height.
 BEARD_EDGE = ((0.0, 42.0), (14.0, 42.0), (22.0, 55.0), (65.0, 12.0))
@@ -85,6 +86,13 @@ SHINE_LIMIT = 0.35
 BEARD_SPREAD = 0.7  # darker than the model, at which the weight of a sample in the beard's zone is a quarter
 
 PLAIN_RANGE = (0.5, 0.9)  # share of plain skin around a pixel, from which on it counts, and counts fully
+
+# Edges of shades that are taken out; lengths are of the face.
+SHADE_WIDTH = 200  # pixels: a wider face is looked at on fewer pixels
+SHADE_SIGMA, SHADE_MEDIAN = 0.12, 0.03  # surroundings; half of the width of what is no shade
+SHADE_RANGE, SHADE_SOFTNESS = 1.5, 1.0  # largest difference from what is around, logarithm; pixels
+FLAT_SHADE = 0.1  # logarithm: a face that varies less around a place has no edge there
+SHADE_PIXELS = 4  # for each sigma
 
 # Pale parts: teeth and the whites of the eyes take on only a part of a difference in tan.
 PALE_SIGMA = 0.01  # of the face: softens the openings that show such parts
@@ -132,6 +140,8 @@ FEATURES = _mark_features()
 """(852,): triangles on eyes, brows, lips and nostrils."""
 SHADED_FEATURES = FEATURES & ~_mark_near(BROW_R + BROW_L, BROW_REACH)
 """(852,): triangles on lids, lips and nostrils."""
+LIT = ~FEATURES | (_mark_near(OUTER_LIPS + INNER_LIPS, LIP_REACH) & ~_mark_near(OUTER_LIPS + INNER_LIPS, LIP_EDGE))
+"""(852,): triangles of skin, also near the lips."""
 BEARD_ZONE = ~FEATURES & (_CENTRES[:, 1] > np.interp(np.abs(_CENTRES[:, 0]), *np.transpose(BEARD_EDGE)))
 """(852,): triangles of skin where a beard may grow."""
 PLAIN_SKIN = ~FEATURES & ~BEARD_ZONE
@@ -370,7 +380,9 @@ def match_light(
     transfer = compute_transfer(read_skin(own, skin, surface), read_skin(linear, shown, surface), surface, shine)
     if transfer is None:
         return new
-    change = spread_over_picture(transfer.change, surface, new.shape[:2])
+    spread = spread_over_picture(np.column_stack([transfer.change, LIT]), surface, new.shape[:2])
+    change, lit = np.ascontiguousarray(spread[..., :3]), np.clip(spread[..., 3], 0, 1) * shown * (1 - openings)
+    change += follow_shades(change @ LUMA_WEIGHTS.astype(np.float32), linear, lit, surface)[..., None]
     sigma = PALE_SIGMA * surface.width
     inside = np.asarray(cv2.GaussianBlur(openings, (0, 0), sigma / surface.aspect, sigmaY=sigma))
     tint = transfer.level - transfer.level @ LUMA_WEIGHTS
@@ -383,6 +395,50 @@ def match_light(
     changed = (linear + LIGHT_FLOOR) * np.exp(change, out=change) - LIGHT_FLOOR
     dimmed = _dim_teeth(changed, transfer)
     return to_perceptual(weigh(changed, 1 - amount * inside * (1 - dimmed)), 0.0)
+
+
+def follow_shades(change: Plane, linear: Image, skin: Matte, surface: FaceSurface) -> Plane:
+    """Gives a smooth change of light the edges of the shades that it takes out.
+
+    A hard light has shadows with edges. Where a smooth change takes such a shadow out, a dark line is left at its edge.
+    As in a guided filter (He, Sun, Tang 2010) the change is compared with the face's own shades around each place; as
+    far as it goes against them, it follows them. A median leaves out what is thinner than a shade: folds, marks, hair.
+
+    Args:
+        change: Luma of the change, logarithm.
+        linear: The new face, scene-linear.
+        skin: Where it shows skin, 0..1.
+        surface: The target's.
+
+    Returns:
+        What is added to the change.
+    """
+    height, width = change.shape
+    step = max(1, int(surface.width / SHADE_WIDTH))
+    size = max(1, round(width * surface.aspect / step)), max(1, round(height / step))
+    luma = np.log(np.maximum(linear @ LUMA_WEIGHTS.astype(np.float32), 0) + np.float32(LIGHT_FLOOR))
+    own, smooth, weight = (_resize(plane, size, cv2.INTER_AREA) for plane in (luma, change, skin))
+    face = surface.width / step
+
+    def average(plane: AnyArray) -> Plane:
+        return blur_weighted(np.asarray(plane, np.float32), weight, SHADE_SIGMA * face, pixels_per_sigma=SHADE_PIXELS)
+
+    shades = _leave_out_thin(weight * (own - average(own)), 2 * round(SHADE_MEDIAN * face) + 1)
+    smooth = smooth - average(smooth)
+    together, square = average(shades * smooth), average(shades * shades)
+    follows = average(np.clip(together / (square + np.float32(FLAT_SHADE**2)), -1, 0))
+    return _resize(limit_softly(weight * follows * shades, RESIDUAL_LIMIT), (width, height), cv2.INTER_LINEAR)
+
+
+def _leave_out_thin(shades: AnyArray, side: int) -> Plane:
+    """A median over `side` pixels, whose steps of a 256th of the range are smoothed."""
+    levels = np.rint(127.5 * (np.clip(shades / SHADE_RANGE, -1, 1) + 1)).astype(np.uint8)
+    median = cv2.GaussianBlur(cv2.medianBlur(levels, side).astype(np.float32), (0, 0), SHADE_SOFTNESS)
+    return np.asarray((median / np.float32(127.5) - 1) * np.float32(SHADE_RANGE))
+
+
+def _resize(plane: AnyArray, size: tuple[int, int], method: int) -> Plane:
+    return np.asarray(cv2.resize(np.asarray(plane, np.float32), size, interpolation=method))
 
 
 def _dim_teeth(linear: Image, transfer: LightTransfer) -> Plane:

@@ -271,6 +271,28 @@ class TestPicture:
         inside = cv2.erode(cover(mesh), np.ones((9, 9))) > 0
         assert np.abs(relight(mesh, face, face) - face)[inside].max() < 0.003
 
+    @pytest.mark.parametrize(("height", "most"), [(25, 0.45), (53, 0.53), (90, 0.5)], ids=["nose", "upper lip", "chin"])
+    def test_the_edge_of_a_hard_shadow_leaves_a_weaker_line(self, height: float, most: float) -> None:
+        """A smooth change of light alone leaves a step of 0.58 to 0.61 there."""
+        mesh = make_mesh()
+        target = draw(mesh, np.log(SKIN) + np.zeros((COUNT, 1)))
+        shaded = (np.arange(SIDE) > SIDE / 2 + 3).astype(np.float32)
+        new = target * np.exp(-0.8 * cv2.GaussianBlur(shaded[None], (0, 0), 1.5))[..., None]
+        row, middle = int(SIDE / 2 - 25 + 1.1 * height), slice(SIDE // 2 - 30, SIDE // 2 + 30)
+        luma = np.log((relight(mesh, new, target) / target)[row, middle] @ LUMA_WEIGHTS)
+        assert np.ptp(luma) < most
+        assert np.abs(luma[:20]).max() < 0.1, "and no halo beside it"
+
+    def test_marks_of_the_skin_stay_in_another_light(self) -> None:
+        mesh = make_mesh()
+        surface = measure_surface(mesh, REGION)
+        new = draw(mesh, shade(surface, LIGHT_LEFT))
+        marked, at = new.copy(), (120, 160)
+        cv2.circle(marked, at[::-1], 4, (0.5 * new[at]).tolist(), -1)
+        target = draw(mesh, shade(surface, LIGHT_RIGHT))
+        plain, spotted = (relight(mesh, picture, target)[at].mean() for picture in (new, marked))
+        assert spotted < 0.65 * plain
+
     def test_amount(self) -> None:
         mesh = make_mesh()
         surface = measure_surface(mesh, REGION)
