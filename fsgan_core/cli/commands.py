@@ -153,7 +153,8 @@ def run_analyse(options: Namespace, presenter: Presenter) -> int:
     if options.json:
         presenter.print_json({"ok": True, "exit_code": 0, **summary})
         return 0
-    presenter.print_line(f"analyse: {summary['frames']} frames, {len(summary['people'])} people; {summary['output']}")
+    people = "1 person" if len(summary["people"]) == 1 else f"{len(summary['people'])} people"
+    presenter.print_line(f"analyse: {summary['frames']} frames, {people}; {summary['output']}")
     for person in summary["people"]:
         presenter.print_line(
             f"  person {person['index']}: {person['frames']} frames, face {person['height']:.0f} px high"
@@ -211,8 +212,9 @@ def run_atlas(options: Namespace, presenter: Presenter) -> int:
     if options.json:
         presenter.print_json({"ok": True, "exit_code": 0, **facts})
         return 0
+    views = "1 view" if facts["views"] == 1 else f"{facts['views']} views"
     presenter.print_line(
-        f"atlas: {facts['size']}x{facts['size']} texels from {facts['views']} views, "
+        f"atlas: {facts['size']}x{facts['size']} texels from {views}, "
         f"{100 * facts['sure']:.0f} % of the skin is seen; {facts['output']} ({facts['colorspace']})"
     )
     return 0

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -196,8 +197,9 @@ def analyse_clip(
     """
     start = time.perf_counter()
     params = resolve_person_params(clip_input, inputs, of_target)
+    readable = _ReadableClip(clip_input, frames, on_event)
     track = analyse(
-        _ReadableClip(clip_input, frames, on_event),
+        readable,
         inputs.config,
         params,
         frames,
@@ -215,7 +217,26 @@ def analyse_clip(
         len(track.people),
         time.perf_counter() - start,
     )
+    if of_target:  # pictures of a source may differ
+        _warn_of_sizes(clip_input.clip.path, readable.sizes)
     return track
+
+
+def _warn_of_sizes(path: str, sizes: Mapping[int, tuple[int, int]]) -> None:
+    """Warn if frames are not all of one size: then a file of another version is among them, and positions jump."""
+    counts = Counter(sizes.values())
+    if len(counts) > 1:
+        usual, _ = counts.most_common(1)[0]
+        others = [frame for frame, size in sizes.items() if size != usual]
+        width, height = sizes[others[0]]
+        log.warning(
+            "not all frames of %s are %dx%d: frame %s (%dx%d). Are they of the same version?",
+            path,
+            *usual,
+            format_frames(sorted(others)),
+            width,
+            height,
+        )
 
 
 def _load_previous_track(path: Path) -> Track | None:
@@ -378,6 +399,7 @@ class _ReadableClip:
         self._on_event = on_event
         self.clip, self.kind, self.frames = clip_input.clip, clip_input.sequence.kind, tuple(frames)
         self._blank_plate: Plate | None = None
+        self.sizes: dict[int, tuple[int, int]] = {}  # of the display window, by frame
 
     def read_stated_colour(self) -> StatedColour:
         return self._clip_input.sequence.read_stated_colour()
@@ -386,6 +408,7 @@ class _ReadableClip:
         try:
             plate = self._clip_input.sequence.read(frame)
             check_rgb(plate, str(self._clip_input.sequence.get_frame_path(frame)))
+            self.sizes[frame] = (plate.display_window.width, plate.display_window.height)
             return plate
         except PlateError as error:
             log.warning("cannot analyse frame %d of %s: %s", frame, self._clip_input.name, error)

@@ -120,7 +120,7 @@ class Track:
         """
         if not self.people:
             raise NoFaceError(
-                f"no face was found in {self.clip} ({len(self.frames)} frames were searched); check the "
+                f"no face was found in {self.clip} (frames searched: {len(self.frames)}); check the "
                 "colour space, or set analyse.detector, analyse.minimum_confidence or "
                 "analyse.minimum_size"
             )

@@ -19,7 +19,7 @@ class TestAnalyse:
         track = tmp_path / "t.json"
         assert main(["analyse", "--target", small.plate, "--frames", "2-4", "-o", str(track)]) == 0
         said = capsys.readouterr().out
-        assert "3 frames, 1 people" in said and "person 0: 3 frames" in said
+        assert "3 frames, 1 person;" in said and "person 0: 3 frames" in said
         assert load_track(track).frames == (2, 3, 4)
 
     def test_json(self, small: Small, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -32,6 +32,7 @@ from fsgan_core.contract.layers import RGB
 from fsgan_core.contract.shot import Clip, Shot
 from fsgan_core.faces.track import Person
 from fsgan_core.faces.track_file import load_track, save_track
+from fsgan_core.plates.exr_writer import write_exr
 from fsgan_core.plates.image_reader import read_header, read_image
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.plates.sequence import format_output_path
@@ -391,6 +392,23 @@ class TestMachine:
         result = render_shot(small.shot(tmp_path / "out", "1-3"))
         assert result.list_frames("rendered") == (1, 3)
         assert result.failures == ((2, "internal error, ZeroDivisionError: by zero"),)
+
+
+class TestSizes:
+    def test_a_frame_of_another_size_is_told(
+        self, small: Small, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        spoilt = copied(small, tmp_path / "in")
+        path = spoilt.folder / "plate.0002.exr"
+        plate = read_image(path)
+        window = Window(0, 0, plate.display_window.width - 20, plate.display_window.height)
+        write_exr(path, replace(plate, display_window=window))
+        fsgan_core.track_faces(spoilt.plate)
+        assert "not all frames of" in caplog.text
+        assert f"frame 2 ({window.width}x{window.height})" in caplog.text
+        caplog.clear()
+        fsgan_core.track_faces(small.plate)
+        assert "not all frames" not in caplog.text
 
 
 class TestProcesses:
