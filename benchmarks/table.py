@@ -33,7 +33,8 @@ class Row:
         ratio: To the reference, the median over the rounds.
         aim: At most, or at least.
         is_minimum: Whether the ratio must be at least the aim.
-        least: What the ratio cannot fall below where no core is ever idle, by the same measurement; None: not known.
+        least: What the ratio cannot fall below, by the same measurement; None: not known.
+        least_of: Of what that is the ratio.
         notes: Lines that are printed below the table, such as where the time goes.
     """
 
@@ -44,6 +45,7 @@ class Row:
     aim: float
     is_minimum: bool = False
     least: float | None = None
+    least_of: str = "cores never idle"
     notes: tuple[str, ...] = ()
 
     @property
@@ -55,7 +57,7 @@ class Row:
     def format(self) -> str:
         """Formats the row as Markdown."""
         seconds = "" if self.seconds is None else f"{self.seconds:.3f}"
-        ratio = f"{self.ratio:.2f}" + ("" if self.least is None else f" (cores never idle: at least {self.least:.2f})")
+        ratio = f"{self.ratio:.2f}" + ("" if self.least is None else f" ({self.least_of}: at least {self.least:.2f})")
         bound = f"at {'least' if self.is_minimum else 'most'} {self.aim:g}"
         return f"| {self.what} | {self.reference} | {seconds} | {ratio} | {bound} | {'yes' if self.is_met else 'no'} |"
 

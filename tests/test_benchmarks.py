@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
 from benchmarks import shot_rows
 from benchmarks.clips import Footage
+from benchmarks.kernel_replay import KernelReplay
 from benchmarks.table import Row
 
 ROOT = Path(__file__).parents[1]
@@ -52,6 +57,23 @@ def test_the_least_that_an_overlap_can_be_stands_beside_it(monkeypatch: pytest.M
     assert len(overlaps) == 2
     assert all("| 13.000 | 1.30 (cores never idle: at least 1.00) | at most 1.25 | no |" in row for row in overlaps)
     assert "never idle" not in next(row for row in rows if row.what.startswith("report")).format()
+
+
+def test_kernels_are_called_again_with_their_arrays() -> None:
+    """Also by other threads; those that another kernel calls are part of it, and what is frozen later is no trouble."""
+    picture, sums = np.ones((8, 8), np.float32), np.zeros((8, 8), np.float32)
+    kernels = KernelReplay()
+    with kernels.record():
+        thread = threading.Thread(target=lambda: cv2.blur(picture, (3, 3), dst=sums))
+        thread.start()
+        thread.join()
+        np.median(picture)
+        sums.setflags(write=False)
+    assert [kernel.__name__ for kernel, *_ in kernels.calls] == ["blur", "median"]
+    assert cv2.blur.__name__ == "blur" and inspect.isbuiltin(cv2.blur)
+    kernels.repeat()
+    again = kernels.calls[0][2]["dst"]
+    assert again is not sums and np.array_equal(again, sums) and again.max() == 1
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
