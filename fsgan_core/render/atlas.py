@@ -130,6 +130,7 @@ class SourceAtlas:
         return compute_digest(
             "atlas",
             ATLAS_VERSION,
+            inputs.stages.reenact.keep_glasses,
             compute_code_digest(ATLAS_CODE),
             inputs.config.compute_digest(inputs.working_space, *(clip.clip_input.space for clip in self._clips)),
             inputs.working_space,
@@ -182,7 +183,9 @@ class SourceAtlas:
         except PlateError as error:
             log.info("source frame %d is not used for the atlas: %s", ref.frame, error)
             return None
-        view = prepare_view(plate, face, clip.codec, MaskParams())
+        view = prepare_view(
+            plate, face, clip.codec, MaskParams(), keep_glasses=self._inputs.stages.reenact.keep_glasses
+        )
         opening = float(measure_mouth_opening(face.landmarks))
         rest = 1 / (1 + (opening / REST_MOUTH) ** 2)
         return AtlasView(view, face.get_mesh(plate.pixel_aspect), 1 - EXPRESSION_LOSS * (1 - rest))

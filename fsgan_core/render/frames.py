@@ -83,7 +83,7 @@ class FrameRenderer:
         ahead = smooth + count_cores() + 1
         plate_bytes = max(MIN_PLATE_BYTES, compute_working_bytes() // 2)
         self._plates: ByteLRU[int, TargetFrame] = ByteLRU(plate_bytes, lambda frame: frame.nbytes, ahead)
-        self._views: ByteLRU[tuple[int, ViewRef, float], SourceView] = ByteLRU(
+        self._views: ByteLRU[tuple[int, ViewRef, float, bool], SourceView] = ByteLRU(
             MAX_VIEW_BYTES, lambda view: view.display.nbytes + view.matte.nbytes
         )
         self._measured_mattes: ByteLRU[int, Plate] = ByteLRU(
@@ -271,15 +271,19 @@ class FrameRenderer:
             if role == "reenact"
         ]
         margin = max([VIEW_MARGIN, *network_margins])
-        return self._views.get((scene.number, ref, margin), lambda: self._read_view(scene, ref, margin))
+        # In a drive the views are the actor's own.
+        glasses = self.context.inputs.stages.reenact.keep_glasses or bool(scene.driven_frames)
+        return self._views.get(
+            (scene.number, ref, margin, glasses), lambda: self._read_view(scene, ref, margin, glasses)
+        )
 
-    def _read_view(self, scene: Scene, ref: ViewRef, margin: float) -> SourceView:
+    def _read_view(self, scene: Scene, ref: ViewRef, margin: float, glasses: bool) -> SourceView:
         with self.clock.time("views"):
             source = scene.view_clips[ref.clip]
             plate = source.clip_input.sequence.read(ref.frame)
             check_rgb(plate, str(source.clip_input.sequence.get_frame_path(ref.frame)))
             # The shot's mask parameters are meant for the target; the skin of a view is found with default parameters.
-            return prepare_view(plate, source.performer.faces[ref.frame], source.codec, MaskParams(), margin)
+            return prepare_view(plate, source.performer.faces[ref.frame], source.codec, MaskParams(), margin, glasses)
 
     def render_mattes(self, frame: int) -> Plate:
         """Renders, or reads, the mask on the region. Raises PlateError, EngineError."""

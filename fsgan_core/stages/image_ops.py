@@ -275,6 +275,11 @@ def draw_convex_hull(points: Points, window: Window, feather: float = 0.0) -> Ma
     return draw_polygon(np.asarray(cv2.convexHull(points.astype(np.float32))[:, 0]), window, feather)
 
 
+def enlarge_polygon(points: Points, factor: float) -> Points:
+    """Enlarge a polygon about the mean of its corners."""
+    return np.asarray(points.mean(0) + factor * (points - points.mean(0)))
+
+
 def premultiply(rgb: Image, alpha: Matte) -> Image:
     """Premultiply straight colour (height, width, 3) by alpha; return (height, width, 4)."""
     return stack_planes([weigh(rgb, alpha), alpha])

@@ -150,6 +150,13 @@ def measure_mattes(frame: FaceFrame, *, params: MaskParams, strictness: float = 
     return add_texture(frame, measured, display)
 
 
+def measure_glasses(frame: FaceFrame, params: MaskParams) -> float:
+    """Measure how surely a face wears glasses, 0..1 (`glasses.detect_glasses`)."""
+    hull = draw_hull(frame.face, frame.region, frame.pixel_aspect, params.forehead)
+    inside = mark_plate_area(frame.plate, frame.region)
+    return detect_glasses(make_face_raster(frame.display, frame.face, hull, inside, frame.region, frame.pixel_aspect))
+
+
 def add_texture(frame: FaceFrame, measured: Plate, display: Image) -> Plate:
     """Add the face's texture to the metadata of its measured mattes, and the picture's luma as a channel of them."""
     aspect, mesh = frame.pixel_aspect, frame.face.get_mesh(frame.pixel_aspect)

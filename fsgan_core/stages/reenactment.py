@@ -43,15 +43,16 @@ from fsgan_core.stages.features.iris import IrisTint
 from fsgan_core.stages.features.lips import find_lip_edges
 from fsgan_core.stages.features.mouth import cover_inner_mouth, keep_mouth, set_inner_mouth
 from fsgan_core.stages.features.openings import OpeningPicture, measure_lid_openings
-from fsgan_core.stages.image_ops import draw_polygon, ease_between, mark_plate_area, to_display, weigh
+from fsgan_core.stages.image_ops import draw_polygon, ease_between, mark_plate_area, weigh
 from fsgan_core.stages.interface import FaceFrame, SourceView
 from fsgan_core.stages.leading_view import FramePlan
-from fsgan_core.stages.masking import draw_forehead, measure_mattes
+from fsgan_core.stages.masking import MATTE_STEMS, draw_forehead, measure_glasses, measure_mattes
 from fsgan_core.stages.mesh_warp import (
     measure_mesh_width,
     place_beyond,
     square_mesh,
 )
+from fsgan_core.stages.occluders.worn_glasses import remove_glasses
 from fsgan_core.stages.proportions import displace_mesh, weigh_regions
 from fsgan_core.stages.warped_view import WarpedView, combine_views, join_parts, scale_picture, warp_parts
 
@@ -73,7 +74,14 @@ SEEN_SIGMA, SEEN_RANGE = 0.04, (0.15, 0.4)
 FEATURE_GROWTH, AROUND_GROWTH, FEATURE_SOFTNESS = 1.25, 2.2, 0.04  # times their size; of their size
 
 
-def prepare_view(plate: Plate, face: Face, codec: Codec, mask: MaskParams, margin: float = VIEW_MARGIN) -> SourceView:
+def prepare_view(
+    plate: Plate,
+    face: Face,
+    codec: Codec,
+    mask: MaskParams,
+    margin: float = VIEW_MARGIN,
+    keep_glasses: bool = False,
+) -> SourceView:
     """Prepare a view from a source plate.
 
     Args:
@@ -82,9 +90,13 @@ def prepare_view(plate: Plate, face: Face, codec: Codec, mask: MaskParams, margi
         codec: The source's codec.
         mask: Settings of the mask stage, to find skin.
         margin: How much around the face is kept, as a share of its box.
+        keep_glasses: Whether the face keeps the glasses that it wears.
     """
     window = compute_region(face.box, margin, plate.pixel_aspect)
-    mattes = measure_mattes(FaceFrame(plate, face, window, codec), params=mask, strictness=VIEW_STRICTNESS)
+    frame = FaceFrame(plate, face, window, codec)
+    mattes = measure_mattes(frame, params=mask, strictness=VIEW_STRICTNESS)
+    glasses = 0.0 if keep_glasses else measure_glasses(frame, mask)
+    display, gone = remove_glasses(frame.display, face.landmarks, window, plate.pixel_aspect, glasses)
     # Strands and shadows at the edge of hair or of an occluder would pass for skin.
     occluders = np.maximum(mattes.get_matte(MATTE_HAIR), mattes.get_matte(MATTE_OCCLUSION))
     width = warp_points.measure_face_width(face.landmarks, plate.pixel_aspect)
@@ -99,8 +111,10 @@ def prepare_view(plate: Plate, face: Face, codec: Codec, mask: MaskParams, margi
     doubt = near + brows * (nearest - near)
     doubt = (DOUBT_WEIGHT + around * (FEATURE_DOUBT_WEIGHT - DOUBT_WEIGHT)) * (doubt + others * (occluders - doubt))
     skin = cv2.erode(mattes.get_matte(MATTE_FACE), outline_kernel) * mark_plate_area(plate, window)
+    if MATTE_STEMS in mattes.channels:  # behind arms of glasses is hair as well as skin
+        skin = skin * (1 - np.float32(gone) * mattes.get_matte(MATTE_STEMS))
     return SourceView(
-        to_display(plate, window, codec),
+        display,
         np.asarray(skin * (1 - np.clip(doubt, 0, 1)), np.float32),
         window,
         plate.display_window,

@@ -202,7 +202,7 @@ class TestSTMap:
         display_window = Window(-20, 0, 260, 250)
         moved = replace(moved, display_window=display_window)
         face = face_at(hopper.face.landmarks + origin)
-        view = prepare_view(moved, face, codec, MaskParams())
+        view = prepare_view(moved, face, codec, MaskParams(), keep_glasses=True)
         result = reenact(collins.frame(codec), plan=ONE, views={ViewRef(0, 1): view}, params=EXACT)
         canvas = codec.encode(moved.crop(display_window).get("R", "G", "B"))
         u, v = result.get_matte("st.u"), result.get_matte("st.v")

@@ -97,6 +97,12 @@ class ReenactParams(Params):
         when=("eyes", "target"),
         is_animatable=True,
     )
+    keep_glasses: bool = declare_switch(
+        False,
+        "keep source's glasses",
+        "Keep the source's glasses on the new face. Off continues the skin behind their rims; reflections on the "
+        "lenses stay. Where the rims are not surely found (pale, blurred or small ones), the glasses stay.",
+    )
     margin: float = declare_number(
         0.35,
         "region margin",

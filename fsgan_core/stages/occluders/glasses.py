@@ -113,7 +113,7 @@ def find_arms(raster: FaceRaster) -> Matte:
     tall = draw_line_kernel(up, ARM_RADIUS * width)
     odd = _find_odd(luma, tall)
     long = cv2.morphologyEx(odd, cv2.MORPH_OPEN, draw_line_kernel(across, ARM_LENGTH * width / 2))
-    near = cv2.dilate(raster.outline, _make_disc(ARM_REACH * width))
+    near = cv2.dilate(raster.outline, make_disc(ARM_REACH * width))
     strength = np.asarray(near * smoothstep((long - ARM_CONTRAST) / ARM_SOFTNESS), np.float32)
     found = np.maximum(*(strength * _draw_arm_band(strength, raster, eye, temple) for _, eye, temple in EYE_SIDES))
     # What does not hang together with an arm on the face is hair or what is behind the head.
@@ -132,7 +132,7 @@ def find_rims(raster: FaceRaster, arms: Matte) -> Matte:
         On the raster, a little wider than the rims.
     """
     width = raster.face_width
-    odd = _find_odd(raster.rgb @ LUMA_WEIGHTS, _make_disc(RIM_THICKNESS * width / 2))
+    odd = _find_odd(raster.rgb @ LUMA_WEIGHTS, make_disc(RIM_THICKNESS * width / 2))
     wrinkles = np.float32(np.percentile(odd[raster.sampled], WRINKLE_PERCENTILE) if raster.shows_skin else 0.0)
     thin = smoothstep((odd - wrinkles - RIM_CONTRAST) / RIM_SOFTNESS).astype(np.float32)
     zone = draw_arm_zone(raster.landmarks, raster.up_direction, width, raster.window)
@@ -142,7 +142,7 @@ def find_rims(raster: FaceRaster, arms: Matte) -> Matte:
 
 
 def _grow_softly(matte: Matte, reach: float, sigma: float) -> Matte:
-    grown = cv2.dilate(matte, _make_disc(reach))
+    grown = cv2.dilate(matte, make_disc(reach))
     return np.asarray(cv2.GaussianBlur(grown, (0, 0), max(0.5, sigma)), np.float32)
 
 
@@ -154,7 +154,7 @@ def _find_odd(luma: Plane, kernel: Image8) -> Plane:
 
 def _keep_near(matte: Matte, seed: Matte, gap: float) -> Matte:
     """`matte` where it hangs together with a seed, over gaps of so many pixels."""
-    joined = cv2.dilate((matte > HALF_COVERED).astype(np.uint8), _make_disc(gap / 2))
+    joined = cv2.dilate((matte > HALF_COVERED).astype(np.uint8), make_disc(gap / 2))
     count, labels = cv2.connectedComponents(joined)
     touching = np.zeros(count, np.float32)
     touching[labels[seed > HALF_COVERED]] = 1
@@ -235,7 +235,8 @@ def draw_line_kernel(direction: Vector, radius: float) -> Image8:
     return kernel
 
 
-def _make_disc(radius: float) -> Image8:
+def make_disc(radius: float) -> Image8:
+    """Make a morphological kernel: a disc of so many pixels to either side of the middle one."""
     side = 2 * max(1, round(radius)) + 1
     return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
 

@@ -14,12 +14,13 @@ import cv2
 import numpy as np
 
 from fsgan_core.contract.landmarks import BROW_L, BROW_R, EYE_L, EYE_R, MOUTH_OUTER
-from fsgan_core.runtime.arrays import AnyArray, Image, Mask, Matte, Plane, Points, Vector
+from fsgan_core.runtime.arrays import AnyArray, Image, Mask, Matte, Plane, Vector
 from fsgan_core.stages.image_ops import (
     HALF_COVERED,
     draw_convex_hull,
     draw_polygon,
     ease_between,
+    enlarge_polygon,
     reconstruct_by_dilation,
     smoothstep,
 )
@@ -200,7 +201,7 @@ def _remove_own_darks(unlike: Matte, raster: FaceRaster) -> Matte:
     unlike = _remove_low_areas(unlike, zone, BROW_HEIGHT * width, up)
     sockets = [
         draw_convex_hull(
-            _enlarge_polygon(np.vstack([points[brow], points[eye]]), SOCKET_GROWTH),
+            enlarge_polygon(np.vstack([points[brow], points[eye]]), SOCKET_GROWTH),
             raster.window,
             BROW_ZONE_SOFTNESS * width,
         )
@@ -275,7 +276,7 @@ def _grow_over_features(occluders: Matte, hidden: Matte, raster: FaceRaster, ski
     lower = (raster.landmarks - raster.landmarks[NOSE_BASE]) @ raster.up_direction < 0
     lips = raster.landmarks[MOUTH_OUTER]
     mouth = (
-        draw_polygon(_enlarge_polygon(lips, MOUTH_GROWTH), raster.window) if lower[MOUTH_OUTER].all() else 0 * occluders
+        draw_polygon(enlarge_polygon(lips, MOUTH_GROWTH), raster.window) if lower[MOUTH_OUTER].all() else 0 * occluders
     )
     like = np.zeros_like(occluders)
     groups = _cluster_colours(lab[samples])
@@ -315,11 +316,6 @@ def _measure_hanging(unlike: Matte, raster: FaceRaster, brow: slice) -> float:
     places = (line + rise).astype(np.float32)
     values = np.asarray(cv2.remap(unlike, places[..., 0], places[..., 1], cv2.INTER_LINEAR, borderValue=0.0))
     return float(values.min(0).mean())
-
-
-def _enlarge_polygon(points: Points, factor: float) -> Points:
-    """A polygon enlarged about its middle."""
-    return np.asarray(points.mean(0) + factor * (points - points.mean(0)))
 
 
 def _find_islands(face: Matte, outline: Matte, sampled: Mask) -> Matte:
