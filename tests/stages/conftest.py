@@ -107,20 +107,20 @@ class Still:
         measured = measure_mattes(self.frame(codec), params=params)
         return combine_mattes(self.frame(codec, holdout), neighbours=[(self.face, measured)], params=params)
 
-    def view(self, codec: Codec) -> SourceView:
-        return _view(self, codec)
+    def view(self, codec: Codec, keep_glasses: bool = False) -> SourceView:
+        return _view(self, codec, keep_glasses)
 
     def reenacted(
         self, source: Still, codec: Codec, params: ReenactParams | None = None, plan: FramePlan = ONE
     ) -> Plate:
-        return reenact(
-            self.frame(codec), plan=plan, views={ViewRef(0, 1): source.view(codec)}, params=params or ReenactParams()
-        )
+        params = params or ReenactParams()
+        views = {ViewRef(0, 1): source.view(codec, params.keep_glasses)}
+        return reenact(self.frame(codec), plan=plan, views=views, params=params)
 
 
 @lru_cache(maxsize=32)
-def _view(still: Still, codec: Codec) -> SourceView:
-    return prepare_view(still.plate, still.face, codec, MaskParams())
+def _view(still: Still, codec: Codec, keep_glasses: bool) -> SourceView:
+    return prepare_view(still.plate, still.face, codec, MaskParams(), keep_glasses=keep_glasses)
 
 
 @dataclass(frozen=True)

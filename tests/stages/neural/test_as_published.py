@@ -438,9 +438,10 @@ def swap_by_stages(
     margin = compute_view_margin(networks["reenact"].info.crop)
     views = {
         w.view: prepare_view(
-            sources[w.view.frame - 1].plate, sources[w.view.frame - 1].face, codec, MaskParams(), margin
+            still.plate, still.face, codec, MaskParams(), margin, keep_glasses=stages.reenact.keep_glasses
         )
         for w in plan.views
+        for still in (sources[w.view.frame - 1],)
     }
     reenacted = FsganReenact(networks).reenact(frame, plan=plan, views=views, params=stages.reenact)
     mask = FsganMask(networks)

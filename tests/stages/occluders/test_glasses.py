@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from fsgan_core.contract.params import InpaintParams
+from fsgan_core.contract.params import InpaintParams, ReenactParams
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import compute_slices
 from fsgan_core.stages.inpainting import inpaint
@@ -161,9 +161,9 @@ def test_arms_stay_with_a_face_that_wears_glasses(hopper: Still, collins: Still,
     beyond = (stems.arms > 0.9) & (draw_hull(hopper.face, frame.region, 1.0, 1.0) == 0)
     assert beyond.any()
     covers = []
-    for source, wears in ((hopper, 1.0), (collins, 0.0)):
-        reenacted = hopper.reenacted(source, codec)
+    for source, keeps, wears in ((hopper, True, 1.0), (hopper, False, 0.0), (collins, True, 0.0)):
+        reenacted = hopper.reenacted(source, codec, ReenactParams(keep_glasses=keeps))
         assert measure_new_glasses(frame, reenacted) == pytest.approx(wears, abs=0.1)
         completed = inpaint(frame, reenacted=reenacted, mattes=mattes, further_views=list, params=InpaintParams())
         covers.append(completed.get_matte("A")[beyond].mean())
-    assert covers[0] < 0.1 < 0.9 < covers[1]
+    assert covers[0] < 0.1 < 0.9 < min(covers[1:])
