@@ -29,6 +29,7 @@ from fsgan_core.plates.plate import Plate, Window, compute_slices
 from fsgan_core.runtime.arrays import AnyArray, Image, Matte
 from fsgan_core.runtime.reused_memory import copy_into_reused_memory
 from fsgan_core.stages import warp_points
+from fsgan_core.stages.features.mouth import draw_lip_line
 from fsgan_core.stages.image_ops import (
     HALF_COVERED,
     blur_weighted,
@@ -124,6 +125,8 @@ class BlendInputs:
         kept: Where the face is the plate's own: its eyeballs, and its inner mouth if reenactment kept it. They are in
             the plate's light already, and another skin's tint would colour teeth and whites.
         kept_picture: The face as it is there.
+        finished: Where the face is as sharp as the plate: what is kept, and the line between lips that meet, which has
+            the plate's contrast.
         not_face: What of the target is not face.
         plain_skin: Where both have plain skin, without brows, lids, lips and nostrils.
         width: Of the face, in square pixels.
@@ -137,6 +140,7 @@ class BlendInputs:
     skin: Matte
     kept: Matte
     kept_picture: Image
+    finished: Matte
     not_face: Matte
     plain_skin: Matte
     width: float
@@ -199,6 +203,7 @@ def prepare_blend(
         skin,
         kept,
         kept_picture,
+        np.maximum(kept, draw_lip_line(mesh, region, target.pixel_aspect)),
         np.maximum(occluders, beyond),
         plain_skin,
         width,
@@ -222,7 +227,7 @@ def apply_plate_texture(
         params.sharpness,
         params.grain,
         seed,
-        inputs.kept,
+        inputs.finished,
     )
 
 

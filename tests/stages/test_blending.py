@@ -14,6 +14,7 @@ import pytest
 from fsgan_core.contract.landmarks import MOUTH_INNER
 from fsgan_core.contract.layers import MATTE_KEPT, MATTE_MOUTH, MATTES, META_TEXTURE, RGB
 from fsgan_core.contract.params import BlendParams
+from fsgan_core.faces.mesh import INNER_LIPS
 from fsgan_core.plates.colour import Codec, ColourConfig
 from fsgan_core.plates.exr_writer import write_exr
 from fsgan_core.plates.image_reader import read_image
@@ -342,6 +343,18 @@ class TestSeat:
             )
             results[kept] = np.abs(result.plate.crop(region).get("R", "G", "B") - own)[sure].max()
         assert sure.sum() > 10 and results[True] < 0.01 < results[False]
+
+    def test_the_line_between_shut_lips_is_not_sharpened_again(
+        self, collins: Still, hopper: Still, codec: Codec
+    ) -> None:
+        """It has the plate's contrast, and would become black."""
+        plain, sharp = (swapped(collins, hopper, codec, blending=BlendParams(sharpness=s, grain=0)) for s in (0.0, 1.0))
+        mesh = hopper.face.get_mesh(1.0)[list(INNER_LIPS), :2] - (hopper.region.x, hopper.region.y)
+        line = cv2.dilate(draw_polygon(mesh, Window(0, 0, hopper.region.width, hopper.region.height)), np.ones((5, 3)))
+        before, after = (one.after(codec).mean(-1)[line > 0.5] for one in (plain, sharp))
+        assert before.min() < 0.45  # it is there
+        assert after.min() > before.min() - 0.03
+        assert np.abs(plain.after(codec) - sharp.after(codec)).max() > 0.05  # the rest is sharpened
 
     def test_sharpness_comes_together(self, hopper: Still, collins: Still, codec: Codec, config: ColourConfig) -> None:
         """A crisp source on a soft plate."""

@@ -97,6 +97,25 @@ def draw_lips_opening(mesh: Mesh, part: OpeningWindow, aspect: float) -> Matte:
     return soften_edge(distance, 0.0, max(FEATHER * measure_ring_width(ring), MIN_FEATHER))
 
 
+def draw_lip_line(mesh: Mesh, region: Window, aspect: float) -> Matte:
+    """Draws the line between lips that meet; nothing where the mouth is open.
+
+    Args:
+        mesh: Plate coordinates.
+        region: The part of the plate that is drawn.
+        aspect: Width of a pixel over its height.
+    """
+    result = np.zeros((region.height, region.width), np.float32)
+    part = _open_window(mesh, region, aspect)
+    if part is not None:
+        ring = square_points(mesh, INNER_LIPS, aspect)
+        reach = LINE_REACH * measure_ring_width(ring)
+        shut = 1 - ease_between(measure_lip_opening(mesh, aspect), *WIDE_OPENING)
+        distance = measure_ring_distance(trace_ring(ring), part.places)
+        result[part.slices] = np.float32(shut) * soften_edge(distance, -reach, -reach / 2)
+    return result
+
+
 def cover_inner_mouth(
     warped: Image,
     places: PointMap,
