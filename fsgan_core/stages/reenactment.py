@@ -95,8 +95,10 @@ def prepare_view(
     window = compute_region(face.box, margin, plate.pixel_aspect)
     frame = FaceFrame(plate, face, window, codec)
     mattes = measure_mattes(frame, params=mask, strictness=VIEW_STRICTNESS)
-    glasses = 0.0 if keep_glasses else measure_glasses(frame, mask)
-    display, gone = remove_glasses(frame.display, face.landmarks, window, plate.pixel_aspect, glasses)
+    display, gone = frame.display, 0.0
+    if not keep_glasses:
+        bridge = measure_glasses(frame, mask)
+        display, gone = remove_glasses(display, face.landmarks, window, plate.pixel_aspect, bridge)
     # Strands and shadows at the edge of hair or of an occluder would pass for skin.
     occluders = np.maximum(mattes.get_matte(MATTE_HAIR), mattes.get_matte(MATTE_OCCLUSION))
     width = warp_points.measure_face_width(face.landmarks, plate.pixel_aspect)
