@@ -194,7 +194,9 @@ def prepare_blend(
     plain_skin, features = draw_skin_and_shade(surface, new.shape[:2])
     plain_skin = (plain_skin * bare).astype(np.float32)
     features = features * skin * shown * (1 - occluders) ** 2
-    new = match_feature_tints(new, own, mesh, region, shown, bare, plain_skin, width, params.colour)
+    new = match_feature_tints(
+        new, own, mesh, region, shown, bare, plain_skin, width, params.colour, target.pixel_aspect
+    )
     new = match_darks(new, own, plain_skin, features, width, target.pixel_aspect, params.colour)
     return BlendInputs(
         new,

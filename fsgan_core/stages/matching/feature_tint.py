@@ -3,7 +3,7 @@
 `light` multiplies the whole face by one smooth field. That is right for skin. But lips and brows have little of the
 pigment in which skins differ, and a cast of the source's light tints them more than skin shows. So brown skin brought
 to pale skin got grey lips and green brows, and a source in cyan light got magenta lips. Here both keep their own hue
-within a bound around the plate's.
+within a bound around the plate's, at each place: beside teeth a lip of a compressed picture may be grey in part.
 """
 
 from __future__ import annotations
@@ -15,13 +15,27 @@ from fsgan_core.faces.mesh import BROW_L, BROW_R, INNER_LIPS, OUTER_LIPS
 from fsgan_core.plates.curve import LUMA_WEIGHTS
 from fsgan_core.plates.plate import Window
 from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Mesh, Vector
-from fsgan_core.stages.image_ops import draw_polygon, slice_marked, smoothstep, to_perceptual, to_scene_linear
+from fsgan_core.stages.features.mouth import WIDE_OPENING
+from fsgan_core.stages.features.openings import measure_lip_opening
+from fsgan_core.stages.image_ops import (
+    blur_weighted,
+    draw_polygon,
+    ease_between,
+    slice_marked,
+    smoothstep,
+    to_perceptual,
+    to_scene_linear,
+    weigh,
+)
 from fsgan_core.stages.matching.light import LIGHT_FLOOR, limit_softly
 
-LIP_LIMIT, BROW_LIMIT = 0.1, 0.15  # logarithm of R, G or B over luma: the most by which they may differ
+LIP_LIMIT, BROW_LIMIT = 0.07, 0.15  # logarithm of R, G or B over luma: the most by which they may differ
 RED_LIPS = 0.4  # logarithm of R over G, against the skin's: redder lips are made up or graded, and nobody else's follow
 LIP_FEATHER, BROW_FEATHER = 0.006, 0.015  # of the face's width: softness of the edges
 DARK_RANGE = (0.1, 0.6)  # logarithm: darker than skin by this much, a pixel of the brow begins to be hair, and is hair
+LIP_RANGE = (0.04, 0.12)  # logarithm: other than skin by this much, a pixel begins to be lip: new lips may be thinner
+TINT_SIGMA, TINT_PRIOR = 0.01, 0.05  # of the face: of a hue around a place; weight of the whole feature's in that
+SKIN_SIGMA = 0.15  # of the face: of the skin that a feature is compared with, as a lamp may reach one cheek alone
 SEEN_RANGE = (0.25, 0.5)  # share of a feature that both pictures must show: nothing changes at the first
 SKIN_STEP = 3  # pixels: skin is smooth, so every third one says what all say
 MIN_PIXELS = 12.0  # of a feature or of skin: fewer say nothing about a colour
@@ -37,6 +51,7 @@ def match_feature_tints(
     skin: Matte,
     width: float,
     amount: float,
+    aspect: float = 1.0,
 ) -> Image:
     """Limits how far the hue of lips and brows, against the skin's, is from the plate's.
 
@@ -50,77 +65,94 @@ def match_feature_tints(
         skin: Where both show plain skin.
         width: Of the face, in square pixels.
         amount: How much of the change is made, 0..1.
+        aspect: Width of a pixel over its height.
 
     Returns:
         The new face; the same array if nothing changes.
     """
     if amount <= 0 or float(skin.sum()) < MIN_PIXELS:
         return new
-    usual = [_measure_skin(picture, skin) for picture in (new, target)]
+    pictures = new, target
+    usual = [_continue_skin(picture, skin, SKIN_SIGMA * width, aspect) for picture in pictures]
     result = new.copy()
-    for draw, feather, limit, is_dark in (
-        (draw_lips, LIP_FEATHER, LIP_LIMIT, False),
-        (draw_brows, BROW_FEATHER, BROW_LIMIT, True),
+    for draw, feather, limit, mark, softness in (
+        (draw_lips, LIP_FEATHER, LIP_LIMIT, _mark_lip, TINT_SIGMA),
+        (draw_brows, BROW_FEATHER, BROW_LIMIT, _mark_dark, 0.0),
     ):
-        whole = draw(mesh, region, feather * width)
+        whole = draw(mesh, region, feather * width, aspect)
         part = slice_marked(whole > 0)
         feature = whole[part]
-        logs = [_take_logs(picture[part]) - skin_logs for picture, skin_logs in zip((new, target), usual, strict=True)]
-        dark = [_mark_dark(values) if is_dark else np.ones_like(feature) for values in logs]
-        weights = [feature * share * matte[part] for share, matte in zip(dark, (shown, bare), strict=True)]
+        logs = [
+            _take_logs(picture[part]) - _take_logs(around[part])
+            for picture, around in zip(pictures, usual, strict=True)
+        ]
+        marked = [_blur(mark(values), softness * width, aspect) for values in logs]
+        weights = [feature * share * matte[part] for share, matte in zip(marked, (shown, bare), strict=True)]
         seen = min(float((feature * matte[part]).sum()) for matte in (shown, bare))
         if min(seen, *(float(weight.sum()) for weight in weights)) < MIN_PIXELS:
             continue
-        own, other = (_average_tint(values, weight) for values, weight in zip(logs, weights, strict=True))
-        if not is_dark:
+        tints = [values - (values @ LUMA_WEIGHTS.astype(np.float32))[..., None] for values in logs]
+        own, other = (_average(values, weight) for values, weight in zip(tints, weights, strict=True))
+        if draw is draw_lips:
             other = _cap_redness(other, max(RED_LIPS, float(own[0] - own[1])))
-        excess = (own - other) - limit_softly(own - other, limit)
+        difference = own + _blur_towards_zero(tints[0] - own, weights[0], TINT_SIGMA * width, aspect) - other
+        excess = difference - limit_softly(difference, limit)
         sure = smoothstep(np.asarray((seen / float(feature.sum()) - SEEN_RANGE[0]) / (SEEN_RANGE[1] - SEEN_RANGE[0])))
-        factor = np.exp((feature * dark[0])[..., None] * np.float32(-amount * sure) * excess.astype(np.float32))
+        factor = np.exp((feature * marked[0])[..., None] * np.float32(-amount * sure) * excess.astype(np.float32))
         changed = to_perceptual((to_scene_linear(new[part], 0.0) + LIGHT_FLOOR) * factor - LIGHT_FLOOR, 0.0)
         result[part] = np.where(feature[..., None] > 0, changed, new[part])
     return result
 
 
-def draw_lips(mesh: Mesh, region: Window, feather: float) -> Matte:
-    """Draws both lips without the inner mouth.
+def draw_lips(mesh: Mesh, region: Window, feather: float, aspect: float = 1.0) -> Matte:
+    """Draws both lips without the inside of an open mouth; what is between lips that nearly meet counts as lip.
 
     Args:
         mesh: (478, 3), plate coordinates.
         region: The part of the plate to draw on.
-        feather: Pixels of blur.
+        feather: Rows of blur.
+        aspect: Width of a pixel over its height.
     """
     outer, inner = (draw_polygon(mesh[list(ring), :2], region) for ring in (OUTER_LIPS, INNER_LIPS))
-    lips = np.clip(outer - inner, 0, 1).astype(np.float32)
-    return np.asarray(cv2.GaussianBlur(lips, (0, 0), max(feather, 0.5)))
+    opened = np.float32(ease_between(measure_lip_opening(mesh, aspect), *WIDE_OPENING))
+    lips = np.clip(outer - opened * inner, 0, 1).astype(np.float32)
+    return _blur(lips, max(feather, 0.5), aspect)
 
 
-def draw_brows(mesh: Mesh, region: Window, feather: float) -> Matte:
+def draw_brows(mesh: Mesh, region: Window, feather: float, aspect: float = 1.0) -> Matte:
     """Draws both brows with what their soft edge covers; arguments as for `draw_lips`."""
     size = 2 * round(2 * feather) + 1
     brows = np.maximum(*(draw_polygon(mesh[list(brow), :2], region) for brow in (BROW_R, BROW_L)))
     wide = cv2.dilate(brows, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
-    return np.asarray(cv2.GaussianBlur(wide, (0, 0), max(feather, 0.5)))
+    return _blur(wide, max(feather, 0.5), aspect)
 
 
 def _take_logs(picture: Image) -> Image:
     return np.asarray(np.log(np.maximum(to_scene_linear(picture, 0.0), 0) + np.float32(LIGHT_FLOOR)), np.float32)
 
 
-def _measure_skin(picture: Image, skin: Matte) -> Vector:
-    """Mean logarithms of R, G and B of the skin, (3,)."""
-    few = slice(None, None, SKIN_STEP)
-    weight = skin[few, few].ravel()
-    if weight.sum() <= 0:
-        few, weight = slice(None), skin.ravel()
-    logs = _take_logs(np.ascontiguousarray(picture[few, few])).reshape(-1, 3)
-    return np.asarray(np.average(logs, axis=0, weights=weight), np.float32)
+def _continue_skin(picture: Image, skin: Matte, sigma: float, aspect: float) -> Image:
+    """The skin around each place, (height, width, 3), in perceptual steps; features are left out."""
+    few = slice(None, None, SKIN_STEP if skin[::SKIN_STEP, ::SKIN_STEP].any() else None)
+    mean = _average(picture[few, few], skin[few, few])
+    return np.asarray(mean + blur_weighted(np.asarray(picture - mean, np.float32), skin, sigma, aspect), np.float32)
 
 
-def _average_tint(logs: AnyArray, weight: Matte) -> Vector:
-    """Mean logarithms of R, G and B over luma, (3,)."""
-    tint = np.average(logs.reshape(-1, 3), axis=0, weights=weight.ravel())
-    return np.asarray(tint - tint @ LUMA_WEIGHTS)
+def _average(values: Image, weight: Matte) -> Vector:
+    return np.average(values.reshape(-1, 3), axis=0, weights=weight.ravel()).astype(np.float32)
+
+
+def _blur_towards_zero(values: AnyArray, weight: Matte, sigma: float, aspect: float) -> Image:
+    """Mean of values around each place; little weight gives little of it."""
+    sums, weights = (_blur(plane, sigma, aspect) for plane in (weigh(values, weight), weight))
+    return weigh(sums, 1 / (weights + np.float32(TINT_PRIOR)))
+
+
+def _blur(plane: AnyArray, sigma: float, aspect: float) -> AnyArray:
+    if sigma <= 0:
+        return plane
+    blurred = cv2.GaussianBlur(plane, (0, 0), sigma / aspect, sigmaY=sigma, borderType=cv2.BORDER_CONSTANT)
+    return np.asarray(blurred, np.float32)
 
 
 def _cap_redness(tint: Vector, limit: float) -> Vector:
@@ -131,3 +163,8 @@ def _cap_redness(tint: Vector, limit: float) -> Vector:
 def _mark_dark(logs: AnyArray) -> Matte:
     darker = -(logs @ LUMA_WEIGHTS.astype(np.float32))
     return np.asarray(smoothstep((darker - DARK_RANGE[0]) / (DARK_RANGE[1] - DARK_RANGE[0])), np.float32)
+
+
+def _mark_lip(logs: AnyArray) -> Matte:
+    other = np.sqrt((logs**2).mean(-1))
+    return np.asarray(smoothstep((other - LIP_RANGE[0]) / (LIP_RANGE[1] - LIP_RANGE[0])), np.float32)

@@ -57,7 +57,7 @@ FACING_RANGE = (0.15, 0.5)  # cosine to the camera at which a triangle begins to
 MIN_SAMPLES = 20.0  # samples of visible skin: fewer say nothing about the light
 
 # What is not plain skin: mm around the vertices.
-LID_REACH, BROW_REACH, LIP_REACH = 7.0, 6.0, 5.0
+LID_REACH, BROW_REACH, THICK_BROW_REACH, LIP_REACH = 7.0, 6.0, 12.0, 5.0
 LIP_EDGE = 2.5  # where lips end
 NOSTRIL_HALF_WIDTH, NOSTRIL_TOP, NOSTRIL_BOTTOM, NOSTRIL_DEPTH = 20.0, 38.0, 50.0, -12.0
 # Upper edge of a beard: distance from the middle, and height.
@@ -83,7 +83,7 @@ RESIDUAL_SPREAD = 0.5  # from the places around, at which a sample's weight is a
 RESIDUAL_ROUNDS = 3
 SHINE_SIGMA = 3.5  # mm
 SHINE_LIMIT = 0.35
-BEARD_SPREAD = 0.7  # darker than the model, at which the weight of a sample in the beard's zone is a quarter
+HAIR_SPREAD = 0.7  # darker than the model, at which the weight of a sample where hair may grow is a quarter
 
 PLAIN_RANGE = (0.5, 0.9)  # share of plain skin around a pixel, from which on it counts, and counts fully
 
@@ -144,6 +144,8 @@ LIT = ~FEATURES | (_mark_near(OUTER_LIPS + INNER_LIPS, LIP_REACH) & ~_mark_near(
 """(852,): triangles of skin, also near the lips."""
 BEARD_ZONE = ~FEATURES & (_CENTRES[:, 1] > np.interp(np.abs(_CENTRES[:, 0]), *np.transpose(BEARD_EDGE)))
 """(852,): triangles of skin where a beard may grow."""
+HAIR_ZONE = BEARD_ZONE | (~FEATURES & _mark_near(BROW_R + BROW_L, THICK_BROW_REACH))
+"""(852,): triangles of skin where a beard or a thick brow may grow."""
 PLAIN_SKIN = ~FEATURES & ~BEARD_ZONE
 """(852,): triangles of skin that is bare on everybody."""
 
@@ -261,9 +263,9 @@ def compute_transfer(target: ReadSkin, new: ReadSkin, surface: FaceSurface, shin
     residuals = [skin.colours - light for skin, light in zip((target, new), lights, strict=True)]
     seen = np.minimum(target.seen, new.seen) * ~FEATURES
     for residual in residuals:
-        # A beard is no shadow: neither side's may tint the other. What is brighter than the model is no beard.
+        # Hair is no shadow: neither side's may tint the other. What is brighter than the model is no hair.
         darker = np.where(residual @ LUMA_WEIGHTS < 0, (residual**2).sum(1), 0.0)
-        seen = seen * np.where(BEARD_ZONE, 1 / (1 + darker / BEARD_SPREAD**2) ** 2, 1.0)
+        seen = seen * np.where(HAIR_ZONE, 1 / (1 + darker / HAIR_SPREAD**2) ** 2, 1.0)
     clipped = [limit_softly(residual, RESIDUAL_CLIP) for residual in residuals]
     rest = _take_over_rest(clipped[0] - clipped[1], seen)
     glow = shine * (_find_shine(clipped[0], seen) - _find_shine(clipped[1], seen))

@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from fsgan_core.faces.mesh import CANONICAL
+from fsgan_core.faces.mesh import CANONICAL, INNER_LIPS, OUTER_LIPS
 from fsgan_core.plates.curve import LUMA_WEIGHTS
 from fsgan_core.plates.plate import Window
-from fsgan_core.stages.image_ops import to_perceptual, to_scene_linear
+from fsgan_core.stages.image_ops import draw_polygon, to_perceptual, to_scene_linear
 from fsgan_core.stages.matching.feature_tint import draw_brows, draw_lips, match_feature_tints
 
 SIDE = 240
@@ -58,7 +58,57 @@ def test_lips_that_are_made_up_do_not_make_up_others() -> None:
     assert other[0] - other[1] > 0.7
     assert 0.02 < (after - own)[0] - (after - own)[1] < 0.2
     kept = draw_face(RED * (1.0, 1.05, 1.05))
-    assert np.abs(match(kept, target) - kept).max() < 0.01
+    assert np.abs(match(kept, target) - kept).max() < 0.03
+
+
+def test_each_part_of_the_lips_comes_near_the_hue_of_the_plates() -> None:
+    above = np.arange(SIDE)[:, None] < MESH[61, 1]
+    upper, lower = (
+        (LIPS > 0.98) & cv2.erode(half.astype(np.uint8), np.ones((5, 1))).astype(bool) for half in (above, ~above)
+    )
+    target = draw_face(PINK)
+    new = np.where(above[..., None], draw_face(GREY), target)
+    after = match(new, target)
+    assert np.abs(read_tint(new, upper) - read_tint(target, upper)).max() > 0.5
+    assert np.abs(read_tint(after, upper) - read_tint(target, upper)).max() < 0.25
+    assert np.abs(read_tint(after, lower) - read_tint(target, lower)).max() < 0.01
+
+
+def test_what_is_between_lips_that_nearly_meet_is_lip() -> None:
+    shut = MESH.copy()
+    inner = shut[list(INNER_LIPS), 1]
+    shut[list(INNER_LIPS), 1] = MESH[78, 1] + 0.4 * (inner - MESH[78, 1])
+    new, target = draw_face(GREY), draw_face(PINK)
+    between = draw_polygon(shut[list(INNER_LIPS), :2], REGION) > 0.9
+    new[between] = to_perceptual(np.array([[GREY]], np.float32), 0.0)[0, 0]
+    given = {"shown": FULL, "bare": FULL, "skin": SKIN_ONLY, "width": 160.0, "amount": 1.0}
+    change = np.abs(match_feature_tints(new, target, shut, REGION, **given) - new).max(-1)
+    assert between.sum() > 20
+    assert change[between].min() > 0.02
+
+
+def test_skin_inside_the_outline_of_thicker_lips_stays_skin() -> None:
+    thin = MESH.copy()
+    thin[list(OUTER_LIPS)] = MESH[list(INNER_LIPS)] + 0.4 * (MESH[list(OUTER_LIPS)] - MESH[list(INNER_LIPS)])
+    lips = draw_lips(thin, REGION, 0.5)
+    skin, target = draw_face(SKIN, SKIN), draw_face(PINK)
+    new = skin + lips[..., None] * (draw_face(GREY) - skin)
+    rim = (LIPS > 0.98) & (cv2.dilate(lips, np.ones((5, 5))) < 0.01)
+    change = np.abs(match(new, target) - new).max(-1)
+    assert rim.sum() > 20
+    assert change[lips > 0.9].mean() > 0.01
+    assert change[rim].mean() < 0.2 * change[lips > 0.9].mean()
+
+
+def test_a_lamp_on_one_cheek_is_not_the_hue_of_a_lip() -> None:
+    lamp = np.linspace(0.7, 1.4, SIDE)[None, :, None] ** np.array([1, 0, -1])
+    plain = to_scene_linear(draw_face(PINK), 0.0)
+    lit = to_perceptual((plain * lamp).astype(np.float32), 0.0)
+    assert np.abs(match(lit, lit) - lit).max() < 0.01
+    grey = to_perceptual((to_scene_linear(draw_face(GREY), 0.0) * lamp).astype(np.float32), 0.0)
+    ends = [(LIPS > 0.98) & side for side in (np.arange(SIDE) < SIDE / 2 - 15, np.arange(SIDE) > SIDE / 2 + 15)]
+    changes = [(match(grey, lit) - grey)[end].mean(0) for end in ends]
+    assert np.abs(changes[0] - changes[1]).max() < 0.2 * np.abs(changes[0]).max()
 
 
 def test_brows_come_near_the_hue_of_the_plates() -> None:
@@ -71,7 +121,7 @@ def test_brows_come_near_the_hue_of_the_plates() -> None:
 
 def test_a_small_difference_is_the_persons() -> None:
     new, target = draw_face(PINK * (1.0, 1.02, 1.0)), draw_face(PINK)
-    assert np.abs(match(new, target) - new).max() < 1e-3
+    assert np.abs(match(new, target) - new).max() < 0.01
 
 
 def test_the_hue_counts_against_the_skin() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fsgan_core.faces.mesh import CANONICAL, INNER_LIPS, MIRROR_ORDER, OUTER_LIPS, TRIANGLES
+from fsgan_core.faces.mesh import BROW_L, BROW_R, CANONICAL, INNER_LIPS, MIRROR_ORDER, OUTER_LIPS, TRIANGLES
 from fsgan_core.faces.pose import make_rotation
 from fsgan_core.plates.curve import LUMA_WEIGHTS
 from fsgan_core.plates.plate import Window, compute_slices
@@ -180,6 +180,18 @@ class TestTransfer:
         assert np.abs(plain.change - veiled.change)[PLAIN_SKIN].max() < 0.02
         # Nor does it darken a chin that has none.
         assert np.abs(plain.change - veiled.change)[BEARD_ZONE].max() < 0.15
+
+    def test_thick_brows_do_not_darken_those_of_the_new_face(self) -> None:
+        surface = measure_surface(make_mesh(), REGION)
+        target = shade(surface, LIGHT_LEFT)
+        gaps = np.linalg.norm(CANONICAL[TRIANGLES].mean(1)[:, None] - CANONICAL[list(BROW_R + BROW_L)], axis=-1).min(1)
+        browed = target.copy()
+        browed[gaps < 9] = np.log([0.05, 0.05, 0.055])
+        new = read(shade(surface, LIGHT_RIGHT))
+        plain, dark = (compute_transfer(read(colours), new, surface) for colours in (target, browed))
+        assert plain is not None
+        assert dark is not None
+        assert np.abs((dark.change - plain.change)[gaps < 4] @ LUMA_WEIGHTS).mean() < 0.1
 
     def test_the_new_face_keeps_its_own_beard(self) -> None:
         surface = measure_surface(make_mesh(), REGION)
