@@ -14,6 +14,7 @@ import numpy as np
 from scipy.interpolate import splev, splrep
 
 from fsgan_core.faces.mesh import INNER_LIPS, IRIS_L, IRIS_R, LIDS_L, LIDS_R, MIRROR_ORDER
+from fsgan_core.plates.curve import LUMA_WEIGHTS
 from fsgan_core.plates.plate import Window, compute_slices
 from fsgan_core.runtime.arrays import AnyArray, Image, Matrix, Matte, Mesh, Plane, PointMap, Points, Vector
 from fsgan_core.stages.image_ops import blur_weighted, smoothstep
@@ -34,6 +35,8 @@ RELIEF_SIGMA = 0.05  # of the opening's width: finer shading is not taken
 LINE_SIGMA = 0.012  # of the opening's width: softens the line where lids meet
 LINE_REACH = 0.06  # of the opening's width, from where the lids meet
 LARGEST_RELIEF, DARKEST_LINE = 0.3, -1.6  # of soft shading and of the line, log of display values
+LARGEST_REDNESS = 0.25  # by how much red may darken less than the line's luma, green and blue more, as a share
+FAINT_LINE = 0.1  # log of display values: a line that is no darker than skin by more says little about its hue
 THIN_LINE = 0.04  # of the opening's width: half the thickness of dark lines (a rim of glasses) that are no shading
 LOG_FLOOR = 0.02  # display values: added before a logarithm
 MIDDLE_PAIRS = slice(2, 5)  # of the seven pairs of opposite lid points: those that tell how far an eye is open
@@ -302,12 +305,42 @@ def take_shading(luma: Plane, usual: Plane, distance: Plane, size: float, aspect
     closed = _close_lines(luma, size)
     sigma = RELIEF_SIGMA * size
     relief = cv2.GaussianBlur(closed, (0, 0), sigmaX=sigma / aspect, sigmaY=sigma) - usual
-    near = np.exp(-0.5 * (np.minimum(distance, 0) / (LINE_REACH * size)) ** 2)
+    near = _mark_near_line(distance, size)
     shading = np.clip(relief, -LARGEST_RELIEF, LARGEST_RELIEF)
     line = np.clip(luma - usual, DARKEST_LINE, 0)
     change = (shading + near * (line - shading)).astype(np.float32)
     soft = LINE_SIGMA * size
     return np.asarray(cv2.GaussianBlur(change, (0, 0), sigmaX=soft / aspect, sigmaY=soft))
+
+
+def tint_shading(change: Plane, logs: Image, usual: Image, distance: Plane, size: float) -> Image:
+    """Gives darker shading of closed lids the hue of the plate's line of lashes.
+
+    Between lids and lashes, light is redder than on skin: pale skin that is only made as dark looks olive. One hue for
+    the whole line leaves the plate's make-up out. A line is never bluer than skin: that is a reflection on glasses.
+
+    Args:
+        change: Of `take_shading`.
+        logs: Logarithms of the plate's channels.
+        usual: The same continued from the skin around.
+        distance: Into the opening, square pixels.
+        size: Width of the eye in square pixels.
+
+    Returns:
+        Logarithms of the gains of the three channels.
+    """
+    near = _mark_near_line(distance, size)
+    darker = (logs - usual) * near[..., None]
+    luma = np.minimum(darker @ LUMA_WEIGHTS.astype(np.float32), 0)
+    faint = FAINT_LINE**2 * float(near.sum(dtype=np.float64))
+    hue = (darker * luma[..., None]).sum((0, 1), dtype=np.float64) + faint
+    hue /= max(float((luma**2).sum(dtype=np.float64)) + faint, 1e-6)
+    hue = np.clip(hue, (1 - LARGEST_REDNESS, 1, 1), (1, 1 + LARGEST_REDNESS, 1 + LARGEST_REDNESS))
+    return np.asarray(np.where(change[..., None] < 0, hue, 1) * change[..., None], np.float32)
+
+
+def _mark_near_line(distance: Plane, size: float) -> Matte:
+    return np.asarray(np.exp(-0.5 * (np.minimum(distance, 0) / (LINE_REACH * size)) ** 2), np.float32)
 
 
 def _close_lines(luma: Plane, size: float) -> Plane:

@@ -223,6 +223,48 @@ def test_the_line_of_lashes_is_no_flat_bar() -> None:
     assert change[20, 50] < change[20, 25] - 0.2
 
 
+@pytest.mark.parametrize(("lash", "is_redder"), [((0.2, 0.1, 0.08), True), ((0.1, 0.15, 0.3), False)])
+def test_the_line_between_lids_is_as_red_as_the_plates_and_never_blue(
+    lash: tuple[float, float, float], is_redder: bool
+) -> None:
+    """Skin that is only made darker looks olive; a line that is bluer than skin is a reflection on glasses."""
+    opened, shut = make_mesh(1.0), make_mesh(0.0)
+    view = draw_face(opened, (0.1, 0.1, 0.3))
+    plate = np.full_like(view, (0.6, 0.5, 0.4))
+    lashes = np.abs(get_places()[..., 1] - shut[list(LIDS_R), 1].mean()) < 2
+    plate[lashes] = lash
+    alpha = np.ones(view.shape[:2], np.float32)
+    closed = close_lids(view, alpha, plate, shut, shut, measure_lid_openings(opened), REGION, 1.0)
+    middle = shut[list(LIDS_R), :2].mean(0)
+    near = closed[np.linalg.norm(get_places() - middle, axis=-1) < 2].mean(0)
+    hue = np.log(near / SKIN)
+    assert hue @ LUMA_WEIGHTS < -0.5
+    assert (hue[0] - hue[1] > 0.1) == is_redder
+    assert abs(hue[2] - hue[1]) < 0.3
+    off_line = closed[np.linalg.norm(get_places() - middle - (0, 9), axis=-1) < 2].mean(0)
+    np.testing.assert_allclose(off_line, SKIN, atol=0.05)
+
+
+def make_half_shut_mesh(right: float, left: float) -> Mesh:
+    """The face of `make_mesh` with each eye open by a share of its own."""
+    mesh = make_mesh(right)
+    mesh[list(LIDS_L)] = make_mesh(left)[list(LIDS_L)]
+    return mesh
+
+
+@pytest.mark.parametrize(("right", "is_closed"), [(0.8, True), (1.4, False)], ids=["half-shut", "wink"])
+def test_half_shut_eyes_close_alike_and_winks_stay(right: float, is_closed: bool) -> None:
+    """A mesh that has one of two half-shut eyes less open says nothing about whose lids show."""
+    target = make_half_shut_mesh(right, 0.2)
+    openings = np.repeat(measure_lid_openings(target)[:1], 2)  # the view's right eye is as far open as the target's
+    view = draw_face(make_mesh(1.0), (0.1, 0.1, 0.3))
+    closed = close_lids(view, np.ones(view.shape[:2], np.float32), view, target, target, openings, REGION, 1.0)
+    change = np.abs(closed - view).max(-1)
+    right_half = get_places()[..., 0] < 160
+    assert (change[right_half].max() > 0.3) == is_closed
+    assert change[~right_half].max() > 0.3
+
+
 def mark_inner_lips(mesh: Mesh) -> AnyArray:
     return measure_ring_distance(trace_ring(square_points(mesh, INNER_LIPS, 1.0)), get_places())
 
