@@ -18,6 +18,7 @@ from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Mesh, Vector
 from fsgan_core.stages.features.mouth import WIDE_OPENING
 from fsgan_core.stages.features.openings import measure_lip_opening
 from fsgan_core.stages.image_ops import (
+    HALF_COVERED,
     blur_weighted,
     draw_polygon,
     ease_between,
@@ -36,6 +37,7 @@ DARK_RANGE = (0.1, 0.6)  # logarithm: darker than skin by this much, a pixel of 
 LIP_RANGE = (0.04, 0.12)  # logarithm: other than skin by this much, a pixel begins to be lip: new lips may be thinner
 TINT_SIGMA, TINT_PRIOR = 0.01, 0.05  # of the face: of a hue around a place; weight of the whole feature's in that
 SKIN_SIGMA = 0.15  # of the face: of the skin that a feature is compared with, as a lamp may reach one cheek alone
+DULL_PERCENTILE, SHINE_FALL = 75.0, 2.0  # of a feature's luma: what is brighter shines; for each step in its logarithm
 SEEN_RANGE = (0.25, 0.5)  # share of a feature that both pictures must show: nothing changes at the first
 SKIN_STEP = 3  # pixels: skin is smooth, so every third one says what all say
 MIN_PIXELS = 12.0  # of a feature or of skin: fewer say nothing about a colour
@@ -91,14 +93,19 @@ def match_feature_tints(
         seen = min(float((feature * matte[part]).sum()) for matte in (shown, bare))
         if min(seen, *(float(weight.sum()) for weight in weights)) < MIN_PIXELS:
             continue
-        tints = [values - (values @ LUMA_WEIGHTS.astype(np.float32))[..., None] for values in logs]
+        lumas = [values @ LUMA_WEIGHTS.astype(np.float32) for values in logs]
+        tints = [values - luma[..., None] for values, luma in zip(logs, lumas, strict=True)]
         own, other = (_average(values, weight) for values, weight in zip(tints, weights, strict=True))
         if draw is draw_lips:
             other = _cap_redness(other, max(RED_LIPS, float(own[0] - own[1])))
         difference = own + _blur_towards_zero(tints[0] - own, weights[0], TINT_SIGMA * width, aspect) - other
         excess = difference - limit_softly(difference, limit)
         sure = smoothstep(np.asarray((seen / float(feature.sum()) - SEEN_RANGE[0]) / (SEEN_RANGE[1] - SEEN_RANGE[0])))
-        factor = np.exp((feature * marked[0])[..., None] * np.float32(-amount * sure) * excess.astype(np.float32))
+        # What is brighter than the feature is in part shine, which has the hue of the lamp.
+        usual_luma = np.percentile(lumas[0][weights[0] > HALF_COVERED * weights[0].max()], DULL_PERCENTILE)
+        dull = np.exp(-SHINE_FALL * np.maximum(lumas[0] - np.float32(usual_luma), 0))
+        share = (feature * marked[0] * dull)[..., None]
+        factor = np.exp(share * np.float32(-amount * sure) * excess.astype(np.float32))
         changed = to_perceptual((to_scene_linear(new[part], 0.0) + LIGHT_FLOOR) * factor - LIGHT_FLOOR, 0.0)
         result[part] = np.where(feature[..., None] > 0, changed, new[part])
     return result

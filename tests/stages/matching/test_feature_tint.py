@@ -100,6 +100,15 @@ def test_skin_inside_the_outline_of_thicker_lips_stays_skin() -> None:
     assert change[rim].mean() < 0.2 * change[lips > 0.9].mean()
 
 
+def test_shine_on_a_lip_takes_on_half_of_its_hue() -> None:
+    grey = draw_face(GREY)
+    glint = (LIPS > 0.98) & (np.abs(np.arange(SIDE) - SIDE / 2) < 5) & (np.arange(SIDE)[:, None] > MESH[14, 1])
+    shiny = np.where(glint[..., None], to_perceptual((3 * to_scene_linear(grey, 0.0)).astype(np.float32), 0.0), grey)
+    dull, bright = (read_tint(match(new, draw_face(PINK)), glint) - read_tint(new, glint) for new in (grey, shiny))
+    assert dull[0] > 0.1
+    assert bright[0] < 0.6 * dull[0]
+
+
 def test_a_lamp_on_one_cheek_is_not_the_hue_of_a_lip() -> None:
     lamp = np.linspace(0.7, 1.4, SIDE)[None, :, None] ** np.array([1, 0, -1])
     plain = to_scene_linear(draw_face(PINK), 0.0)
