@@ -94,7 +94,7 @@ def write_exr(
     formats = choose_formats(plate, depth)
     with write_atomically(path) as temporary, _write_raw_twin(temporary, plate, formats) as twin:
         kept = None
-        if unchanged is not None and not other_parts and compression in LOSSLESS_COMPRESSIONS:
+        if unchanged is not None and twin is None and not other_parts and compression in LOSSLESS_COMPRESSIONS:
             kept = find_kept_chunks(unchanged, plate, formats, compression)
         if kept is None or not _write_around_kept(temporary, path, plate, formats, compression, kept):
             _write_parts(temporary, path, plate, formats, twin, compression, other_parts)

@@ -94,7 +94,7 @@ def test_what_is_no_atlas_is_refused(small: Small, baked: Path, tmp_path: Path) 
 def test_command(small: Small, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = ["--source", str(small.folder / "source.png"), "--source-track", str(small.folder / "source.json")]
     assert main(["atlas", *source, "-o", str(tmp_path / "a.exr")]) == 0
-    assert "256x256 texels from 1 views" in capsys.readouterr().out
+    assert "256x256 texels from 1 view," in capsys.readouterr().out
     assert main(["atlas", *source, "-o", str(tmp_path / "a.png")]) == 2
     assert "must end in .exr" in capsys.readouterr().err
     with pytest.raises(InputError, match=r"must end in \.exr"):

@@ -39,7 +39,7 @@ def maker(
     made = FrameRenderer(replace(context, engines=replace(context.engines, reenact=engine)), like=like)
     picture = SimpleNamespace(nbytes=0)
     monkeypatch.setattr(
-        made, "_read_view", lambda scene, ref, margin: SimpleNamespace(display=picture, matte=picture, margin=margin)
+        made, "_read_view", lambda scene, ref, margin, _: SimpleNamespace(display=picture, matte=picture, margin=margin)
     )
     return made
 
@@ -47,7 +47,7 @@ def maker(
 def test_views_kept_in_memory_are_as_wide_as_each_network_wants(monkeypatch: pytest.MonkeyPatch) -> None:
     fsgan, warp = (engine for engine in ENGINES if engine.stage == "reenact")
     wide = InstalledWeights(WeightsInfo("v1", "reenact", crop=2.0, landmarks=68), Path("v1"), "00" * 32)
-    scene: Any = SimpleNamespace(number=0)
+    scene: Any = SimpleNamespace(number=0, driven_frames={})
     first = maker(monkeypatch, ResolvedEngine(warp))
     second = maker(monkeypatch, ResolvedEngine(fsgan, {"reenact": wide}), like=first)
     margins = [one._get_view(scene, ViewRef(0, 1)).margin for one in (first, second, first)]  # type: ignore[attr-defined]
