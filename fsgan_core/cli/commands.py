@@ -88,7 +88,11 @@ def _render_shot(shot: Shot, frames: str, options: Namespace, presenter: Present
         return presenter.show_result(result)
     from fsgan_core.report.write import make_report
 
-    report = make_report(Path(options.report), shot, result, on_event=presenter.on_event, kept=kept)
+    try:
+        report = make_report(Path(options.report), shot, result, on_event=presenter.on_event, kept=kept)
+    except OutputError as error:
+        done = f"{len(result.frames) - len(result.failures)} of {len(result.frames)} frames are finished"
+        raise OutputError(f"{done}, but their report is not: {error}") from error
     return presenter.show_result(result, str(report.files[0]), find_broken_limits(report.data, limits))
 
 

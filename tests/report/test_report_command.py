@@ -18,6 +18,7 @@ from markupsafe import escape
 from fsgan_core.cli import main
 from fsgan_core.clips.inputs import open_inputs
 from fsgan_core.clips.shot_file import load_shot, save_shot
+from fsgan_core.contract.errors import OutputError
 from fsgan_core.contract.version import __version__
 from fsgan_core.plates.synthetic_mark import DIGITAL_SOURCE_TYPE, read_xmp
 from fsgan_core.render.inspection import inspect_file
@@ -85,6 +86,19 @@ def test_wrong_limits_are_refused_before_any_work(rendered: Path, capsys: pytest
     assert main(["render", str(rendered), "--report", str(rendered.parent / "no"), "--fail-on", "sharpness>1"]) == 2
     assert "did you mean sharpness_off?" in capsys.readouterr().err
     assert not (rendered.parent / "no").exists()
+
+
+def test_a_report_that_fails_says_that_the_frames_are_done(
+    rendered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OutputError("cannot write page: the disk is full")
+
+    monkeypatch.setattr("fsgan_core.report.write.make_report", fail)
+    assert main(["render", str(rendered), "--report", str(tmp_path / "r"), "--quiet"]) == OutputError.exit_code
+    assert f"{FRAMES} of {FRAMES} frames are finished, but their report is not: cannot write page" in (
+        capsys.readouterr().err
+    )
 
 
 def test_frames_that_were_kept_have_no_time(rendered: Path, tmp_path: Path) -> None:
