@@ -272,18 +272,19 @@ class FrameRenderer:
         ]
         margin = max([VIEW_MARGIN, *network_margins])
         # In a drive the views are the actor's own.
-        glasses = self.context.inputs.stages.reenact.keep_glasses or bool(scene.driven_frames)
+        keep_glasses = self.context.inputs.stages.reenact.keep_glasses or bool(scene.driven_frames)
         return self._views.get(
-            (scene.number, ref, margin, glasses), lambda: self._read_view(scene, ref, margin, glasses)
+            (scene.number, ref, margin, keep_glasses), lambda: self._read_view(scene, ref, margin, keep_glasses)
         )
 
-    def _read_view(self, scene: Scene, ref: ViewRef, margin: float, glasses: bool) -> SourceView:
+    def _read_view(self, scene: Scene, ref: ViewRef, margin: float, keep_glasses: bool) -> SourceView:
         with self.clock.time("views"):
             source = scene.view_clips[ref.clip]
             plate = source.clip_input.sequence.read(ref.frame)
             check_rgb(plate, str(source.clip_input.sequence.get_frame_path(ref.frame)))
             # The shot's mask parameters are meant for the target; the skin of a view is found with default parameters.
-            return prepare_view(plate, source.performer.faces[ref.frame], source.codec, MaskParams(), margin, glasses)
+            face = source.performer.faces[ref.frame]
+            return prepare_view(plate, face, source.codec, MaskParams(), margin, keep_glasses)
 
     def render_mattes(self, frame: int) -> Plate:
         """Renders, or reads, the mask on the region. Raises PlateError, EngineError."""

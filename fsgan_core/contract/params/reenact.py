@@ -101,7 +101,7 @@ class ReenactParams(Params):
         False,
         "keep source's glasses",
         "Keep the source's glasses on the new face. Off continues the skin behind their rims; reflections on the "
-        "lenses stay. Where the rims are not surely found (pale, blurred or small ones), the glasses stay.",
+        "lenses stay. Where the rims are not surely found (on small or blurred faces), the glasses stay.",
     )
     margin: float = declare_number(
         0.35,

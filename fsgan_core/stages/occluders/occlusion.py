@@ -52,10 +52,8 @@ HAIR_ODDS, ODDS_SOFTNESS = 3.0, 6.0  # difference of squared distances that make
 BRIGHT_ROUGHNESS = 0.8  # in the skin's deviations above its usual one: bright hair is at least this rough
 CLUSTER_LIMIT = 6  # squared distance, in deviations, within which a pixel belongs to a group of colours
 ROUGHNESS_PERCENTILE = 30  # of such pixels
-SHADED_RANGE = (
-    0.4,
-    0.55,
-)  # lightness over the skin's: darker than a shadow on skin up to the one, not from the other on
+# Lightness over the skin's: below the first it is too dark for a shadow on skin, above the second it may be one.
+SHADED_RANGE = (0.4, 0.55)
 
 # k-means of colours.
 CLUSTER_COUNT, CLUSTER_ROUNDS = 4, 8
