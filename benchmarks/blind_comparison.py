@@ -12,7 +12,7 @@ import numpy as np
 
 from fsgan_core.faces.geometry import Box
 from fsgan_core.plates.movies.movie_writer import write_movie
-from fsgan_core.report.contact_sheet import BeforeAfter, draw_text, make_canvas, write_png
+from fsgan_core.report.contact_sheet import BeforeAfter, draw_text, make_canvas, write_picture
 from fsgan_core.runtime.arrays import Image8
 from fsgan_core.runtime.sampling import sample_evenly
 
@@ -71,17 +71,17 @@ def write_comparison(
     readers = (read_new, read_old) if swapped else (read_old, read_new)
     stills = [frames[place] for place in sample_evenly(len(frames), STILLS)]
     rows = [_make_row(a, b) for a, b in zip(readers[0](stills), readers[1](stills), strict=True)]
-    write_png(judge / f"{number}.png", _stack([_make_head(rows[0].shape[1], person), *rows]))
+    write_picture(judge / f"{number}.png", _stack([_make_head(rows[0].shape[1], person), *rows]))
     if len(frames) > 1:
         looks = readers[0](frames), readers[1](frames)
         place = _find_common_box([*looks[0], *looks[1]])  # the crop stands still, so that only the face moves
         film = [_make_row(a, b, place) for a, b in zip(*looks, strict=True)]
         _write_movie(film, judge / f"{number}.mp4")
     if len(frames) >= MIN_SLICE_FRAMES:
-        write_png(judge / f"{number}_slices.png", _make_slices(readers[0](frames), readers[1](frames)))
+        write_picture(judge / f"{number}_slices.png", _make_slices(readers[0](frames), readers[1](frames)))
     if len(frames) >= NEIGHBOURS:
         first = (len(frames) - NEIGHBOURS) // 2
-        write_png(judge / f"{number}_neighbours.png", _make_neighbours(film[first : first + NEIGHBOURS]))
+        write_picture(judge / f"{number}_neighbours.png", _make_neighbours(film[first : first + NEIGHBOURS]))
     key[number] = {"pair": pair, "A": "new" if swapped else "old", "B": "old" if swapped else "new"}
     key_path.write_text(json.dumps(dict(sorted(key.items())), indent=1) + "\n", encoding="utf-8")
 

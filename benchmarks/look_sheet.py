@@ -18,7 +18,7 @@ from fsgan_core.evaluation.source_faces import measure_source_face
 from fsgan_core.evaluation.verdicts import judge_value
 from fsgan_core.faces.measure import MeasuredFace
 from fsgan_core.plates.colour import ColourConfig
-from fsgan_core.report.contact_sheet import draw_text, make_canvas, read_before_after, write_png
+from fsgan_core.report.contact_sheet import draw_text, make_canvas, read_before_after, write_picture
 from fsgan_core.runtime.arrays import Image8
 from fsgan_core.runtime.cache import get_cache_folder
 from fsgan_core.runtime.sampling import sample_evenly
@@ -61,7 +61,7 @@ def write_look(
         return
     width = max(row.shape[1] for row in rows)
     padded = [np.concatenate([row, make_canvas(row.shape[0], width - row.shape[1])], axis=1) for row in rows]
-    write_png(path, np.concatenate(padded))
+    write_picture(path, np.concatenate(padded))
 
 
 def _describe_frame(found: Evaluation, frame: int) -> dict[str, str]:

@@ -20,7 +20,7 @@ from pathlib import Path
 import demo_plate
 
 ROOT = Path(__file__).resolve().parent.parent
-REPORT_SUFFIXES = {"contact sheet": {".png"}, "preview movie": {".mp4", ".avi"}, "summary": {".md", ".txt", ".html"}}
+REPORT_SUFFIXES = {"contact sheet": {".jpg"}, "preview movie": {".mp4", ".avi"}, "summary": {".md", ".txt", ".html"}}
 """What the report holds, by the names' ends."""
 
 

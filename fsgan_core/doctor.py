@@ -75,8 +75,8 @@ def describe_installation(findings: Mapping[str, Any]) -> Iterator[str]:
             yield f"  {what:24} {text}"
     for use, network in findings["faces"].get("networks", {}).items():
         yield f"  {use:24} {network['name']} (licence {network['licence']})"
-    for name, model in findings["faces"].get("models", {}).items():
-        yield f"  engine {name:17} licence {model['licence']}" + (f"; {model['missing']}" if model["missing"] else "")
+    for model in findings["faces"].get("models", {}).values():
+        yield f"  {model['use']:24} licence {model['licence']}" + (f"; {model['missing']}" if model["missing"] else "")
     precision = findings["devices"].get("precision", {})
     devices = [
         f"{device} ({precision[device]})" if device in precision else device
@@ -177,10 +177,17 @@ def _check_weights() -> dict[str, Any]:
 
 
 def _check_faces() -> dict[str, Any]:
+    from fsgan_core.contract.param_fields import iterate_param_fields
+    from fsgan_core.contract.params import AnalyseParams
     from fsgan_core.faces.detectors.choose_detector import make_detector
     from fsgan_core.faces.landmarkers.landmarks import make_landmarker
     from fsgan_core.faces.models import MODEL_LICENCES, PACKAGED_NETWORKS, find_missing_model
     from fsgan_core.networks.weights.installed import find_packaged_weights
+
+    def find_use(name: str) -> str:
+        """The first setting that chooses an engine of this name."""
+        [use, *_] = [field.name for field in iterate_param_fields(AnalyseParams) if name in field.choices]
+        return f"analyse.{use}={name}"
 
     networks = {use: find_packaged_weights(name).info for use, name in PACKAGED_NETWORKS.items()}
     return {
@@ -188,7 +195,8 @@ def _check_faces() -> dict[str, Any]:
         "landmarks (auto)": make_landmarker().name,
         "networks": {use: {"name": info.name, "licence": info.licence} for use, info in networks.items()},
         "models": {
-            name: {"licence": licence, "missing": find_missing_model(name)} for name, licence in MODEL_LICENCES.items()
+            name: {"use": find_use(name), "licence": licence, "missing": find_missing_model(name)}
+            for name, licence in MODEL_LICENCES.items()
         },
     }
 

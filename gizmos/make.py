@@ -52,6 +52,7 @@ from panel_knobs import (  # noqa: E402
 )
 from toolsets import make_toolsets  # noqa: E402
 
+NO_EFFECT_IN_DRIVE = ("keep_glasses",)  # there glasses move with the face
 SWAP_ALONE_HELP = (
     "Off: Render also renders the FSGAN nodes upstream of this one. On: only the stages inside this node are rendered."
 )
@@ -199,7 +200,7 @@ def make_drive() -> Gizmo:
         *make_stage_knobs("drive"),
         make_reset_button("drive"),
         make_tab("mask_tab", "Mask"),
-        *make_stage_knobs("mask", "mask_", group=""),
+        *make_stage_knobs("mask", "mask_", exclude=NO_EFFECT_IN_DRIVE, group=""),
         make_reset_button("mask", "mask_"),
         *make_output_knobs(
             *make_stage_knobs("output", only=("compression", "depth", "layers")),

@@ -76,11 +76,11 @@ class TestResults:
         demo = load("demo")
         (tmp_path / "swap.0001.exr").write_bytes(b"")
         (tmp_path / "summary.txt").write_text("what was done")
-        (tmp_path / "contact.png").write_bytes(b"")
+        (tmp_path / "contact.jpg").write_bytes(b"")
         assert demo.show_results(tmp_path / "swap.####.exr", (1, 2), tmp_path) == 1
         said = capsys.readouterr()
         assert "what was done" in said.out
-        assert "contact.png" in said.out
+        assert "contact.jpg" in said.out
         assert "preview movie" in said.err
         assert "swap.0002.exr" in said.err
         assert "swap.0001.exr" not in said.err

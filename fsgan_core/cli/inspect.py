@@ -20,7 +20,7 @@ weights, under which release. Reads EXR frames, and the mark in PNG, JPEG, MP4 a
 (C2PA) in the file, or beside it (FILE.c2pa), or that of the signed list of frames beside an EXR.
 
   fsgan inspect out/swap.1001.exr
-  fsgan inspect report/contact_sheet.png report/preview.mp4
+  fsgan inspect report/contact_sheet.jpg report/preview.mp4
 
 A file that says nothing may still be synthetic: anybody can remove such a mark. `fsgan verify` checks whole frames.
 The exit code is 1 if a manifest is invalid: somebody changed the file after it was signed.

@@ -16,7 +16,7 @@ MATTE_MOUTH = "matte.mouth"
 MATTE_OCCLUSION = "matte.occlusion"
 MATTE_COMPLETED = "matte.completed"
 MATTE_KEPT = "matte.kept"  # the plate's own eyeballs and inner mouth, in its own light
-MATTE_GLASSES = "matte.glasses"  # between the network and the averaging of mattes only; in no file
+MATTE_GLASSES = "matte.glasses"  # frames that are kept; only until mattes are averaged, in no file
 MATTES = (MATTE_FACE, MATTE_HAIR, MATTE_MOUTH, MATTE_OCCLUSION)
 
 ST_U = "st.u"

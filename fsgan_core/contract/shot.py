@@ -55,6 +55,7 @@ from fsgan_core.contract.safe_text import shorten_repr
 
 SHOT_VERSION = 1
 JOB_KINDS = ("swap", "drive")
+MIN_LIKENESS = 0.7  # of a key with the one that may be meant, 0..1; with less, all keys are listed
 
 
 @dataclass(frozen=True)
@@ -411,6 +412,6 @@ def _reject_unknown_keys(where: str, data: Any, known: tuple[str, ...]) -> None:
         raise ShotError(f"{where} must be a table of keys")
     for key in data:
         if key not in known:
-            near = get_close_matches(str(key), known, n=3)
+            near = get_close_matches(str(key), known, n=3, cutoff=MIN_LIKENESS)
             hint = f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(known)}"
             raise ShotError(f"{where} has no key '{key}'; {hint}")

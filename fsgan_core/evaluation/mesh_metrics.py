@@ -142,7 +142,7 @@ def measure_patches(picture: Image8, mesh: Mesh) -> AnyArray:
     from skimage.color import rgb2lab
 
     facing = compute_facing(mesh)
-    colours = np.full((len(LIGHT_PATCHES), 3), np.nan)
+    colours, patches = np.full((len(LIGHT_PATCHES), 3), np.nan), dict[int, AnyArray]()
     for row, vertices in enumerate(LIGHT_PATCHES.values()):
         corners = mesh[list(vertices), :2]
         if facing[list(vertices)].mean() < MIN_PATCH_FACING:
@@ -155,8 +155,11 @@ def measure_patches(picture: Image8, mesh: Mesh) -> AnyArray:
         cv2.fillConvexPoly(inside, cv2.convexHull(np.rint(corners - low).astype(np.int32)), 1)
         if inside.sum() < MIN_PATCH_PIXELS:
             continue
-        pixels = picture[low[1] : high[1], low[0] : high[0]][inside > 0]
-        colours[row] = rgb2lab(pixels[None] / 255.0)[0].mean(axis=0)
+        patches[row] = picture[low[1] : high[1], low[0] : high[0]][inside > 0]
+    if patches:
+        converted = rgb2lab(np.concatenate([*patches.values()])[None] / 255.0)[0]
+        ends = np.cumsum([len(pixels) for pixels in patches.values()])
+        colours[[*patches]] = [pixels.mean(axis=0) for pixels in np.split(converted, ends[:-1])]
     return colours
 
 

@@ -30,7 +30,7 @@ from fsgan_core.faces.follow import FaceFollower
 from fsgan_core.faces.geometry import Box, apply_affine
 from fsgan_core.faces.landmarkers.landmarks import find_landmark_weights, make_landmarker
 from fsgan_core.faces.mesh import read_landmarks68
-from fsgan_core.faces.mesh_measure import fit_square_to_box, measure_mesh
+from fsgan_core.faces.mesh_measure import measure_mesh
 from fsgan_core.faces.mesh_network import measure_meshes
 from fsgan_core.faces.pose_hopenet import HopenetPoser, find_pose_weights, make_poser
 from fsgan_core.faces.track import MESH_LANDMARKER, Person, Track, UsedWeights, carry_overrides, rebuild_faces
@@ -292,8 +292,7 @@ def _shows_usual_faces(
     pixels, matrix = picture.view_pixels(detector.search_pixels)
     found = False
     for candidate in detector.find_candidates(pixels):
-        square = candidate.square if candidate.square is not None else fit_square_to_box(candidate.box)
-        (mesh,), (probability,) = measure_meshes(pixels, [square], device)
+        (mesh,), (probability,) = measure_meshes(pixels, [candidate.square], device)
         if candidate.confidence * probability <= _PROBE_CONFIDENCE:
             continue
         landmarks = apply_affine(matrix, read_landmarks68(mesh))
@@ -313,8 +312,7 @@ def _find_largest_face(picture: DisplayPicture, detector: Detector, device: str)
     largest = max(faces, key=lambda face: face.box[2])
     landmarks = largest.landmarks
     if landmarks is None:
-        square = largest.square if largest.square is not None else fit_square_to_box(largest.box)
-        landmarks = read_landmarks68(measure_mesh(pixels, square, device).mesh)
+        landmarks = read_landmarks68(measure_mesh(pixels, largest.square, device).mesh)
     return apply_affine(matrix, landmarks)
 
 

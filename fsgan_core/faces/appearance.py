@@ -21,7 +21,6 @@ _ADDED_POINTS = np.array(
 )
 _EDGE_MARGIN = 1e-6  # degrees; a pose exactly on the edge lies in no triangle
 _VIEW_EDGE_MARGIN = 1e-3  # degrees; views stay inside the edge, so that the added points stay the corners
-_MIN_SPACING = 1e-3  # degrees outside the hull from which a pose counts as clamped, if the spacing is even smaller
 
 
 @dataclass(frozen=True)
@@ -32,20 +31,17 @@ class ViewMix:
         indices: (3,), positions in `AppearanceMap.kept_indices`; its length stands for an added point.
         weights: (3,), barycentric, sum 1; 0 for added points.
         outside_degrees: Distance of the pose from the convex hull of the views.
-        is_clamped: The pose lies outside the hull by more than the views' spacing, so no mix reaches it.
     """
 
     indices: IndexArray
     weights: Vector
     outside_degrees: float
-    is_clamped: bool
 
 
 class AppearanceMap:
     """Views of a face by yaw and pitch.
 
     Attributes:
-        minimum_radius: Smallest distance of two kept views, in degrees.
         kept_indices: The kept views, ascending.
     """
 
@@ -62,7 +58,6 @@ class AppearanceMap:
         poses = np.asarray(poses, np.float64)
         if poses.ndim != 2 or poses.shape[1] < 2 or not len(poses) or not np.isfinite(poses[:, :2]).all():
             raise ValueError(f"an appearance map needs the yaw and pitch of at least one view, not {poses.shape}")
-        self.minimum_radius = minimum_radius
         self._poses = np.clip(poses[:, :2], -EDGE_ANGLE + _VIEW_EDGE_MARGIN, EDGE_ANGLE - _VIEW_EDGE_MARGIN)
         self.kept_indices = _select_crowded_first(self._poses, minimum_radius)
         self._kept_poses = self._poses[self.kept_indices]
@@ -74,8 +69,8 @@ class AppearanceMap:
 
         >>> views = AppearanceMap(np.array([[-20, 0], [20, 0], [0, 20]]))
         >>> mix = views.query(10, 0)
-        >>> sorted(zip(mix.indices.tolist(), mix.weights.round(3).tolist())), mix.is_clamped
-        ([(0, 0.25), (1, 0.75), (2, 0.0)], False)
+        >>> sorted(zip(mix.indices.tolist(), mix.weights.round(3).tolist()))
+        [(0, 0.25), (1, 0.75), (2, 0.0)]
         """
         target_pose = np.array([yaw, pitch], np.float64)
         pose = np.clip(target_pose, -EDGE_ANGLE + _EDGE_MARGIN, EDGE_ANGLE - _EDGE_MARGIN)
@@ -101,12 +96,7 @@ class AppearanceMap:
             )
         outside = float(max(0.0, -cv2.pointPolygonTest(self._hull, (float(pose[0]), float(pose[1])), True)))
         outside += float(np.linalg.norm(target_pose - pose))
-        return ViewMix(
-            np.minimum(corners, len(self.kept_indices)),
-            weights / weights.sum(),
-            outside,
-            outside > max(self.minimum_radius, _MIN_SPACING),
-        )
+        return ViewMix(np.minimum(corners, len(self.kept_indices)), weights / weights.sum(), outside)
 
     def compute_cells(self) -> tuple[IndexArray, ...]:
         """Lists, for each kept view, the indices of all views that are nearest to it, itself included, ascending."""

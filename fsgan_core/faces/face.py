@@ -12,10 +12,7 @@ from fsgan_core.faces.geometry import Box
 from fsgan_core.faces.landmarkers.landmarks_wflw import carry_points
 from fsgan_core.faces.mesh import carry_mesh
 from fsgan_core.faces.mesh_pose import fit_mesh_pose, fit_mesh_to_landmarks
-from fsgan_core.faces.pose import (
-    compute_pose_box,
-    fit_head_pose,
-)
+from fsgan_core.faces.pose import compute_pose_box, fit_head_pose
 from fsgan_core.runtime.arrays import AnyArray, Mesh, Points68, Points98
 
 ORIGINS = ("detected", "followed", "bridged", "edited")

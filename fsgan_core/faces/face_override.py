@@ -9,10 +9,7 @@ import numpy as np
 
 from fsgan_core.contract.landmarks import FACE_OFFSETS, find_face_offset
 from fsgan_core.faces.face import Face, convert_to_tuple, round_face
-from fsgan_core.faces.pose import (
-    compute_face_box,
-    measure_euler_angles,
-)
+from fsgan_core.faces.pose import compute_face_box, measure_euler_angles
 
 _WHOLE_FACE_LANDMARKS = 34  # placed landmarks above which the box is measured anew: the whole face was moved
 _SCALE_LIMITS = (0.05, 20.0)  # of an offset that scales the box

@@ -25,7 +25,7 @@ from fsgan_core.faces.landmarkers.landmarks import Landmarker
 from fsgan_core.faces.landmarkers.landmarks_hrnet import HrnetLandmarker
 from fsgan_core.faces.landmarkers.landmarks_wflw import to_ibug
 from fsgan_core.faces.mesh import read_landmarks68
-from fsgan_core.faces.mesh_measure import MeasuredMesh, fit_square_to_box, measure_mesh
+from fsgan_core.faces.mesh_measure import MeasuredMesh, measure_mesh
 from fsgan_core.faces.mesh_network import CROP_SIDE, FACE_THRESHOLD, fit_square_to_mesh
 from fsgan_core.faces.mesh_pose import fit_mesh_pose
 from fsgan_core.faces.pose import compute_pose_box
@@ -188,7 +188,7 @@ class FaceFollower:
             mine = alive[row].mean_descriptor
             if mine is not None and (is_possible[row].sum() > 1 or is_possible[:, column].sum() > 1):
                 if column not in described:
-                    measured = self._measure_mesh(picture, _get_square(candidates[column]))
+                    measured = self._measure_mesh(picture, candidates[column].square)
                     described[column] = self._describe(picture, read_landmarks68(measured.mesh))
                 score[row, column] += 1 - np.linalg.norm(described[column] - mine)
         pairs = zip(*linear_sum_assignment(-score), strict=True)
@@ -208,7 +208,7 @@ class FaceFollower:
         near = RotatedSquare(near.centre + self._measure_shift(thread), near.side, near.angle)
         squares = [near]
         if candidate is not None:
-            own = _get_square(candidate)
+            own = candidate.square
             is_far = np.linalg.norm(own.centre - near.centre) > _FAR_MOVE * near.side
             squares = [own, near] if is_far or place - last > 1 else [near, own]
         for square in squares:
@@ -240,7 +240,7 @@ class FaceFollower:
             return None
         if any(compute_overlap(candidate.box, box) > _REFUSED_OVERLAP for _, box in self._refused_boxes):
             return None
-        measured = self._measure_mesh(picture, _get_square(candidate), is_new=True)
+        measured = self._measure_mesh(picture, candidate.square, is_new=True)
         box = _compute_box(measured.mesh)
         confidence = candidate.confidence * measured.probability
         if (
@@ -359,10 +359,6 @@ def _compute_box(mesh: Mesh) -> Box:
     return compute_pose_box(fit_mesh_pose(mesh))
 
 
-def _get_square(candidate: Detection) -> RotatedSquare:
-    return candidate.square if candidate.square is not None else fit_square_to_box(candidate.box)
-
-
 def _make_view_box(centre: AnyArray, side: float) -> Box:
     return (float(centre[0] - side / 2), float(centre[1] - side / 2), side, side)
 
@@ -379,8 +375,6 @@ def _move_detection(detection: Detection, matrix: Matrix) -> Detection:
     x, y = apply_affine(matrix, np.array(detection.box[:2]))
     box = (float(x), float(y), float(detection.box[2] * scale[0]), float(detection.box[3] * scale[1]))
     square = detection.square
-    if square is not None:
-        centre = apply_affine(matrix, square.centre)
-        square = RotatedSquare(centre, square.side * compute_scale(matrix), square.angle)
+    square = RotatedSquare(apply_affine(matrix, square.centre), square.side * compute_scale(matrix), square.angle)
     landmarks = None if detection.landmarks is None else apply_affine(matrix, detection.landmarks)
     return replace(detection, box=box, square=square, landmarks=landmarks)

@@ -17,13 +17,12 @@ Box = tuple[float, float, float, float]
 _MAX_UNFILTERED_SHRINK = 0.6  # below this scale a crop is averaged down first, against aliasing
 
 
-def fit_similarity(source: Points, destination: Points, weights: Vector | None = None) -> Matrix:
-    """Fits the rotation, scale and shift that take one set of points to another, by weighted least squares.
+def fit_similarity(source: Points, destination: Points) -> Matrix:
+    """Fits the rotation, scale and shift that take one set of points to another, by least squares.
 
     Args:
         source: (n, 2).
         destination: (n, 2).
-        weights: (n,), not negative; None weighs all points alike.
 
     Returns:
         The affine map, (2, 3).
@@ -33,12 +32,10 @@ def fit_similarity(source: Points, destination: Points, weights: Vector | None =
     array([[2., 0., 3.],
            [0., 2., 0.]])
     """
-    weights = np.ones(len(source)) if weights is None else np.asarray(weights, np.float64)
-    weights = weights / weights.sum()
-    source_mean, destination_mean = weights @ source, weights @ destination
+    source_mean, destination_mean = np.mean(source, axis=0), np.mean(destination, axis=0)
     a = (source - source_mean) @ np.array([1, 1j])
     b = (destination - destination_mean) @ np.array([1, 1j])
-    c = (weights * np.conj(a) * b).sum() / max((weights * np.abs(a) ** 2).sum(), 1e-12)
+    c = (np.conj(a) * b).mean() / max((np.abs(a) ** 2).mean(), 1e-12)
     linear = np.array([[c.real, -c.imag], [c.imag, c.real]])
     return np.column_stack([linear, destination_mean - linear @ source_mean])
 

@@ -1,8 +1,8 @@
 """Finds hands and measures their 21 landmarks, by MediaPipe's palm and hand networks (arXiv 2006.10214).
 
 A palm is detected in the whole picture; the hand network looks at a rotated square around the hand and answers with
-landmarks, the probability that there is a hand at all, and which one it is. In the next frame the region comes from the
-last landmarks, and no palm has to be found.
+landmarks and the probability that there is a hand at all. In the next frame the region comes from the last landmarks,
+and no palm has to be found.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from fsgan_core.faces import models
 from fsgan_core.faces.detectors.detect_blaze import BlazeDetection, BlazeModel, detect_in_pictures
 from fsgan_core.faces.detectors.rotated_square import RotatedSquare, make_turn_matrix
 from fsgan_core.faces.square_crop import make_input_tensor
-from fsgan_core.runtime.arrays import HandPoints, Image8, Points
+from fsgan_core.runtime.arrays import Image8, Points
 
 LANDMARK_COUNT = 21
 BONES = (
@@ -33,7 +33,6 @@ PALM = BlazeModel("mediapipe_palm", 192, ((24, 2), (12, 6)), 7, 0.0, 1.0, 0.5)
 
 _WEIGHTS = "mediapipe_hand"
 _CROP_SIDE = 224  # pixels; the network's input
-_DEPTH_SCALE = 2.5  # the network's depths are 0.4 of its pixels (MediaPipe: normalize_z)
 
 # The regions are MediaPipe's: scale of the box's longer side, and shift towards the wrist in heights of the box.
 _PALM_SCALE, _PALM_SHIFT = 2.6, -0.5
@@ -49,38 +48,32 @@ class Hand:
     """A hand in a picture.
 
     Attributes:
-        landmarks: float64 (21, 3), x and y in pixels of the picture, z in the same unit away from the camera, 0 at the
-            wrist.
+        landmarks: float64 (21, 2), pixels of the picture.
         presence: Probability that it is a hand.
-        right: Probability that it is a right hand.
     """
 
-    landmarks: HandPoints
+    landmarks: Points
     presence: float
-    right: float
 
 
-def find_palms(picture: Image8, *, threshold: float = 0.0, device: str = "cpu") -> list[BlazeDetection]:
+def find_palms(picture: Image8) -> list[BlazeDetection]:
     """Finds the palms in a picture, surest first.
 
     Args:
         picture: RGB, square pixels.
-        threshold: Least confidence; 0 for the network's own.
-        device: Where the network runs.
 
     Raises:
         WeightsError: The network is missing or damaged.
     """
-    return detect_in_pictures([picture], PALM, threshold=threshold, device=device)[0]
+    return detect_in_pictures([picture], PALM)[0]
 
 
-def measure_hands(picture: Image8, squares: Sequence[RotatedSquare], device: str = "cpu") -> list[Hand]:
+def measure_hands(picture: Image8, squares: Sequence[RotatedSquare]) -> list[Hand]:
     """Measures the hand in each region.
 
     Args:
         picture: RGB, square pixels.
         squares: Regions, as `fit_square_to_palm` or `fit_square_to_hand` makes them.
-        device: Where the network runs.
 
     Raises:
         WeightsError: The network is missing or damaged.
@@ -88,17 +81,14 @@ def measure_hands(picture: Image8, squares: Sequence[RotatedSquare], device: str
     if not squares:
         return []
     crops = [square.crop(picture, _CROP_SIDE) for square in squares]
-    outputs: Sequence[Any] = models.load_packaged_network(_WEIGHTS, device).run(
+    outputs: Sequence[Any] = models.load_packaged_network(_WEIGHTS).run(
         make_input_tensor(crops, (0.0,) * 3, (1.0,) * 3)
     )
-    points, presence, side, _ = (output.cpu().numpy().astype(np.float64) for output in outputs)
-    hands = []
-    for one, square, present, right in zip(points, squares, presence[:, 0], side[:, 0], strict=True):
-        landmarks = one.reshape(LANDMARK_COUNT, 3)
-        landmarks[:, :2] = square.to_picture(landmarks[:, :2], _CROP_SIDE)
-        landmarks[:, 2] *= _DEPTH_SCALE * square.side / _CROP_SIDE
-        hands.append(Hand(landmarks, float(present), float(right)))
-    return hands
+    points, presence, *_ = (output.cpu().numpy().astype(np.float64) for output in outputs)
+    return [
+        Hand(square.to_picture(one.reshape(LANDMARK_COUNT, 3)[:, :2], _CROP_SIDE), float(present))
+        for one, square, present in zip(points, squares, presence[:, 0], strict=True)
+    ]
 
 
 def drop_repeated_hands(hands: Sequence[Hand]) -> list[Hand]:
@@ -119,16 +109,15 @@ def fit_square_to_palm(palm: BlazeDetection) -> RotatedSquare:
     return RotatedSquare(centre, max(width, height) * _PALM_SCALE, angle)
 
 
-def fit_square_to_hand(landmarks: HandPoints) -> RotatedSquare:
+def fit_square_to_hand(landmarks: Points) -> RotatedSquare:
     """Makes the region for the next look at a hand, the fingers up.
 
     Args:
-        landmarks: (21, 2) or (21, 3), pixels.
+        landmarks: (21, 2), pixels.
     """
-    points = np.asarray(landmarks)[:, :2]
-    fingers = ((points[_INDEX] + points[_RING]) / 2 + points[_MIDDLE]) / 2
-    angle = _measure_angle(points[_WRIST], fingers)
-    return RotatedSquare.around_points(points[list(_STEADY_LANDMARKS)], angle, _HAND_SCALE, _HAND_SHIFT)
+    fingers = ((landmarks[_INDEX] + landmarks[_RING]) / 2 + landmarks[_MIDDLE]) / 2
+    angle = _measure_angle(landmarks[_WRIST], fingers)
+    return RotatedSquare.around_points(landmarks[list(_STEADY_LANDMARKS)], angle, _HAND_SCALE, _HAND_SHIFT)
 
 
 def _measure_angle(wrist: Points, fingers: Points) -> float:
@@ -138,4 +127,4 @@ def _measure_angle(wrist: Points, fingers: Points) -> float:
 
 
 def _measure_distance(one: Hand, other: Hand) -> float:
-    return float(np.linalg.norm(one.landmarks[:, :2] - other.landmarks[:, :2], axis=1).mean())
+    return float(np.linalg.norm(one.landmarks - other.landmarks, axis=1).mean())

@@ -20,24 +20,13 @@ import cv2
 import numpy as np
 
 from fsgan_core.contract.errors import EngineError, OutputError, WeightsError
-from fsgan_core.faces.detectors.detect_blaze import (
-    FULL_RANGE,
-    SHORT_RANGE,
-    BlazeDetection,
-    find_faces,
-    find_faces_in_tiles,
-)
+from fsgan_core.faces.detectors.choose_detector import make_detector
 from fsgan_core.faces.detectors.rotated_square import RotatedSquare
 from fsgan_core.faces.geometry import Box, grow_box
 from fsgan_core.faces.identity import compute_descriptor
 from fsgan_core.faces.landmarkers.landmarks import DlibLandmarker, make_landmarker
 from fsgan_core.faces.mesh import VERTEX_COUNT, read_landmarks68
-from fsgan_core.faces.mesh_network import (
-    FACE_THRESHOLD,
-    fit_square_to_detection,
-    fit_square_to_mesh,
-    measure_meshes,
-)
+from fsgan_core.faces.mesh_network import FACE_THRESHOLD, fit_square_to_mesh, measure_meshes
 from fsgan_core.faces.mesh_pose import fit_mesh_pose
 from fsgan_core.faces.pose import compute_face_box
 from fsgan_core.runtime.array_files import ARRAY_FILE_ERRORS
@@ -56,7 +45,6 @@ _MIN_CUT_REACH = 8.0  # pixels; half the side of that part, at least
 _MIN_SQUARE_SIDE = 8  # pixels; a smaller face cannot be measured
 _MAX_OFF_CENTRE = 0.3  # sides of the square within which a face counts as the expected one
 _SEARCH_REACH = 1.0  # sides of the square within which a lost face is searched
-_CLOSE_UP_MARGIN = 0.25  # of the longer side; black border that the detector of close-ups needs
 _CROP_SHIFTS = ((0.0, 0.0, 1.0), (0.02, -0.015, 1.04))  # x and y in sides of the square, and a factor of its side
 _DLIB_ROUNDS = 3  # refinements of dlib's landmarks
 _MAX_KEPT = 4096  # measurements in memory
@@ -155,10 +143,7 @@ class FaceGauge:
             The place of the face; None if there is none.
         """
         square_pixels = to_square_pixels(picture, self._pixel_aspect)
-        places = [
-            _make_place(fit_square_to_detection(face.box, face.keypoints), self._pixel_aspect)
-            for face in _detect_faces(square_pixels)
-        ]
+        places = [_make_place(face.square, self._pixel_aspect) for face in make_detector("mesh").detect(square_pixels)]
         if near is not None:
             places = [place for place in places if _compute_box_distance(place.box, near) < _SEARCH_REACH]
             return min(places, key=lambda place: _compute_box_distance(place.box, near), default=None)
@@ -258,15 +243,6 @@ def _make_place(square: RotatedSquare, aspect: float) -> FacePlace:
     width, height = float(round(square.side / aspect)), float(round(square.side))
     box = (float(round(x / aspect - width / 2)), float(round(y - height / 2)), width, height)
     return FacePlace(box, float(round(np.degrees(square.angle))))
-
-
-def _detect_faces(picture: Image8) -> list[BlazeDetection]:
-    """The faces of a picture: by the full-range detector, else close-ups, else small faces in tiles."""
-    return (
-        find_faces(picture, FULL_RANGE)
-        or find_faces(picture, SHORT_RANGE, margin=_CLOSE_UP_MARGIN)
-        or find_faces_in_tiles(picture, FULL_RANGE)
-    )
 
 
 def _find_dlib_landmarker() -> DlibLandmarker | None:

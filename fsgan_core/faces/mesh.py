@@ -18,6 +18,7 @@ import numpy as np
 
 from fsgan_core.contract.landmarks import LANDMARK_COUNT
 from fsgan_core.runtime.arrays import AnyArray, IndexArray, Matrix, Mesh, Points, Points3D, Points68, Triangles, Vector
+from fsgan_core.runtime.memo import remember_results
 
 VERTEX_COUNT = 478
 SKIN_COUNT = 468
@@ -49,6 +50,7 @@ LANDMARK_VERTICES = (
     *(78, 82, 13, 312, 308, 317, 14, 87),
 )
 
+REMEMBERED_NORMALS = 8  # meshes: those of a frame and of its view are asked for several times
 _FULL_NORMAL = 1e-12  # square pixels: a shorter normal has no direction
 
 
@@ -109,6 +111,7 @@ def compute_landmark_shares() -> Matrix:
     return np.asarray(shares)
 
 
+@remember_results(REMEMBERED_NORMALS)
 def compute_vertex_normals(mesh: Mesh) -> AnyArray:
     """Computes the unit normals (478, 3) of the skin, out of the face: z is negative where it faces the camera.
 

@@ -33,10 +33,10 @@ class MeasuredMesh:
     probability: float
 
 
-def fit_square_to_box(box: Box, roll: float = 0.0) -> RotatedSquare:
-    """Makes the mesh network's region around a box of `faces.pose`, of a head with this roll in radians."""
+def fit_square_to_box(box: Box) -> RotatedSquare:
+    """Makes the mesh network's region around a box of `faces.pose`."""
     x, y, width, height = box
-    return RotatedSquare(np.array([x + width / 2, y + height / 2]), max(width, height, 1.0) * _SIDE_PER_BOX, roll)
+    return RotatedSquare(np.array([x + width / 2, y + height / 2]), max(width, height, 1.0) * _SIDE_PER_BOX)
 
 
 def measure_mesh(picture: Image8, square: RotatedSquare, device: str = "cpu") -> MeasuredMesh:

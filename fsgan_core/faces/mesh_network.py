@@ -15,15 +15,7 @@ import numpy as np
 from fsgan_core.faces import models
 from fsgan_core.faces.detectors.rotated_square import RotatedSquare
 from fsgan_core.faces.geometry import Box
-from fsgan_core.faces.mesh import (
-    IRIS_L,
-    IRIS_R,
-    LIDS_L,
-    LIDS_R,
-    MIRROR_ORDER,
-    SKIN_COUNT,
-    VERTEX_COUNT,
-)
+from fsgan_core.faces.mesh import IRIS_L, IRIS_R, LIDS_L, LIDS_R, MIRROR_ORDER, SKIN_COUNT, VERTEX_COUNT
 from fsgan_core.faces.square_crop import make_input_tensor
 from fsgan_core.runtime.arrays import AnyArray, Image8, Mesh, Points, Vector
 

@@ -24,8 +24,7 @@ log = logging.getLogger(__name__)
 # Licence class of the models behind each detector and landmarker that is not in the catalogue; THIRD_PARTY.md has why.
 MODEL_LICENCES: Mapping[str, str] = {
     "mesh": "commercial",
-    "dlib": "non-commercial",  # the HOG detector too: it confirms faces by the 68 landmarks
-    "dlib-cnn": "commercial",
+    "dlib": "non-commercial",
     "sfd": "unknown",
     "blazeface": "unknown",
     "fan": "unknown",
@@ -42,7 +41,6 @@ PACKAGED_NETWORKS: Mapping[str, str] = {
 DLIB_EXTRA = "pip install 'fsgan[dlib]' (in a checkout: pip install -c constraints.txt -e '.[dlib]')"
 
 SHAPE_68_FILE = "shape_predictor_68_face_landmarks.dat"
-MMOD_CNN_FILE = "mmod_human_face_detector.dat"
 
 # The files that face-alignment downloads into torch's checkpoint folder, by network.
 FAN_FILES = {
@@ -101,10 +99,10 @@ def find_missing_model(name: str) -> str:
     """Says what a detector or landmarker, a key of MODEL_LICENCES, lacks on this machine; "" if nothing."""
     if name in FAN_FILES:
         return "" if has_fan_files(name) else "its network is downloaded when it is first used"
-    if name.startswith("dlib"):
+    if name == "dlib":
         try:
             import_dlib()
-            find_dlib_model(SHAPE_68_FILE if name == "dlib" else MMOD_CNN_FILE)
+            find_dlib_model(SHAPE_68_FILE)
         except EngineError:
             return f"not installed: {DLIB_EXTRA}"
     return ""

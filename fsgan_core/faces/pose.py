@@ -4,7 +4,7 @@ Camera axes: x to the picture's right, y down, z away from the viewer. The fitte
     picture = scale * (R X)_xy / (1 + (R X)_z / CAMERA_DISTANCE) + translation
 with CAMERA_DISTANCE in millimetres: a camera that looks at the face from this distance, wherever in the picture the
 face is. So the angles are those of the head relative to the line of sight, as a network measures them that sees only a
-crop of the face, and the lens need not be known. If the focal length (in pixels) is known, the true distance is used.
+crop of the face, and the lens need not be known.
 
 R = Roll(z) Pitch(x) Yaw(y), each positive as: yaw, face turns to the picture's right; pitch, face looks up; roll,
 head tilts clockwise in the picture. Roll is the last rotation, in the picture's plane, so undoing it in a picture
@@ -35,7 +35,6 @@ from fsgan_core.runtime.arrays import IndexArray, Matrix, Points, Points3D, Poin
 from fsgan_core.runtime.memo import remember_results
 
 CAMERA_DISTANCE = 1000.0  # mm; a talking head fills the frame at about 0.7 m to 1.5 m
-_MIN_CAMERA_DISTANCE = 200.0  # mm
 REMEMBERED_POSES = 1024  # faces: every stage asks for the pose of the same few
 BOX_SIDE = 156.0  # mm; the box that dlib's frontal detector draws around a face, median over footage
 BOX_CENTRE = np.array([0.0, 33.0, 10.0])  # mm
@@ -188,38 +187,29 @@ def extract_angles(rotation: Matrix) -> tuple[float, float, float]:
 
 
 @remember_results(REMEMBERED_POSES)
-def fit_head_pose(landmarks: Points68, pixel_aspect: float = 1.0, focal: float | None = None) -> HeadPose:
+def fit_head_pose(landmarks: Points68, pixel_aspect: float = 1.0) -> HeadPose:
     """Fits the generic face to landmarks.
 
     Args:
         landmarks: Plate coordinates.
         pixel_aspect: Width of a pixel over its height.
-        focal: Focal length in square pixels if the lens is known; None assumes CAMERA_DISTANCE.
     """
     points = np.asarray(landmarks, np.float64) * (pixel_aspect, 1.0)
-    distance = CAMERA_DISTANCE
-    pose = solve_pose(points, FACE_MODEL, RIGIDITY, distance)
-    if focal is not None:
-        distance = max(_MIN_CAMERA_DISTANCE, focal / pose.scale)  # a pinhole has this scale at that distance
-        pose = solve_pose(points, FACE_MODEL, RIGIDITY, distance)
-    return pose
+    return solve_pose(points, FACE_MODEL, RIGIDITY)
 
 
-def measure_euler_angles(
-    landmarks: Points68, pixel_aspect: float = 1.0, focal: float | None = None
-) -> tuple[float, float, float]:
+def measure_euler_angles(landmarks: Points68, pixel_aspect: float = 1.0) -> tuple[float, float, float]:
     """Measures (yaw, pitch, roll) in degrees of landmarks; signs as in the module's text.
 
     Args:
         landmarks: Plate coordinates.
         pixel_aspect: Width of a pixel over its height.
-        focal: Focal length in square pixels if the lens is known; None assumes CAMERA_DISTANCE.
 
     >>> head = HeadPose(make_rotation(25, 5, 0), np.array([960, 540]), scale=4.0, distance=CAMERA_DISTANCE, error=0.0)
     >>> [round(angle, 2) for angle in measure_euler_angles(head.project(FACE_MODEL))]
     [25.0, 5.0, 0.0]
     """
-    return fit_head_pose(landmarks, pixel_aspect, focal).angles
+    return fit_head_pose(landmarks, pixel_aspect).angles
 
 
 def compute_face_box(landmarks: Points68, pixel_aspect: float = 1.0) -> Box:

@@ -1,8 +1,8 @@
 """Head pose by the published pose network, Hopenet (arXiv 1710.00925).
 
-As published: a crop of 224 pixels, the detector's box scaled by 1.2 (`square_crop.CropSquare`), mean 0.5 and deviation
-0.5. For each of yaw, pitch and roll the network computes a softmax over 66 bins of 3 degrees and its expectation
-* 3 - 99 (`networks.architectures.hopenet` answers in degrees).
+As published: a crop of 224 pixels, the detector's box scaled by 1.2 (`square_crop.fit_published_square`), mean 0.5 and
+deviation 0.5. For each of yaw, pitch and roll the network computes a softmax over 66 bins of 3 degrees and its
+expectation * 3 - 99 (`networks.architectures.hopenet` answers in degrees).
 
 Signs and order follow from how the authors draw a pose over a picture (x right, y down, the head's third axis out of
 the screen): with y = -yaw, the head's right goes to (cos y cos roll, cos pitch sin roll + sin pitch sin y cos roll)
@@ -26,7 +26,7 @@ from fsgan_core.contract.errors import EngineError, WeightsError
 from fsgan_core.faces import models
 from fsgan_core.faces.geometry import Box
 from fsgan_core.faces.pose import extract_angles, make_rotation
-from fsgan_core.faces.square_crop import CropSquare, RunnableNetwork, make_input_tensor
+from fsgan_core.faces.square_crop import RunnableNetwork, crop_published, fit_published_square, make_input_tensor
 from fsgan_core.runtime.arrays import Image8
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class HopenetPoser:
         """
         if not len(boxes):
             return []
-        crops = [CropSquare.from_box(box, self._crop_scale).crop(picture, INPUT_SIDE) for box in boxes]
+        crops = [crop_published(picture, fit_published_square(box, self._crop_scale), INPUT_SIDE) for box in boxes]
         answer = self._network.run(make_input_tensor(crops, _MEAN_AND_DEVIATION, _MEAN_AND_DEVIATION))
         if tuple(answer.shape) != (len(boxes), 3):
             raise WeightsError(

@@ -7,14 +7,14 @@ arXiv 1908.05932). A share 0..1 of the crop is a share of that square, however m
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import cv2
 import numpy as np
 
-from fsgan_core.faces.geometry import Box, sample_crop
-from fsgan_core.runtime.arrays import AnyArray, Image8, Points, Vector
+from fsgan_core.faces.detectors.rotated_square import RotatedSquare
+from fsgan_core.faces.geometry import Box
+from fsgan_core.runtime.arrays import AnyArray, Image8
 
 if TYPE_CHECKING:
     import torch
@@ -36,36 +36,17 @@ class RunnableNetwork(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class CropSquare:
-    """A square of a picture.
+def fit_published_square(box: Box, scale: float) -> RotatedSquare:
+    """Makes the published detector's box, times `scale`, from our box of an upright face."""
+    x, y, width, height = box
+    side = max(width, height)
+    middle = np.array([x + width / 2, y + height / 2 - DETECTOR_SHIFT_UP * side])
+    return RotatedSquare(middle, max(DETECTOR_SIDE * scale * side, 1.0))
 
-    Attributes:
-        centre: (x, y), pixels, the centre of pixel (i, j) at exactly (i, j).
-        side: Pixels.
-    """
 
-    centre: Vector
-    side: float
-
-    @classmethod
-    def from_box(cls, box: Box, scale: float) -> CropSquare:
-        """Makes the published detector's box, times `scale`, from our box of an upright face."""
-        x, y, width, height = box
-        side = max(width, height)
-        middle = np.array([x + width / 2, y + height / 2 - DETECTOR_SHIFT_UP * side])
-        return cls(middle, max(DETECTOR_SIDE * scale * side, 1.0))
-
-    def to_picture(self, shares: Points) -> Points:
-        """Maps shares (..., 2), 0..1 from the square's upper left corner, to points of the picture."""
-        return np.asarray(self.centre + (shares - 0.5) * self.side)
-
-    def crop(self, picture: AnyArray, size: int) -> AnyArray:
-        """Cuts the square out, (size, size, channels), anti-aliased; black outside the picture."""
-        scale = size / self.side
-        corner = (size - 1) / 2 - scale * self.centre
-        matrix = np.array([[scale, 0.0, corner[0]], [0.0, scale, corner[1]]])
-        return sample_crop(picture, matrix, size, border=cv2.BORDER_CONSTANT)
+def crop_published(picture: AnyArray, square: RotatedSquare, size: int) -> AnyArray:
+    """Cuts the square out, (size, size, channels), anti-aliased; black outside the picture."""
+    return square.crop(picture, size, cv2.BORDER_CONSTANT)
 
 
 def make_input_tensor(crops: Sequence[Image8], mean: Sequence[float], deviation: Sequence[float]) -> torch.Tensor:
@@ -81,6 +62,6 @@ def make_input_tensor(crops: Sequence[Image8], mean: Sequence[float], deviation:
     """
     import torch
 
-    values = np.stack(crops).astype(np.float32) / 255
-    values = (values - np.asarray(mean, np.float32)) / np.asarray(deviation, np.float32)
-    return torch.from_numpy(np.ascontiguousarray(values.transpose(0, 3, 1, 2)))
+    values = np.stack(crops).transpose(0, 3, 1, 2).astype(np.float32, order="C") / 255
+    shift, scale = (np.asarray(numbers, np.float32)[:, None, None] for numbers in (mean, deviation))
+    return torch.from_numpy((values - shift) / scale)

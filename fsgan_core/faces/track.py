@@ -41,10 +41,11 @@ class Person:
     """
 
     index: int
-    faces: Mapping[int, Face]
-    measured: Mapping[int, Face]
-    descriptor: Descriptor
-    overrides: Mapping[int, FaceOverride] = field(default_factory=dict)
+    # What would fill a terminal is not printed.
+    faces: Mapping[int, Face] = field(repr=False)
+    measured: Mapping[int, Face] = field(repr=False)
+    descriptor: Descriptor = field(repr=False)
+    overrides: Mapping[int, FaceOverride] = field(default_factory=dict, repr=False)
 
     @property
     def size(self) -> float:
@@ -92,7 +93,7 @@ class Track:
     """
 
     clip: str
-    frames: tuple[int, ...]
+    frames: tuple[int, ...] = field(repr=False)
     width: int
     height: int
     pixel_aspect: float

@@ -42,6 +42,7 @@ __all__ = ["SRGB", "Codec", "ColourConfig", "open_config"]
 
 log = logging.getLogger(__name__)
 
+FILM_SCANS = (".dpx", ".cin")
 _ARCHIVE_SUFFIX = ".ocioz"
 _PROBE_COLOURS = np.array([[0.02, 0.02, 0.02], [0.2, 0.5, 0.8], [0.9, 0.4, 0.1]], np.float32)
 _LIGHT_TOLERANCE = 0.01
@@ -183,6 +184,11 @@ class ColourConfig:
             self._warn_once(
                 f"{path} is read as {space}, but the file says {stated.text}, and OCIO config '{self.name}' has no "
                 "space that is known to mean that. Name the colour space of the clip"
+            )
+        if not (ruled_space or stated.text) and path.casefold().endswith(FILM_SCANS):
+            self._warn_once(
+                f"{path} is read as {space}, because the file says nothing of its colours. Files of this kind are "
+                "often logarithmic; if it is, name the colour space of the clip"
             )
         return space
 

@@ -102,6 +102,13 @@ def remove_shoulder(display: Image) -> Image:
     return result
 
 
+def add_shoulder(srgb: Image) -> Image:
+    """Inverts `remove_shoulder`. What is multiplied or added to belongs in between: the shoulder's inverse explodes."""
+    result = np.array(srgb, np.float32, order="C", copy=True)
+    apply_in_chunks(result, decode_srgb, encode)
+    return result
+
+
 def _compute_peak(planes: ColourPlanes) -> ColourPlanes:
     """Gives the largest magnitude of the three components, (n,)."""
     size = np.abs(planes)

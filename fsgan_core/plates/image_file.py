@@ -155,7 +155,7 @@ def is_heif(path: Path) -> bool:
 
 def suggest_names(path: Path) -> str:
     """Suggests "; did you mean ...?" for a missing file, or for the first missing folder of its path."""
-    folder = path.parent
+    folder, given = path.parent, path
     while not folder.is_dir() and folder != folder.parent:
         path, folder = folder, folder.parent
     try:
@@ -164,7 +164,7 @@ def suggest_names(path: Path) -> str:
         near = []
     if near:
         return f"; did you mean {', '.join(str(folder / name) for name in near)}?"
-    return f"; the folder {folder} has nothing like it"
+    return f"; the folder {folder} has {'nothing like it' if path is given else f'no folder {path.name}'}"
 
 
 def get_part_name(spec: oiio.ImageSpec) -> str:

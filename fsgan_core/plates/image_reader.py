@@ -24,6 +24,7 @@ from fsgan_core.plates.image_file import OpenedImage
 from fsgan_core.plates.multiview import list_shared_views, select_view
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.runtime.arrays import Image, IntegerPlane, Vector
+from fsgan_core.runtime.reused_memory import take_reused_memory
 
 __all__ = ["PlateHeader", "list_other_parts", "list_views", "read_frame_metadata", "read_header", "read_image"]
 
@@ -191,10 +192,9 @@ def _read_exr_pixels(
     if "uint" not in formats:
         if set(formats) != {"half"}:
             return file.read(0, count, "float"), {}
-        # A table is several times as fast as numpy's own conversion. The memory is numpy's, because it comes in large
-        # pages; to clear OpenCV's small ones takes longer than the conversion.
+        # A table is several times as fast as numpy's own conversion, and to clear new memory takes longer than that.
         halves = file.read(0, count, "half").view(np.uint16)
-        values = np.empty(halves.shape, np.float32)
+        values = take_reused_memory(halves.shape)
         cv2.LUT(halves, _list_halves(), dst=values)
         return values, {}
     pixels = np.empty((spec.height, spec.width, count), np.float32)

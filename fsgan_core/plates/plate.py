@@ -118,11 +118,16 @@ class Plate:
             names: The channels.
             window: The part; all of it if None.
         """
+        self.find_channels(names)
+        return self.get_known(*names, window=window)
+
+    def get_known(self, *names: str, window: Window | None = None) -> Image:
+        """Copies channels as `get` does; one that the plate does not have is 0."""
         pixels = self.pixels if window is None else self.pixels[compute_slices(window, self.data_window)]
-        copied = np.empty((*pixels.shape[:2], len(names)), np.float32)
-        pairs = [number for pair in enumerate(self.find_channels(names)) for number in reversed(pair)]
-        if copied.size:  # OpenCV refuses arrays without pixels
-            cv2.mixChannels([pixels], [copied], pairs)
+        pairs = [(self.channels.index(name), at) for at, name in enumerate(names) if name in self.channels]
+        copied = (np.empty if len(pairs) == len(names) else np.zeros)((*pixels.shape[:2], len(names)), np.float32)
+        if copied.size and pairs:  # OpenCV refuses arrays without pixels
+            cv2.mixChannels([pixels], [copied], [number for pair in pairs for number in pair])
         return copied
 
     def get_matte(self, name: str) -> Plane:

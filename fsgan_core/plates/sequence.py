@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from collections.abc import Sequence as SequenceOf
 from dataclasses import replace
 from difflib import SequenceMatcher
+from functools import cache
 from pathlib import Path
 
 import fileseq
@@ -167,7 +168,7 @@ def open_clip(clip: ClipLike, missing: str = "error", interlaced: str = DEINTERL
     except OSError as error:
         raise PlateError(f"{path} cannot be read: {error.strerror or error}") from error
     if not files:
-        raise PlateError(f"no file matches {path}{_suggest_patterns(path)}")
+        raise PlateError(f"no file matches {path}{_describe_patterns(path.parent, path.name) or suggest_names(path)}")
     first = next(iter(files.values()))
     if first != path and not _FRAME_TOKEN.search(path.name):
         _warn_of_own_numbers(path, list(files.values()))
@@ -325,13 +326,14 @@ def check_output(pattern: str, inputs: Iterable[FrameSequence | Path | str], fra
     if len(frames) > 1 and not has_frame_token(pattern):
         raise InputError(f"{len(frames)} frames would all be written to {pattern}; add #### to the name")
     written = re.compile(_build_name_regex(path.name))
-    folder = resolve_links(path.parent)
+    folder, find_folder = resolve_links(path.parent), cache(resolve_links)
+    existing = {_identify_file(format_output_path(pattern, frame)) for frame in frames} - {None}
     for source in inputs:
         for file in _list_input_files(source):
             # Its own name and, if it is a link, the name of the file that it leads to.
-            names = {resolve_links(file.parent) / file.name, resolve_links(file)}
+            names = [find_folder(file.parent) / file.name, *([resolve_links(file)] if file.is_symlink() else [])]
             clash = any(name.parent == folder and written.fullmatch(name.name) for name in names)
-            if clash or any(_is_same_file(format_output_path(pattern, frame), file) for frame in frames):
+            if clash or _identify_file(file) in existing:
                 raise InputError(f"the output {pattern} would overwrite the input {file}; write elsewhere")
     check_output_folder(path.parent)
 
@@ -356,17 +358,15 @@ def _find_files(path: Path) -> dict[int, Path]:
 
 def _list_input_files(source: FrameSequence | Path | str) -> list[Path]:
     if isinstance(source, FrameSequence):
-        return [
-            source.get_frame_path(frame) for frame in (source.frames if source.kind != "movie" else source.frames[:1])
-        ]
+        return [source.get_frame_path(frame) for frame in source.frames[: 1 if source.kind == "movie" else None]]
     return [Path(source)]
 
 
-def _is_same_file(path: Path, other: Path) -> bool:
-    try:
-        return path.samefile(other)
-    except OSError:
-        return False
+def _identify_file(path: Path) -> tuple[int, int] | None:
+    """Tells a file from others whatever its name; None if there is none."""
+    with contextlib.suppress(OSError):
+        return (found := path.stat()).st_dev, found.st_ino
+    return None
 
 
 def _count_digits(token: re.Match[str]) -> int:
@@ -430,11 +430,6 @@ def _list_folder(folder: Path) -> list[Path]:
         return list(folder.iterdir())
     except OSError:
         return []
-
-
-def _suggest_patterns(path: Path) -> str:
-    patterns = _describe_patterns(path.parent, path.name)
-    return patterns or suggest_names(path)
 
 
 def _describe_patterns(folder: Path, name_hint: str = "") -> str:

@@ -22,11 +22,13 @@ class AnalysisCost:
     Args:
         target: Name of the target, as in the events.
         rendered: Number of frames to render.
+        can_be_quick: Whether the command has a quick look to offer.
     """
 
-    def __init__(self, target: str, rendered: int) -> None:
+    def __init__(self, target: str, rendered: int, can_be_quick: bool = True) -> None:
         self._target = target
         self._rendered = rendered
+        self._advice = " For a look without it, render with --quick" if can_be_quick else ""
         self._start: float | None = None
         self._is_told = False
 
@@ -44,12 +46,12 @@ class AnalysisCost:
             frames = "1 frame" if self._rendered == 1 else f"{self._rendered} frames"
             log.warning(
                 "%d frames of %s are analysed to render %s, so that a frame looks the same whichever others are "
-                "rendered. This takes about %s, once: the track is kept for the next render. For a look without it, "
-                "render with --quick",
+                "rendered. This takes about %s, once: the track is kept for the next render.%s",
                 event.total,
                 event.subject,
                 frames,
                 _format_time(seconds),
+                self._advice,
             )
 
 

@@ -25,6 +25,7 @@ from fsgan_core.plates.exr_writer import write_exr
 from fsgan_core.plates.image_reader import read_image
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.render.source_clip import SourceClip
+from fsgan_core.render.source_glasses import list_glasses_dependencies, recognise_source_glasses
 from fsgan_core.runtime.cache import compute_code_digest, compute_digest, get_cache_folder, load_or_compute
 from fsgan_core.runtime.events import Event, EventListener, ignore_event
 from fsgan_core.runtime.threads import limit_algebra_threads
@@ -41,7 +42,16 @@ __all__ = ["SourceAtlas", "compute_painted_digest"]
 log = logging.getLogger(__name__)
 
 ATLAS_VERSION = 1
-ATLAS_CODE = ("faces", "plates", "stages", "networks", "clips/inputs.py", "render/atlas.py")
+ATLAS_CODE = (
+    "faces",
+    "plates",
+    "stages",
+    "networks",
+    "clips/inputs.py",
+    "render/atlas.py",
+    "render/source_clip.py",
+    "render/source_glasses.py",
+)
 MAX_VIEWS = 20
 MAX_SAMPLE_BYTES = 400 << 20  # of all resampled views in memory
 
@@ -118,6 +128,10 @@ class SourceAtlas:
         first = next((clip for clip in self._clips if clip.performer.faces), self._clips[0])
         return self._inputs.config.make_codec(self._inputs.working_space, first.exposure)
 
+    @property
+    def _keeps_glasses(self) -> bool:
+        return self._inputs.stages.reenact.keep_source_glasses
+
     @cached_property
     def _views(self) -> Mapping[ViewRef, Face]:
         sources, names = [clip.performer for clip in self._clips], [clip.clip_input.name for clip in self._clips]
@@ -130,7 +144,7 @@ class SourceAtlas:
         return compute_digest(
             "atlas",
             ATLAS_VERSION,
-            inputs.stages.reenact.keep_glasses,
+            [] if self._keeps_glasses else [list_glasses_dependencies(clip) for clip in self._clips],
             compute_code_digest(ATLAS_CODE),
             inputs.config.compute_digest(inputs.working_space, *(clip.clip_input.space for clip in self._clips)),
             inputs.working_space,
@@ -183,9 +197,8 @@ class SourceAtlas:
         except PlateError as error:
             log.info("source frame %d is not used for the atlas: %s", ref.frame, error)
             return None
-        view = prepare_view(
-            plate, face, clip.codec, MaskParams(), keep_glasses=self._inputs.stages.reenact.keep_glasses
-        )
+        glasses = None if self._keeps_glasses else recognise_source_glasses(clip)
+        view = prepare_view(plate, face, clip.codec, MaskParams(), glasses=glasses)
         opening = float(measure_mouth_opening(face.landmarks))
         rest = 1 / (1 + (opening / REST_MOUTH) ** 2)
         return AtlasView(view, face.get_mesh(plate.pixel_aspect), 1 - EXPRESSION_LOSS * (1 - rest))

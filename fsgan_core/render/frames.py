@@ -24,6 +24,7 @@ from fsgan_core.render.context import RenderContext
 from fsgan_core.render.frame_pictures import BlendResult, StagePictures, TargetFrame
 from fsgan_core.render.provenance import collect_provenance, strip_foreign_prefixes
 from fsgan_core.render.scene import Scene, select_likeness, uses_iris_colour
+from fsgan_core.render.source_glasses import recognise_source_glasses
 from fsgan_core.render.staleness import list_dependencies
 from fsgan_core.runtime.arrays import Image, Matte, Mesh
 from fsgan_core.runtime.cache import ByteLRU, compute_digest
@@ -31,15 +32,14 @@ from fsgan_core.runtime.events import StageClock
 from fsgan_core.runtime.threads import compute_working_bytes, count_cores
 from fsgan_core.stages.allowed_views import ViewRef
 from fsgan_core.stages.features.iris import IrisColour, IrisTint, compute_iris_tint, measure_iris
-from fsgan_core.stages.image_ops import to_display
+from fsgan_core.stages.image_ops import HALF_COVERED, to_display
 from fsgan_core.stages.interface import AtlasPicture, FaceFrame, SeatedFace, SourceView
 from fsgan_core.stages.leading_view import FramePlan, WeightedView
 from fsgan_core.stages.masking import format_texture
 from fsgan_core.stages.matching.plate_match import TEXTURE_LENGTH
 from fsgan_core.stages.neural.fsgan_crop import compute_view_margin
-from fsgan_core.stages.occluders.bare_lips import LipColour, measure_lip_colour
-from fsgan_core.stages.occluders.hands import shows_hand_at_lips
-from fsgan_core.stages.reenactment import VIEW_MARGIN, compute_goal_mesh, prepare_view
+from fsgan_core.stages.occluders.worn_glasses import USUAL_LENSES, Pair
+from fsgan_core.stages.reenactment import VIEW_MARGIN, compute_goal_mesh, prepare_view, recognise_worn_glasses
 from fsgan_core.stages.skin.atlas_frame import add_atlas_coordinates, paint_from_atlas, project_atlas
 
 __all__ = ["FrameRenderer", "convert_plate"]
@@ -55,6 +55,7 @@ MAX_DISPLAY_BYTES = 64 << 20
 MAX_PICTURE_BYTES = 256 << 20
 MAX_SEATED_BYTES = 64 << 20
 MIX = "blend.mix"
+GLASSES_MARGIN = 0.25  # around the target's face, where its glasses are looked for
 
 
 class FrameRenderer:
@@ -97,14 +98,15 @@ class FrameRenderer:
             MAX_SEATED_BYTES, lambda face: face.nbytes if face else 0
         )
         self._latest = threading.local()
-        self._iris_lock, self._lip_lock = threading.Lock(), threading.Lock()
-        self._iris_colours: dict[int, tuple[IrisColour | None, IrisColour | None]] = {}
-        self._lip_colours: dict[int, LipColour | None] = {}
+        # What is measured once in a section of the clip: a few numbers.
+        self._iris_colours: ByteLRU[tuple[int, bool], tuple[IrisColour | None, IrisColour | None]] = ByteLRU(
+            0, lambda _: 0
+        )
+        self._worn_glasses: ByteLRU[int, Pair] = ByteLRU(0, lambda _: 0)
         if like is not None:
             self._plates, self._views = like._plates, like._views
             self._pictures, self._seated = like._pictures, like._seated
-            self._iris_lock, self._iris_colours = like._iris_lock, like._iris_colours
-            self._lip_lock, self._lip_colours = like._lip_lock, like._lip_colours
+            self._iris_colours, self._worn_glasses = like._iris_colours, like._worn_glasses
             if like._compute_mattes_digest() == self._compute_mattes_digest():
                 self._measured_mattes, self._displays = like._measured_mattes, like._displays
 
@@ -149,8 +151,10 @@ class FrameRenderer:
             region=region,
             codec=scene.codec,
             holdout=self._read_holdout(frame) if with_holdout else None,
-            measure_lips=lambda: self._measure_lips(scene),
             make_display=lambda: self._displays.get(frame, lambda: to_display(plate, region, scene.codec)),
+            look_for_glasses=(lambda: self._wears_glasses(scene))
+            if self.context.inputs.stages.mask.keep_glasses and not self.context.is_driven(frame)
+            else None,
         )
         if with_holdout:
             self._latest.frame, self._latest.face_frame = frame, face_frame
@@ -216,36 +220,26 @@ class FrameRenderer:
         """Gets what gives the target's irises the source's colour, from a few frames of either."""
         if not uses_iris_colour(params):
             return None
-        with self._iris_lock:
-            if scene.number not in self._iris_colours:
-                self._iris_colours[scene.number] = (
-                    measure_iris(
-                        (view.display, view.window, view.face.get_mesh(view.pixel_aspect), view.pixel_aspect)
-                        for view in (self._get_view(scene, ref) for ref in scene.iris_views)
-                    ),
-                    measure_iris(
-                        (*self._show_face(scene, frame), self.get_target(frame).plate.pixel_aspect)
-                        for frame in scene.iris_frames
-                        if self._is_readable(frame)
-                    ),
-                )
-        return compute_iris_tint(*self._iris_colours[scene.number], params.iris)
+        colours = self._iris_colours.get(
+            (scene.number, self._keeps_glasses(scene)),  # views without their glasses are other pictures
+            lambda: (
+                measure_iris(
+                    (view.display, view.window, view.face.get_mesh(view.pixel_aspect), view.pixel_aspect)
+                    for view in (self._get_view(scene, ref) for ref in scene.iris_views)
+                ),
+                measure_iris(
+                    (*self._show_face(scene, frame), self.get_target(frame).plate.pixel_aspect)
+                    for frame in scene.open_eyed_frames
+                    if self._is_readable(frame)
+                ),
+            ),
+        )
+        return compute_iris_tint(*colours, params.iris)
 
-    def _measure_lips(self, scene: Scene) -> LipColour | None:
-        """Measures the target's lips in a few frames of the clip that show no hand at them."""
-        with self._lip_lock:
-            if scene.number not in self._lip_colours:
-                self._lip_colours[scene.number] = measure_lip_colour(
-                    self._show_face(scene, frame)
-                    for frame in scene.lip_frames
-                    if self._is_readable(frame) and not shows_hand_at_lips(self._get_measured_frame(scene, frame))
-                )
-            return self._lip_colours[scene.number]
-
-    def _get_measured_frame(self, scene: Scene, frame: int) -> FaceFrame:
+    def _get_measured_frame(self, scene: Scene, frame: int, margin: float = 0.0) -> FaceFrame:
         """A frame of the target with its face as measured, without what was changed by hand."""
         plate, face = self.get_target(frame).plate, scene.measured_faces[frame]
-        return FaceFrame(plate, face, compute_region(face.box, 0.0, plate.pixel_aspect), scene.codec)
+        return FaceFrame(plate, face, compute_region(face.box, margin, plate.pixel_aspect), scene.codec)
 
     def _show_face(self, scene: Scene, frame: int) -> tuple[Image, Window, Mesh]:
         """A frame of the target around its face, display-like, for what is measured over the clip."""
@@ -271,11 +265,24 @@ class FrameRenderer:
             if role == "reenact"
         ]
         margin = max([VIEW_MARGIN, *network_margins])
-        # In a drive the views are the actor's own.
-        keep_glasses = self.context.inputs.stages.reenact.keep_glasses or bool(scene.driven_frames)
+        keep_glasses = self._keeps_glasses(scene)
         return self._views.get(
             (scene.number, ref, margin, keep_glasses), lambda: self._read_view(scene, ref, margin, keep_glasses)
         )
+
+    def _keeps_glasses(self, scene: Scene) -> bool:
+        """Tells whether the views keep their glasses; in a drive they are the actor's own."""
+        return bool(scene.driven_frames) or self.context.inputs.stages.reenact.keep_source_glasses
+
+    def _wears_glasses(self, scene: Scene) -> bool:
+        """Tells whether the target wears glasses: the same for all frames, so that they do not blink."""
+        target_frames = (
+            self._get_measured_frame(scene, frame, GLASSES_MARGIN)
+            for frame in scene.open_eyed_frames
+            if self._is_readable(frame)
+        )
+        pair = self._worn_glasses.get(scene.number, lambda: recognise_worn_glasses(target_frames))
+        return pair.sureness > HALF_COVERED and pair.lenses == USUAL_LENSES  # others are not drawn
 
     def _read_view(self, scene: Scene, ref: ViewRef, margin: float, keep_glasses: bool) -> SourceView:
         with self.clock.time("views"):
@@ -284,7 +291,8 @@ class FrameRenderer:
             check_rgb(plate, str(source.clip_input.sequence.get_frame_path(ref.frame)))
             # The shot's mask parameters are meant for the target; the skin of a view is found with default parameters.
             face = source.performer.faces[ref.frame]
-            return prepare_view(plate, face, source.codec, MaskParams(), margin, keep_glasses)
+            glasses = None if keep_glasses else recognise_source_glasses(source)
+            return prepare_view(plate, face, source.codec, MaskParams(), margin, glasses)
 
     def render_mattes(self, frame: int) -> Plate:
         """Renders, or reads, the mask on the region. Raises PlateError, EngineError."""
@@ -320,10 +328,11 @@ class FrameRenderer:
         def run_measurement() -> Plate:
             # Without the hold-out: a measurement is shared with the neighbouring frames.
             face_frame = self.get_face_frame(frame, with_holdout=False)
+            params = self.context.get_params("mask", frame)
+            if self.context.is_driven(frame):  # glasses move with the face; they are no objects in front of it
+                params = params.replace(keep_glasses=False)
             with self.clock.time("mask"):
-                return self.context.engines.mask.load().measure_mattes(
-                    face_frame, params=self.context.get_params("mask", frame)
-                )
+                return self.context.engines.mask.load().measure_mattes(face_frame, params=params)
 
         return self._measured_mattes.get(frame, run_measurement)
 

@@ -185,7 +185,7 @@ class RenderJob:
         self._foreign_note = ""
         self._other_parts: set[str] = set()
         self._is_warm = warm is not None
-        self._analysis_cost = AnalysisCost(plan.inputs.target.name, len(plan.frames))
+        self._analysis_cost = AnalysisCost(plan.inputs.target.name, len(plan.frames), plan.job == "swap")
 
     def run(self) -> RenderResult:
         """Renders the frames.
@@ -201,8 +201,8 @@ class RenderJob:
         check_output(plan.output, [clip.sequence for clip in plan.read_clips], plan.frames)
         if plan.is_quick and not self.force:
             self._check_for_full_frames()
-        workers = count_frame_workers(plan.count_written_bytes(self._read_first_readable()))
-        workers = min(workers, len(plan.frames))
+        written_bytes = plan.count_written_bytes(self._read_first_readable())
+        workers = min(count_frame_workers(written_bytes), len(plan.frames))
         start = time.perf_counter()
         for stage in plan.running_stages:
             engine = self.context.engines[stage]
@@ -242,13 +242,12 @@ class RenderJob:
 
     def _check_for_full_frames(self) -> None:
         """Raises InputError if a quick look would replace frames that were made with the whole analysis."""
-        paths = [format_output_path(self.plan.output, frame) for frame in self.plan.frames]
-        full = [path for path in paths if is_full_frame(path)]
-        if full:
-            raise InputError(
-                f"{full[0]} was rendered with the analysis of the whole clip, and a quick look would replace it; give "
-                "the quick look another output, or force it"
-            )
+        for path in (format_output_path(self.plan.output, frame) for frame in self.plan.frames):
+            if is_full_frame(path):
+                raise InputError(
+                    f"{path} was rendered with the analysis of the whole clip, and a quick look would replace it; give "
+                    "the quick look another output, or force it"
+                )
 
     def _render_frame(self, frame: int, writer: BackgroundWriter) -> Exception | None:
         """Renders one frame in a worker's thread, unless its file is already right. Returns what went wrong."""
@@ -371,14 +370,9 @@ class RenderJob:
     def _report_done(
         self, frame: int, state: str, seconds: Mapping[str, float], flags: tuple[str, ...], message: str = ""
     ) -> None:
-        path = str(format_output_path(self.plan.output, frame))
-        log.info(
-            "frame %d %s%s",
-            frame,
-            state,
-            f": {message}" if message else "",
-            extra={"frame": frame, "state": state, "seconds": dict(seconds), "flags": flags},
-        )
+        path, text = str(format_output_path(self.plan.output, frame)), f": {message}" if message else ""
+        extra = {"frame": frame, "state": state, "seconds": dict(seconds), "flags": flags}
+        log.info("frame %d %s%s", frame, state, text, extra=extra)
         with self._lock:
             self._reports[frame] = FrameReport(frame, state, path, seconds, flags, message)
             self._add_seconds(seconds)
@@ -424,6 +418,9 @@ class RenderJob:
             yield self._foreign_note
         if self._other_parts:
             yield self._describe_other_settings()
+        held = [one.frame for one in reports if self.plan.resolve_held_frame(one.frame) != one.frame]
+        if held:
+            yield f"no file for {format_frames(held)} of the target: the frame before is used (output.missing=hold)"
         yield from self._iterate_faceless_notes(reports)
         for flag, meaning in FLAG_MEANINGS.items():
             frames = [report.frame for report in reports if flag in report.flags]

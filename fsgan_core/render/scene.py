@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -25,15 +25,14 @@ from fsgan_core.faces.track import Track
 from fsgan_core.plates.colour import Codec
 from fsgan_core.render.atlas import SourceAtlas
 from fsgan_core.render.covered_views import get_covered_share
-from fsgan_core.render.source_checks import check_colourfulness
-from fsgan_core.render.source_clip import SourceClip
+from fsgan_core.render.source_checks import check_colourfulness, warn_of_hidden_eyes
+from fsgan_core.render.source_clip import SourceClip, choose_open_eyed_frames
 from fsgan_core.runtime.arrays import Points3D
 from fsgan_core.runtime.cache import is_cache_only
 from fsgan_core.runtime.events import Event, EventListener, ignore_event
 from fsgan_core.runtime.sampling import sample_evenly
 from fsgan_core.stages.allowed_views import ViewRef
 from fsgan_core.stages.drive import PLATE_CLIP, DrivenFrame, drive_faces
-from fsgan_core.stages.features.openings import measure_lid_openings
 from fsgan_core.stages.leading_view import FramePlan, WeightedView, plan_views
 from fsgan_core.stages.motion.performance import correct_performer
 from fsgan_core.stages.proportions import compute_likeness, fit_rest_mesh
@@ -44,8 +43,6 @@ __all__ = ["JobScenes", "Scene", "SourceClip", "select_likeness", "uses_iris_col
 log = logging.getLogger(__name__)
 
 QUICK_SOURCE_FRAMES = 24  # of a source that a quick look analyses
-IRIS_FRAMES = 5  # of each clip, in which the colour of the irises is measured
-LIP_FRAMES = 9  # of the target, in which the colour of the lips is measured
 LIKENESS_DIGITS = 4  # decimal places of a millimetre; few, so that every machine gets the same number
 
 
@@ -68,8 +65,7 @@ class Scene:
         atlas: The source's atlas; the same for all sections.
         driven_frames: What a drive changes in each frame.
         iris_views: Views that the colour of the source's irises is measured in.
-        iris_frames: Frames that the colour of the target's irises is measured in.
-        lip_frames: Frames that the colour of the target's lips is measured in, if a hand is at them.
+        open_eyed_frames: Frames that the target's irises and glasses are measured in.
         person: Number of the target person in this section's track.
         other_people: Frame without the target person -> numbers of the people who are there.
     """
@@ -86,8 +82,7 @@ class Scene:
     atlas: SourceAtlas | None = None
     driven_frames: Mapping[int, DrivenFrame] = field(default_factory=dict)
     iris_views: tuple[ViewRef, ...] = ()
-    iris_frames: tuple[int, ...] = ()
-    lip_frames: tuple[int, ...] = ()
+    open_eyed_frames: tuple[int, ...] = ()
     measured_faces: Mapping[int, Face] = field(default_factory=dict)
     person: int = 0
     other_people: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
@@ -109,22 +104,6 @@ def select_likeness(scene: Scene, params: ReenactParams) -> Points3D | None:
 def uses_iris_colour(params: ReenactParams) -> bool:
     """Tells whether the plate's own eyes take on the source's colour."""
     return params.eyes == "target" and params.iris > 0
-
-
-def choose_open_eyed_frames(faces: Mapping[int, Face], frames: Iterable[int], pixel_aspect: float) -> tuple[int, ...]:
-    """Chooses up to `IRIS_FRAMES` frames, evenly spread among those with the eyes as open as usual.
-
-    Args:
-        faces: By frame.
-        frames: Those that can be read.
-        pixel_aspect: Width of a pixel over its height.
-    """
-    known = sorted(faces.keys() & set(frames))
-    openings = np.array(
-        [measure_lid_openings(faces[frame].get_mesh(pixel_aspect), pixel_aspect).min() for frame in known]
-    )
-    usual = [frame for frame, opening in zip(known, openings, strict=True) if opening >= np.median(openings)]
-    return tuple(usual[index] for index in sample_evenly(len(usual), IRIS_FRAMES))
 
 
 class JobScenes:
@@ -212,12 +191,11 @@ class JobScenes:
             if frame not in person.faces
         }
         measured = measured or dict(person.faces)
-        known = sorted(measured.keys() & set(inputs.target.sequence.frames))
         return replace(
             scene,
             faces=person.faces,
             measured_faces=measured,
-            lip_frames=tuple(known[index] for index in sample_evenly(len(known), LIP_FRAMES)),
+            open_eyed_frames=choose_open_eyed_frames(measured, inputs.target.sequence.frames, scene.pixel_aspect),
             person=person.index,
             other_people=other_people,
         )
@@ -234,6 +212,7 @@ class JobScenes:
         target_codec = self._inputs.config.make_codec(self._inputs.target.space, scene.exposure)
         if not is_cache_only():  # it reads pixels
             check_colourfulness(clips, self._inputs.target, scene.faces, target_codec)
+            warn_of_hidden_eyes(clips)
         sources = [clip.performer for clip in clips]
         names = [clip.clip_input.name for clip in clips]
         plan = plan_views(
@@ -250,11 +229,9 @@ class JobScenes:
             ),
             LIKENESS_DIGITS,
         )
-        frames = {
-            number: choose_open_eyed_frames(who.faces, clip.clip_input.sequence.frames, who.pixel_aspect)
-            for number, (clip, who) in enumerate(zip(clips, sources, strict=True))
-        }
-        iris_views = tuple(ViewRef(number, frame) for number, chosen in frames.items() for frame in chosen)
+        iris_views = tuple(
+            ViewRef(number, frame) for number, clip in enumerate(clips) for frame in clip.open_eyed_frames
+        )
         return replace(
             scene,
             view_clips=clips,
@@ -262,9 +239,6 @@ class JobScenes:
             likeness=likeness,
             atlas=self._get_atlas(),
             iris_views=iris_views,
-            iris_frames=choose_open_eyed_frames(
-                scene.measured_faces, self._inputs.target.sequence.frames, scene.pixel_aspect
-            ),
         )
 
     def _get_covered_share(self, view: ViewRef) -> float:

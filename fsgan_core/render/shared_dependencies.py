@@ -18,6 +18,7 @@ from fsgan_core.contract.version import __version__
 from fsgan_core.faces.face import Face
 from fsgan_core.render.context import QUICK, RenderContext
 from fsgan_core.render.scene import Scene, select_likeness, uses_iris_colour
+from fsgan_core.render.source_glasses import list_glasses_dependencies
 from fsgan_core.runtime.cache import compute_code_digest, compute_digest
 from fsgan_core.runtime.memo import remember_with
 from fsgan_core.stages.allowed_views import ViewRef
@@ -39,6 +40,8 @@ KEYED_CODE = (
     "render/context.py",
     "render/covered_views.py",
     "render/frames.py",
+    "render/source_clip.py",
+    "render/source_glasses.py",
     "render/final.py",
 )
 # Parameters that name files. The contents of the files are part of the key, their paths are not.
@@ -135,6 +138,7 @@ def list_holdout_dependencies(context: RenderContext, frame: int) -> Dependencie
 
 def list_view_dependencies(context: RenderContext, scene: Scene, views: Iterable[ViewRef]) -> Dependencies:
     """Lists the pictures of views, and the faces in them."""
+    views = tuple(views)
     sources = [(scene.view_clips[view.clip], view) for view in views]
     return {
         "source": [
@@ -149,6 +153,7 @@ def list_view_dependencies(context: RenderContext, scene: Scene, views: Iterable
         "source_track": [
             (source.exposure, compute_face_digest(source.performer.faces[view.frame])) for source, view in sources
         ],
+        **_list_glasses_dependencies(context, scene, sorted({view.clip for view in views})),
     }
 
 
@@ -186,21 +191,27 @@ def list_iris_dependencies(context: RenderContext, scene: Scene, frame: int) -> 
             ),
             *(
                 (target.sequence.compute_fingerprint(frame), compute_face_digest(scene.measured_faces[frame]))
-                for frame in scene.iris_frames
+                for frame in scene.open_eyed_frames
             ),
         ]
     }
 
 
-def list_lip_dependencies(context: RenderContext, scene: Scene, frame: int) -> Dependencies:
-    """Lists the frames in which the colour of the lips is measured, for hands in front of them."""
-    if not context.get_stages(frame).mask.hands:
+def _list_glasses_dependencies(context: RenderContext, scene: Scene, clips: Sequence[int]) -> Dependencies:
+    """Lists the frames in which glasses of the sources are looked for, which are taken off."""
+    if context.inputs.stages.reenact.keep_source_glasses or scene.driven_frames:
         return {}
-    sequence = context.inputs.target.sequence
+    return {"source_glasses": [list_glasses_dependencies(scene.view_clips[clip]) for clip in clips]}
+
+
+def list_target_glasses_dependencies(context: RenderContext, scene: Scene) -> Dependencies:
+    """Lists the frames in which the target's glasses are looked for, if these are kept."""
+    if not context.inputs.stages.mask.keep_glasses or scene.driven_frames:
+        return {}
+    sequence, frames = context.inputs.target.sequence, scene.open_eyed_frames
     return {
-        "lips": [
-            (sequence.compute_fingerprint(frame), compute_face_digest(scene.measured_faces[frame]))
-            for frame in scene.lip_frames
+        "glasses": [
+            (sequence.compute_fingerprint(frame), compute_face_digest(scene.measured_faces[frame])) for frame in frames
         ]
     }
 

@@ -1,8 +1,9 @@
-"""Looks at the sources of a swap beside its target: what cannot give a good picture is refused."""
+"""Looks at the sources of a swap beside its target: what cannot give a good picture is refused, or warned of."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
 import numpy as np
@@ -12,10 +13,15 @@ from fsgan_core.contract.errors import PlateError, ShotError
 from fsgan_core.contract.layers import RGB
 from fsgan_core.faces.face import Face
 from fsgan_core.plates.colour import Codec
+from fsgan_core.plates.plate import Window
 from fsgan_core.plates.region import compute_region
 from fsgan_core.render.source_clip import SourceClip
+from fsgan_core.runtime.arrays import Image
+from fsgan_core.stages.occluders.sunglasses import hides_eyes
 
-__all__ = ["check_colourfulness", "is_black_and_white"]
+__all__ = ["check_colourfulness", "is_black_and_white", "warn_of_hidden_eyes"]
+
+log = logging.getLogger(__name__)
 
 GRAY_CHROMA = 0.01  # display values between the largest and the smallest channel: up to here a face is gray
 SKIN_CHROMA = 0.05  # from here on it is in colour; between the two it may be either
@@ -66,6 +72,32 @@ def is_black_and_white(clip_input: ClipInput, faces: Mapping[int, Face], codec: 
     Returns:
         None if the face is too dark, hardly coloured, or cannot be read.
     """
+    for display, _, _ in _show_faces(clip_input, faces, codec):
+        chroma = np.percentile(display.max(-1) - display.min(-1), 90)
+        return True if chroma <= GRAY_CHROMA else False if chroma >= SKIN_CHROMA else None
+    return None
+
+
+def warn_of_hidden_eyes(sources: Sequence[SourceClip]) -> None:
+    """Logs a warning for each source whose eyes are dark all around: behind sunglasses.
+
+    Args:
+        sources: The sources; those without a face do not count.
+    """
+    for source in sources:
+        for display, region, face in _show_faces(source.clip_input, source.performer.faces, source.codec):
+            if hides_eyes(display, face.landmarks, region):
+                log.warning(
+                    "the eyes of the source %s seem to be behind sunglasses (frame %d). They are not taken off: the "
+                    "new face has dark patches there. Use a source that shows the eyes",
+                    source.clip_input.clip.path,
+                    face.frame,
+                )
+            break
+
+
+def _show_faces(clip_input: ClipInput, faces: Mapping[int, Face], codec: Codec) -> Iterator[tuple[Image, Window, Face]]:
+    """The first faces of a clip that can be read and are not too dark: display-like values, their place, the face."""
     for frame in islice(sorted(faces), TRIED_FRAMES):
         try:
             plate = clip_input.sequence.read(frame)
@@ -76,8 +108,5 @@ def is_black_and_white(clip_input: ClipInput, faces: Mapping[int, Face], codec: 
         if region.empty:
             continue
         display = codec.encode(plate.crop(region).get(*RGB))
-        if np.percentile(display, 95) < DARK:
-            continue
-        chroma = np.percentile(display.max(-1) - display.min(-1), 90)
-        return True if chroma <= GRAY_CHROMA else False if chroma >= SKIN_CHROMA else None
-    return None
+        if np.percentile(display, 95) >= DARK:
+            yield display, region, faces[frame]

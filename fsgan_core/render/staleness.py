@@ -28,9 +28,9 @@ from fsgan_core.render.shared_dependencies import (
     list_holdout_dependencies,
     list_iris_dependencies,
     list_likeness_dependencies,
-    list_lip_dependencies,
     list_neighbour_dependencies,
     list_param_dependencies,
+    list_target_glasses_dependencies,
     list_view_dependencies,
     round_weights,
 )
@@ -80,7 +80,7 @@ def list_mask_dependencies(context: RenderContext, frame: int) -> Dependencies:
             [(neighbour - frame, compute_face_digest(scene.faces[neighbour])) for neighbour in neighbours],
         ],
         **list_neighbour_dependencies(context, frame, neighbours),
-        **list_lip_dependencies(context, scene, frame),
+        **list_target_glasses_dependencies(context, scene),
     }
     if context.is_driven(frame):
         driven = list_driver_dependencies(context, frame)
@@ -210,9 +210,9 @@ def _list_driven_picture(context: RenderContext, frame: int) -> Dependencies:
         **common,
         **driven,
         **list_engine_dependencies(context, "mask", frame),  # whatever is in front of the face does not move with it
-        **list_lip_dependencies(context, scene, frame),
         **list_holdout_dependencies(context, frame),
         **list_view_dependencies(context, scene, [patch.view for patch in scene.driven_frames[frame].patches]),
         "track": [common["track"], driven["track"]],
+        **list_target_glasses_dependencies(context, scene),
         "views": [driven["views"], list(scene.frame_plans[frame].flags)],
     }

@@ -32,7 +32,7 @@ __all__ = [
     "pick_even_frames",
     "read_before_after",
     "write_contact_sheet",
-    "write_png",
+    "write_picture",
     "write_preview_movie",
 ]
 
@@ -46,6 +46,11 @@ _WHOLE_WIDTH = 480  # width that a whole picture gets on the sheet: half of what
 _CROP_SIDES = (320, 640)  # least and largest side of a face crop
 _CROP_MARGIN = 1.7  # side of the crop over that of the face's box
 _LABEL_WIDTH, _LABEL_HEIGHT = 240, 36  # of a label in the movie
+# Of a JPEG; colours as fine as light, because lips and eyes are judged by them.
+_QUALITY = (
+    *(cv2.IMWRITE_JPEG_QUALITY, 92),
+    *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
+)
 _MOVIE_WIDTH = 1920  # both pictures together, at most
 
 
@@ -142,7 +147,7 @@ def write_contact_sheet(
     made_from: Sequence[str] = (),
     consent: str = "",
 ) -> Path:
-    """Writes a PNG with a row per frame and returns its path.
+    """Writes a picture with a row per frame, a PNG or JPEG, and returns its path.
 
     A row shows the whole picture before and after, and the face before and after at full resolution (a small face
     enlarged, one larger than the crop reduced; the label says by how much). The file is
@@ -167,7 +172,7 @@ def write_contact_sheet(
         draw_text(band, title, (_GAP, 28), 0.8)
         rows.insert(0, band)
     sheet = np.concatenate([_pad_row(row, width) for row in rows], axis=0)
-    return write_png(path, sheet, is_synthetic=True, made_from=made_from, consent=consent)
+    return write_picture(path, sheet, is_synthetic=True, made_from=made_from, consent=consent)
 
 
 def _make_sheet_row(look: BeforeAfter) -> Image8:
@@ -241,7 +246,7 @@ def draw_text(
     cv2.putText(picture, ascii_only, place, cv2.FONT_HERSHEY_SIMPLEX, size, colour, 1, cv2.LINE_AA)
 
 
-def write_png(
+def write_picture(
     path: Path | str,
     picture: Image8,
     *,
@@ -249,7 +254,7 @@ def write_png(
     made_from: Sequence[str] = (),
     consent: str = "",
 ) -> Path:
-    """Writes a picture as PNG, whole or not at all, and returns the path.
+    """Writes a picture as PNG or JPEG, as the file's name says, whole or not at all, and returns the path.
 
     A picture that shows a synthesised face is marked, and signed if the studio signs; `made_from` are the names of its
     clips, `consent` is the performer's release for the mark.
@@ -259,7 +264,7 @@ def write_png(
         SigningError: The studio's certificate or key does not work.
     """
     path = Path(path)
-    done, encoded = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    done, encoded = cv2.imencode(path.suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), _QUALITY)
     if not done:
         raise OutputError(
             f"cannot write {path}: the picture of {picture.shape[1]}x{picture.shape[0]} pixels could not be encoded"

@@ -106,7 +106,7 @@ def _count_frames(data: ReportData, name: str) -> list[int]:
 
 def _check_figure(figure: Figure, limit: Limit, numbers: Sequence[int]) -> str:
     if figure.mean is None:
-        return f"{figure.name} was measured on no frame"
+        return f"{figure.name} was measured on no frame (`fsgan report` measures all)"
     if limit.of_mean:
         return f"the mean is {figure.mean:.4g}" if limit.is_broken_by(figure.mean) else ""
     bad = [

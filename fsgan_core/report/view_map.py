@@ -26,7 +26,7 @@ from fsgan_core.plates.colour import ColourConfig
 from fsgan_core.plates.plate import Window
 from fsgan_core.plates.sequence import format_frames, select_frames
 from fsgan_core.render.scene import JobScenes, SourceClip
-from fsgan_core.report.contact_sheet import write_png
+from fsgan_core.report.contact_sheet import write_picture
 from fsgan_core.runtime.arrays import Angles, IndexArray, Vector
 from fsgan_core.runtime.cache import compute_digest, get_cache_folder
 from fsgan_core.runtime.events import (
@@ -397,4 +397,4 @@ def _make_picture(clip: SourceClip, face: Face, path: Path) -> None:
     small = cv2.resize(
         shown, (PICTURE_SIDE, PICTURE_SIDE), interpolation=cv2.INTER_AREA if side > PICTURE_SIDE else cv2.INTER_LINEAR
     )
-    write_png(path, np.rint(np.clip(small, 0, 1) * 255).astype(np.uint8))
+    write_picture(path, np.rint(np.clip(small, 0, 1) * 255).astype(np.uint8))

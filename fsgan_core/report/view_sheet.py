@@ -10,7 +10,7 @@ import cv2
 
 from fsgan_core.contract.errors import OutputError
 from fsgan_core.contract.view_grid import VIEW_EXCLUDED, VIEW_SPARE, VIEW_USED, GridSquare, build_view_grid
-from fsgan_core.report.contact_sheet import draw_text, make_canvas, write_png
+from fsgan_core.report.contact_sheet import draw_text, make_canvas, write_picture
 from fsgan_core.report.view_map import PICTURE_SIDE, MapView, ViewMap
 from fsgan_core.runtime.arrays import Image8
 
@@ -79,7 +79,7 @@ def write_view_sheet(view_map: ViewMap, path: Path | str, *, title: str = "") ->
             0.5,
             _LACKING_COLOUR if view_map.lacking and number > 1 else _TEXT_COLOUR,
         )
-    return write_png(path, sheet)
+    return write_picture(path, sheet)
 
 
 def _draw_square(place: Image8, square: GridSquare, views: tuple[MapView, ...]) -> None:

@@ -71,7 +71,7 @@ PAGE_FILE, MARKDOWN_FILE = "summary.html", "summary.md"
 RESULT_FILE, TABLE_FILE = "result.json", "report.csv"
 CHECK_STEP = "check"
 """Step of a render that looks whether a frame is up to date."""
-SHEET_FILE, MOVIE_FILE = "contact_sheet.png", "preview.mp4"
+SHEET_FILE, MOVIE_FILE = "contact_sheet.jpg", "preview.mp4"
 DEFAULT_FPS = 24.0
 """Frames per second of the preview of a target that is not a movie."""
 SOURCE_SECONDS = 2.0

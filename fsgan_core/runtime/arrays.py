@@ -20,7 +20,6 @@ __all__ = [
     "Descriptor",
     "Flags",
     "HalfImage",
-    "HandPoints",
     "Image",
     "Image8",
     "ImageStack8",
@@ -102,9 +101,6 @@ Points3D: TypeAlias = npt.NDArray[np.floating[Any]]
 
 Mesh: TypeAlias = npt.NDArray[np.floating[Any]]
 """The dense face (`faces.mesh`): float (478, 3), x and y in pixels, z in rows away from the camera; 0 is the head."""
-
-HandPoints: TypeAlias = npt.NDArray[np.floating[Any]]
-"""Landmarks of a hand (`faces.hands`): float (21, 3), x and y in pixels, z in the same unit away from the camera."""
 
 Vertices: TypeAlias = npt.NDArray[np.floating[Any]]
 """Vertices of a mesh: float (n, 2) in pixels, or (n, 3) in millimetres; the function says which."""

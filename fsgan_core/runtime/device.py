@@ -24,8 +24,8 @@ def choose_device(name: str = "auto") -> str:
     """
     if name == "cpu":
         return name
-    if name != "auto" and not re.fullmatch(r"cuda(:\d+)?|mps", name):
-        raise InputError(f"--device {name} is not known; use auto, cpu, cuda, cuda:NUMBER or mps")
+    if name != "auto" and not re.fullmatch(r"cuda(:\d+)?|mps", str(name)):
+        raise InputError(f"there is no device '{name}'; use auto, cpu, cuda, cuda:NUMBER or mps")
     there = list_devices()
     if name == "auto":
         return there[0]

@@ -1,4 +1,4 @@
-"""Copies of plates in memory that was used before.
+"""Plates in memory that was used before.
 
 The system clears each page of new memory when it is first touched. For a 4K plate that takes ten times as long as the
 copy itself.
@@ -14,7 +14,7 @@ import numpy as np
 from fsgan_core.runtime.arrays import Image
 from fsgan_core.runtime.memory import register_cache
 
-__all__ = ["MAX_KEPT_BYTES", "copy_into_reused_memory"]
+__all__ = ["MAX_KEPT_BYTES", "copy_into_reused_memory", "take_reused_memory"]
 
 MAX_KEPT_BYTES = 256 << 20
 """Bytes of copies that are kept to be used again, those that somebody still holds counted in."""
@@ -26,18 +26,23 @@ register_cache(_kept.clear)
 
 
 def copy_into_reused_memory(pixels: Image) -> Image:
-    """Copies an array. The copy is the caller's alone: its memory is used again once nobody holds it, or a view of it.
-
-    Args:
-        pixels: float32, of any shape.
-    """
-    with _lock:
-        copied = _take_unheld(pixels.shape)
-        if copied is None:
-            copied = np.empty(pixels.shape, np.float32)
-            _keep(copied)
+    """Copies an array, float32, of any shape, as `take_reused_memory`."""
+    copied = take_reused_memory(pixels.shape)
     np.copyto(copied, pixels)
     return copied
+
+
+def take_reused_memory(shape: tuple[int, ...]) -> Image:
+    """Makes an array of any content. It is the caller's alone: its memory is used again once nobody holds it or a view.
+
+    It is a new view of the memory, so that what is remembered with an array (`runtime/memo.py`) ends with its user.
+    """
+    with _lock:
+        taken = _take_unheld(shape)
+        if taken is None:
+            taken = np.empty(shape, np.float32)
+            _keep(taken)
+        return taken[:]
 
 
 def _take_unheld(shape: tuple[int, ...]) -> Image | None:

@@ -59,7 +59,11 @@ def reenact(
     frame = _make_frame(target, landmarks, None, colorspace, exposure)
     face = _make_checked_face("source_landmarks", source_landmarks)
     plate = _make_plate("source", source, RGB)
-    view = reenactment.prepare_view(plate, face, frame.codec, MaskParams(), keep_glasses=params.keep_glasses)
+    glasses = None
+    if not params.keep_source_glasses:
+        region = compute_region(face.box, reenactment.VIEW_MARGIN, 1.0)
+        glasses = reenactment.recognise_worn_glasses([FaceFrame(plate, face, region, frame.codec)])
+    view = reenactment.prepare_view(plate, face, frame.codec, MaskParams(), glasses=glasses)
     ref = ViewRef(0, face.frame)
     mirror = choose_mirror(np.array([face.euler[0]]), [frame.face], params)
     plan = FramePlan((WeightedView(ref, 1.0, 1.0),), mirror=float(mirror[0]))
@@ -200,12 +204,8 @@ def _make_frame(
     if holdout is not None:
         if not isinstance(holdout, np.ndarray) or holdout.shape != target.shape[:2]:
             raise InputError(f"holdout must be a float32 array {target.shape[:2]}, the size of the target")
-        matte = _crop_to_plane(_make_plate("holdout", holdout[..., None], ("A",)), region)
+        matte = _make_plate("holdout", holdout[..., None], ("A",)).crop(region).pixels[..., 0]
     return FaceFrame(plate, face, region, config.make_codec(config.resolve_space(colorspace), exposure), matte)
-
-
-def _crop_to_plane(plate: Plate, region: Window) -> Matte:
-    return plate.crop(region).pixels[..., 0]
 
 
 def _crop_to_region(name: str, pixels: Image, channels: tuple[str, ...], frame: FaceFrame) -> Plate:

@@ -22,6 +22,7 @@ from fsgan_core.contract.layers import (
     MATTE_KEPT,
     MATTE_MOUTH,
     MATTE_OCCLUSION,
+    META_MOUTH,
     RGB,
 )
 from fsgan_core.contract.params import BlendParams
@@ -125,8 +126,8 @@ class BlendInputs:
         kept: Where the face is the plate's own: its eyeballs, and its inner mouth if reenactment kept it. They are in
             the plate's light already, and another skin's tint would colour teeth and whites.
         kept_picture: The face as it is there.
-        finished: Where the face is as sharp as the plate: what is kept, and the line between lips that meet, which has
-            the plate's contrast.
+        finished: Where the face is as sharp as the plate: what is kept, and the corners and the line of shut lips,
+            whose dark is the plate's.
         not_face: What of the target is not face.
         plain_skin: Where both have plain skin, without brows, lids, lips and nostrils.
         width: Of the face, in square pixels.
@@ -194,10 +195,13 @@ def prepare_blend(
     plain_skin, features = draw_skin_and_shade(surface, new.shape[:2])
     plain_skin = (plain_skin * bare).astype(np.float32)
     features = features * skin * shown * (1 - occluders) ** 2
+    # The lips' inner outline is only roughly where they end: where the mouth is the plate's own, all else is lip.
+    inner = np.maximum(kept, np.float32(1 - float(completed.metadata.get(META_MOUTH, 0))) * mouth)
+    finished = np.maximum(kept, draw_lip_line(mesh, region, target.pixel_aspect))
+    new = match_darks(new, own, plain_skin, features, finished, width, target.pixel_aspect, params.colour)
     new = match_feature_tints(
-        new, own, mesh, region, shown, bare, plain_skin, width, params.colour, target.pixel_aspect
+        new, own, mesh, region, shown, bare, inner, plain_skin, width, params.colour, target.pixel_aspect
     )
-    new = match_darks(new, own, plain_skin, features, width, target.pixel_aspect, params.colour)
     return BlendInputs(
         new,
         own,
@@ -205,7 +209,7 @@ def prepare_blend(
         skin,
         kept,
         kept_picture,
-        np.maximum(kept, draw_lip_line(mesh, region, target.pixel_aspect)),
+        finished,
         np.maximum(occluders, beyond),
         plain_skin,
         width,

@@ -6,7 +6,6 @@ import cv2
 import numpy as np
 
 from fsgan_core.runtime.arrays import AnyArray, Image, Matte
-from fsgan_core.stages.image_ops import sum_channels
 
 
 def apply_guided_filter(matte: Matte, guide: Image, full_guide: Image, radius: int, epsilon: float) -> Matte:
@@ -55,6 +54,7 @@ def apply_guided_filter(matte: Matte, guide: Image, full_guide: Image, radius: i
     of_red = along_red / first - green_by_red * of_green - blue_by_red * of_blue
     offset = means[target] - of_red * means[red] - of_green * means[green] - of_blue * means[blue]
     fitted = cv2.merge([blur_box(plane) for plane in (of_red, of_green, of_blue, offset)])
-    large = np.asarray(cv2.resize(fitted, full_guide.shape[1::-1], interpolation=cv2.INTER_LINEAR))
-    result = sum_channels(large[..., :3] * full_guide) + large[..., 3]
+    *slopes, level = cv2.split(cv2.resize(fitted, full_guide.shape[1::-1], interpolation=cv2.INTER_LINEAR))
+    products = [slope * plane for slope, plane in zip(slopes, cv2.split(full_guide), strict=True)]
+    result = products[red] + products[green] + products[blue] + level
     return np.asarray(np.clip(result, 0, 1), np.float32)

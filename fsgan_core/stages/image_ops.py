@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
+from scipy.ndimage import distance_transform_edt
 
 from fsgan_core.contract.layers import RGB
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window, compute_slices
-from fsgan_core.runtime.arrays import AnyArray, Image, Mask, Matrix, Matte, Plane, Points
+from fsgan_core.runtime.arrays import AnyArray, Image, Image8, Mask, Matrix, Matte, Plane, Points
 
 HALF_COVERED = 0.5  # matte value from which on a pixel counts as inside
 MAX_HALF = 65504.0  # the largest half float
@@ -20,8 +21,6 @@ SUBPIXEL_BITS, SUBPIXEL_STEPS = 4, 16  # OpenCV draws polygons at 1/16 of a pixe
 MIN_ALPHA = 1e-6  # below it there is no colour to divide out
 MIN_WEIGHT = 1e-6  # least sum of weights that is divided by
 PIXELS_PER_SIGMA = 4  # at least, of a wide blur that is done on fewer pixels
-KNOWN_SHARE = 0.01  # of a blur's weight from which on a pixel can be filled
-DILATIONS = 8  # between two looks whether a reconstruction has ended
 PYRAMID_STEP = 16  # pixels that are one pixel of a coarse level
 FAR_AWAY = 1e6  # pixels: the distance to an edge that is not there
 
@@ -117,34 +116,21 @@ def pad_plate(plate: Plate, window: Window) -> Image:
     part = fill_nonfinite(plate.get(*RGB, window=common))
     if common == window:
         return part
-    padded = cv2.copyMakeBorder(
-        part,
-        common.y - window.y,
-        window.bottom - common.bottom,
-        common.x - window.x,
-        window.right - common.right,
-        cv2.BORDER_REPLICATE,
-    )
-    return np.asarray(padded)
+    rows = common.y - window.y, window.bottom - common.bottom
+    columns = common.x - window.x, window.right - common.right
+    return np.asarray(cv2.copyMakeBorder(part, *rows, *columns, cv2.BORDER_REPLICATE))
 
 
 def fill_nonfinite(rgb: Image) -> Image:
-    """Replace NaN and infinite pixels by a smooth continuation of the others; return `rgb` itself if there are none."""
+    """Replace NaN and infinite pixels by the nearest of the others; return `rgb` itself if there are none."""
     finite = np.isfinite(rgb)
     if finite.all():
         return rgb
-    good = np.asarray(finite.all(-1))
-    filled = np.where(good[..., None], rgb, np.float32(0))
-    weight = np.asarray(good, np.float32)
-    known, sigma = weight.copy(), 1.0
-    while sigma < max(good.shape) and (known < KNOWN_SHARE).any():
-        blurred = cv2.GaussianBlur(filled * weight[..., None], (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
-        total = cv2.GaussianBlur(weight, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
-        reached = (known < KNOWN_SHARE) & (total > KNOWN_SHARE)
-        filled[reached] = blurred[reached] / total[reached, None]
-        known[reached] = 1
-        sigma *= 2
-    return np.asarray(filled)
+    good = finite.all(-1)
+    if not good.any():
+        return np.zeros_like(rgb)
+    rows, columns = distance_transform_edt(~good, return_distances=False, return_indices=True)
+    return np.asarray(rgb[rows, columns])
 
 
 def clip01(matte: Plane) -> Matte:
@@ -211,6 +197,17 @@ def find_used_window(matte: Matte, window: Window, down: int, across: int | None
         return Window(window.x, window.y, 0, 0)
     across = down if across is None else across
     return Window(window.x + x - across, window.y + y - down, width + 2 * across, height + 2 * down).intersect(window)
+
+
+def find_window_around(points: Points, margin: float, aspect: float) -> Window:
+    """Find the whole pixels of a plate that hold points (n, 2) in square pixels, and a margin around them.
+
+    >>> find_window_around(np.array([(10.0, 5.0), (20.0, 8.0)]), 2.0, 2.0)
+    Window(x=4, y=3, width=8, height=8)
+    """
+    low = np.floor((points.min(0) - margin) / (aspect, 1.0)).astype(int)
+    high = np.ceil((points.max(0) + margin) / (aspect, 1.0)).astype(int) + 1
+    return Window(int(low[0]), int(low[1]), int(high[0] - low[0]), int(high[1] - low[1]))
 
 
 def align_window(window: Window, region: Window) -> Window:
@@ -339,42 +336,14 @@ def find_largest(picture: Image) -> Plane:
     return np.asarray(first)
 
 
-def sum_channels(vectors: AnyArray) -> AnyArray:
-    """Sum over the last axis, which is short: the same bits as numpy's `sum`, several times as fast.
+def make_disc(radius: float, aspect: float = 1.0) -> Image8:
+    """Make a morphological kernel: a disc of so many rows to either side of its middle; `aspect` times fewer columns.
 
-    >>> sum_channels(np.array([[3.0, 4.0], [1.0, 0.0]])).tolist()
-    [7.0, 1.0]
+    >>> make_disc(4, aspect=2.0).shape
+    (9, 5)
     """
-    first, *others = np.moveaxis(vectors, -1, 0)
-    total = first.copy()
-    for other in others:
-        total += other
-    return np.asarray(total)
-
-
-def reconstruct_by_dilation(seed: Matte, limit: Matte) -> Matte:
-    """Spread a seed as far as a limit lets it: grey-scale reconstruction (Vincent 1993), over all eight neighbours.
-
-    Args:
-        seed: At most `limit`, everywhere.
-        limit: What the result is nowhere above.
-
-    >>> limit = np.array([[1.0, 0.5, 1.0, 0.0, 1.0]], np.float32)
-    >>> reconstruct_by_dilation(np.array([[1.0, 0, 0, 0, 0]], np.float32), limit).tolist()
-    [[1.0, 0.5, 0.5, 0.0, 0.0]]
-    """
-    # Where the seed is at its limit nothing changes any more, so only what lies around the rest is looked at.
-    rows, columns = (slice(max(0, part.start - 1), part.stop + 1) for part in slice_marked(seed < limit))
-    result, limit = seed.copy(), limit[rows, columns]
-    kernel, grown = np.ones((3, 3), np.uint8), seed[rows, columns]
-    while grown.size:
-        before = grown
-        for _ in range(DILATIONS):
-            grown = np.minimum(cv2.dilate(grown, kernel), limit)
-        if not (grown > before).any():
-            break
-    result[rows, columns] = grown
-    return result
+    across, down = (2 * max(1, round(reach)) + 1 for reach in (radius / aspect, radius))
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (across, down)))
 
 
 def blur_weighted(
@@ -439,7 +408,18 @@ def weigh(picture: AnyArray, weight: AnyArray) -> Image:
     """
     if picture.ndim == 2:
         return np.asarray(picture * weight)
-    return np.asarray(picture * repeat_plane(weight, picture.shape[2]))
+    repeated = repeat_plane(weight, picture.shape[2])
+    return np.multiply(picture, repeated, out=repeated if picture.dtype == np.float32 else None)
+
+
+def shift_channels(picture: AnyArray, shift: Sequence[float] | AnyArray) -> AnyArray:
+    """Add a number to each channel of a picture: as numpy's sum does, nine times as fast.
+
+    >>> shift_channels(np.ones((1, 1, 2), np.float32), (1, 0.5)).tolist()
+    [[[2.0, 1.5]]]
+    """
+    scalar = (*map(float, shift), 0.0, 0.0)[:4]
+    return np.asarray(cv2.add(picture, scalar))  # type: ignore[call-overload]
 
 
 def repeat_plane(plane: AnyArray, count: int = 3) -> Image:

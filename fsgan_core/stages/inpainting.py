@@ -15,7 +15,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from fsgan_core.contract.landmarks import EYE_L, EYE_R, MOUTH_OUTER
 from fsgan_core.contract.layers import (
     MATTE_COMPLETED,
     MATTE_FACE,
@@ -30,7 +29,7 @@ from fsgan_core.faces.face import Face
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.curve import LUMA_WEIGHTS
 from fsgan_core.plates.plate import Plate, Window, compute_slices
-from fsgan_core.runtime.arrays import Image, Matte, Points
+from fsgan_core.runtime.arrays import AnyArray, Image, Matte
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.features.openings import OpeningPicture
 from fsgan_core.stages.image_ops import (
@@ -38,11 +37,11 @@ from fsgan_core.stages.image_ops import (
     align_window,
     blur_weighted,
     clip01,
-    draw_polygon,
     ease_between,
     fill_nonfinite,
     find_largest,
     find_used_window,
+    make_disc,
     mark_plate_area,
     stack_planes,
     to_perceptual,
@@ -73,9 +72,9 @@ LIGHT_FLOOR = 0.02  # added before light is divided by light
 LIGHT_GAIN_LIMITS = (0.25, 4.0)
 
 # The extension. Lengths are shares of the face's width.
-FEATURE_GROWTH, FEATURE_SOFTNESS = 1.25, 0.1  # times the size of eyes and lips; of their width
 SHADING_SIGMA = 0.03  # finer shading of the target's skin is not taken
 TONE_SIGMA = 0.12  # the surroundings in which a tone is odd
+TONE_WIDTH = 100  # pixels of a face on which they are looked for, at most
 ODD_TONE = 0.06  # perceptual steps: a trust falls to a quarter
 ODD_SKIN, SKIN_ROUNDS = 0.18, 3  # perceptual steps off the skin around: this is no skin; rounds of finding it
 USUAL_PERCENTILE, DARK_RANGE = 60, (0.04, 0.14)  # of the skin's luma; perceptual steps below it
@@ -99,7 +98,6 @@ def inpaint(
     """Fills what is missing from further views, the atlas and the target's shading (see `interface.InpaintEngine`)."""
     face, codec, region = frame.face, frame.codec, frame.region
     face_matte, needed = compute_fill_mattes(mattes, frame.holdout)
-    eyes_lips = draw_eyes_lips(face, region)
     # Neither the picture nor views and atlas show anything beyond the face.
     part = find_part(np.maximum(reenacted.get_matte("A"), needed), region)
     slices = compute_slices(part, region)
@@ -125,8 +123,9 @@ def inpaint(
         needed = np.zeros_like(needed)  # there is nothing to go by
     elif (needed * (1 - shown) > 0).any():
         skin = measure_target_skin(frame, mattes, behind)
-        picture = extend_picture(picture, shown, eyes_lips, skin)
-        untouched = skin.clear * (1 - soften_seam(shown, eyes_lips, skin))
+        share = soften_seam(shown, skin)
+        picture = extend_picture(picture, shown, share, skin)
+        untouched = skin.clear * (1 - share)
     if params.plate_forehead:
         untouched = np.maximum(untouched, find_unseen_forehead(shown, face_matte, face, reenacted))
     untouched = np.maximum(untouched, kept_arms)
@@ -257,16 +256,6 @@ def make_completed_plate(
     )
 
 
-def draw_eyes_lips(face: Face, region: Window) -> Matte:
-    """Draw the eyes and lips of the target's face, and a little around them."""
-
-    def draw_around(points: Points) -> Matte:
-        grown = points.mean(0) + FEATURE_GROWTH * (points - points.mean(0))
-        return draw_polygon(grown, region, FEATURE_SOFTNESS * float(np.ptp(points[:, 0])))
-
-    return np.asarray(np.maximum.reduce([draw_around(face.landmarks[part]) for part in (EYE_R, EYE_L, MOUTH_OUTER)]))
-
-
 def _add_view(picture: Image, shown: Matte, other: Plate, codec: Codec, rows: int) -> tuple[Image, Matte]:
     """`picture` with what `other` shows beyond it, in the picture's light."""
     rgb, alpha = unpremultiply(other)
@@ -317,11 +306,7 @@ def measure_target_skin(frame: FaceFrame, mattes: Plate, behind: OpeningPicture 
     skin = plain * face * (1 - hidden) ** 2 * mark_plate_area(frame.plate, region)
     own = frame.perceptual
     bare = own if behind is None else behind.picture
-    # Glasses, strands of hair: what differs from the skin around is no skin, and so no part of what is around.
-    looked_at = skin
-    for _ in range(SKIN_ROUNDS):
-        usual = blur_weighted(bare, skin.astype(np.float32), max(1.0, TONE_SIGMA * surface.width), aspect)
-        skin = looked_at * np.maximum(1 - (find_largest(np.abs(bare - usual)) / ODD_SKIN) ** 2, 0) ** 2
+    skin = _leave_out_odd(bare, np.asarray(skin, np.float32), surface.width, aspect)
     sigma = SHADING_SIGMA * surface.width
     # Between hair and glasses a few pixels pass for skin: what has little skin around it says little.
     sure_skin = skin * cv2.GaussianBlur(skin, (0, 0), sigmaX=sigma / aspect, sigmaY=sigma) ** 2
@@ -337,6 +322,29 @@ def measure_target_skin(frame: FaceFrame, mattes: Plate, behind: OpeningPicture 
     return TargetSkin(np.asarray(picture), plain, np.clip(1.1 * clear - 0.05, 0, 1), surface.width)
 
 
+def _leave_out_odd(picture: Image, skin: Matte, width: float, aspect: float) -> Matte:
+    """`skin` without glasses and strands of hair.
+
+    What differs from the skin around is no skin, and so no part of what is around. That is smooth, so it is found on
+    fewer pixels.
+    """
+    scale = min(1.0, TONE_WIDTH / width)
+    size = max(1, round(skin.shape[1] * aspect * scale)), max(1, round(skin.shape[0] * scale))  # square pixels
+    small, looked_at = (
+        np.asarray(cv2.resize(one, size, interpolation=cv2.INTER_AREA), np.float32) for one in (picture, skin)
+    )
+    left, sigma = looked_at, max(1.0, TONE_SIGMA * width * scale)
+    for _ in range(SKIN_ROUNDS):
+        usual = blur_weighted(small, left, sigma)
+        left = looked_at * _compare_skin(small, usual)
+    return skin * _compare_skin(picture, np.asarray(cv2.resize(usual, skin.shape[::-1])))
+
+
+def _compare_skin(picture: AnyArray, usual: Image) -> Matte:
+    """1 where a picture has the colour that is usual there, 0 where it has a quite different one."""
+    return np.asarray(np.maximum(1 - (find_largest(np.abs(picture - usual)) / ODD_SKIN) ** 2, 0) ** 2, np.float32)
+
+
 def _draw_around_lines(difference: Image, reach: float) -> Matte:
     """1 around thin lines that differ strongly from skin (a rim of glasses), which the softness would hide.
 
@@ -346,24 +354,22 @@ def _draw_around_lines(difference: Image, reach: float) -> Matte:
     """
     steady = cv2.GaussianBlur(difference, (0, 0), max(0.5, LINE_SHARE * reach))
     line = ease_between(find_largest(np.abs(steady)), *LINE_RANGE).astype(np.float32)
-    side = 2 * max(1, round(2 * reach)) + 1
-    grown = cv2.dilate(line, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
+    grown = cv2.dilate(line, make_disc(2 * reach))
     return np.asarray(cv2.GaussianBlur(grown, (0, 0), reach / 2))
 
 
-def soften_seam(shown: Matte, keep: Matte, skin: TargetSkin) -> Matte:
+def soften_seam(shown: Matte, skin: TargetSkin) -> Matte:
     """Soften the edge of what is shown, inwards.
 
     Args:
         shown: Where a picture shows the face, 0..1.
-        keep: Where it does not fade.
         skin: Of the target.
     """
     soft = cv2.GaussianBlur(shown, (0, 0), SEAM_SIGMA * skin.width, borderType=cv2.BORDER_REPLICATE)
-    return np.minimum(shown, np.maximum(np.clip(2 * soft - 1, 0, 1), keep))
+    return np.minimum(shown, np.clip(2 * soft - 1, 0, 1))
 
 
-def extend_picture(picture: Image, shown: Matte, keep: Matte, skin: TargetSkin) -> Image:
+def extend_picture(picture: Image, shown: Matte, share: Matte, skin: TargetSkin) -> Image:
     """Continue a picture into what it does not show: the shading of the target's skin, in the tone of what is shown.
 
     Only plain skin is continued. A pixel that differs far more from the target's shading than the skin around it (hair
@@ -372,7 +378,7 @@ def extend_picture(picture: Image, shown: Matte, keep: Matte, skin: TargetSkin) 
     Args:
         picture: Perceptual steps.
         shown: Where it shows the face, 0..1.
-        keep: Where the picture does not fade towards what it does not show.
+        share: How much of the picture counts (`soften_seam`).
         skin: Of the target.
     """
     difference = picture - skin.picture
@@ -381,5 +387,4 @@ def extend_picture(picture: Image, shown: Matte, keep: Matte, skin: TargetSkin) 
     usual = blur_weighted(difference, known, max(1.0, TONE_SIGMA * skin.width))
     odd = find_largest(np.abs(difference - usual)) / ODD_TONE
     tone = push_pull(difference, (known / (1 + odd**2) ** 2).astype(np.float32))
-    share = soften_seam(shown, keep, skin)
     return np.asarray(skin.picture + tone + weigh(difference - tone, share), np.float32)

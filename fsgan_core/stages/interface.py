@@ -25,24 +25,6 @@ if TYPE_CHECKING:
     from fsgan_core.stages.drive import DrivenFrame
     from fsgan_core.stages.features.iris import IrisTint
     from fsgan_core.stages.leading_view import FramePlan
-    from fsgan_core.stages.occluders.bare_lips import LipColour
-
-__all__ = [
-    "AtlasPicture",
-    "AtlasProjector",
-    "BlendEngine",
-    "BlendedPlate",
-    "DriveEngine",
-    "FaceFrame",
-    "FurtherViews",
-    "InpaintEngine",
-    "MaskEngine",
-    "Networks",
-    "ReenactEngine",
-    "SeatKeeper",
-    "SeatedFace",
-    "SourceView",
-]
 
 Networks: TypeAlias = "Mapping[str, Network]"
 """The networks of an engine by role ("reenact", "mask", "inpaint", "blend")."""
@@ -64,9 +46,8 @@ class FaceFrame:
         region: The window that stages work in; it may reach beyond the plate.
         codec: Between scene-linear values and display-like values for this clip.
         holdout: On the region, 1 where nothing may change; None if there is no hold-out.
-        measure_lips: Measures the usual colour of the target's lips in the clip, when a hand is at them; it returns
-            None if no hand-free frames show it. None if this frame is all there is.
         make_display: Gives `display` where it may have been made before; None: it is made here.
+        look_for_glasses: Tells by the whole clip whether the face wears glasses; None: this frame tells.
     """
 
     plate: Plate
@@ -74,8 +55,13 @@ class FaceFrame:
     region: Window
     codec: Codec
     holdout: Matte | None = None
-    measure_lips: Callable[[], LipColour | None] | None = None
     make_display: Callable[[], Image] | None = None
+    look_for_glasses: Callable[[], bool] | None = None
+
+    @cached_property
+    def wears_glasses(self) -> bool | None:
+        """What `look_for_glasses` tells."""
+        return None if self.look_for_glasses is None else self.look_for_glasses()
 
     @property
     def pixel_aspect(self) -> float:

@@ -16,14 +16,22 @@ import cv2
 import numpy as np
 
 from fsgan_core.contract.landmarks import BROWS
-from fsgan_core.contract.layers import MATTE_FACE, MATTE_MOUTH, MATTE_OCCLUSION, MATTES, META_OUTLINE, META_TEXTURE
+from fsgan_core.contract.layers import (
+    MATTE_FACE,
+    MATTE_GLASSES,
+    MATTE_MOUTH,
+    MATTE_OCCLUSION,
+    MATTES,
+    META_OUTLINE,
+    META_TEXTURE,
+)
 from fsgan_core.contract.params import MaskParams
 from fsgan_core.faces.face import Face
 from fsgan_core.faces.geometry import fit_similarity
 from fsgan_core.faces.mesh import BROW_L, BROW_R, CANONICAL, INNER_LIPS, LIDS_L, LIDS_R, SKIN_COUNT
 from fsgan_core.plates.curve import LUMA_WEIGHTS
 from fsgan_core.plates.plate import Plate, Window, compute_slices
-from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Mesh, Points
+from fsgan_core.runtime.arrays import Image, Matte, Mesh, Points
 from fsgan_core.runtime.memo import remember_with, remember_with_both
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.guided_filter import apply_guided_filter
@@ -35,9 +43,7 @@ from fsgan_core.stages.image_ops import (
     ease_between,
     find_used_window,
     mark_plate_area,
-    measure_signed_distance,
     move_picture,
-    smoothstep,
     stack_planes,
     to_display,
 )
@@ -49,8 +55,9 @@ from fsgan_core.stages.matching.plate_match import (
     measure_changing_grain,
     measure_texture,
 )
+from fsgan_core.stages.matte_edge import MIN_FEATHER, grow_and_feather
 from fsgan_core.stages.occluders.beard import draw_beard_zone, measure_beard
-from fsgan_core.stages.occluders.glasses import detect_glasses, find_glasses_frames, find_stems
+from fsgan_core.stages.occluders.glasses import detect_glasses, find_stems
 from fsgan_core.stages.occluders.hands import (
     add_hands,
     combine_hands,
@@ -60,6 +67,8 @@ from fsgan_core.stages.occluders.hands import (
     remove_hands,
 )
 from fsgan_core.stages.occluders.occlusion import find_occluders
+from fsgan_core.stages.occluders.sunglasses import draw_dark_lenses
+from fsgan_core.stages.occluders.worn_glasses import draw_glasses
 from fsgan_core.stages.skin.skin_model import FaceRaster
 
 # The raster on which colours are compared.
@@ -77,19 +86,17 @@ TEXTURE_REACH = 16  # pixels: beyond it no blur that measures texture reads
 # Parameters with which a frame is measured by itself. The others are used when the neighbours are combined.
 MEASURING_PARAMS = ("forehead", "refine", "occlusions")  # those that may change over time
 MATTE_STEMS = "stems"  # channel of a frame measured by itself
-LUMA = "luma"  # likewise: the luma of the picture, display values; neighbouring frames are compared by it
+LUMA = "luma"  # likewise: luma of the picture, display values; neighbouring frames are compared by it
 
 # Height on the generic face, mm: middle of the brows, and their upper edge.
 BROW_LINE = float(CANONICAL[[*BROW_R, *BROW_L], 1].mean())
 BROW_TOP = float(CANONICAL[[*BROW_R, *BROW_L], 1].min())
 
 # Averaging over time, growing and softening.
+CHANNELS_AT_ONCE = 4  # that OpenCV moves several times as fast as more
 TIME_SIGMA, MIN_TIME_SIGMA = 0.6, 0.5  # of `mask.smooth`; frames
-MATTE_LEVELS = 16  # of a soft matte that is grown
-MIN_FEATHER = 0.5  # pixels: a narrower feather changes nothing
 OUTLINE_AT_EDGE = "edge"  # in metadata: the outline of the face is where the matte begins, not at a half
 FEATHERED_OUTLINE = 1e-6  # value of a feathered matte just inside the outline: the feather lies inside it
-FEATHER_BLUR, MIN_FEATHER_SIGMA, FEATHER_END = 12, 0.3, 2  # feather over blur's sigma; pixels; pixels to the outline
 
 
 def measure_mattes(frame: FaceFrame, *, params: MaskParams, strictness: float = 1.0) -> Plate:
@@ -116,10 +123,18 @@ def measure_mattes(frame: FaceFrame, *, params: MaskParams, strictness: float = 
 
     # Colours are compared on a small raster of square pixels.
     sight = make_face_raster(display, face, hull, inside, region, aspect)
-    glasses = detect_glasses(sight)
-    found = None if params.keep_glasses else find_stems(sight, glasses)
+    glasses = detect_glasses(sight) if frame.wears_glasses is None else float(frame.wears_glasses)
+    lenses = draw_dark_lenses(display, face.landmarks, region, aspect) if params.keep_glasses else None
+    glasses, is_known = (glasses, bool(frame.wears_glasses)) if lenses is None else (1.0, True)
+    frames = None
+    if params.keep_glasses and glasses > 0:
+        frames = draw_glasses(display, face.landmarks, region, aspect, glasses, is_known)
+        frames = frames if lenses is None else np.maximum(frames, lenses)
+    # Rims that are not sure are objects like others, and so are the arms then.
+    is_replaced = not params.keep_glasses
+    found = find_stems(sight, glasses) if is_replaced or (frames is not None and frames.any()) else None
     other, above = find_occluders(sight, None if found is None else found.matte, strictness)
-    stems = None if found is None else found.resize(region).matte
+    stems = None if found is None else found.resize(region)
     vertices = face.get_mesh(aspect)[:, :2]
     if params.beard == "replace":
         small = _to_raster(vertices, region, sight.window)
@@ -129,21 +144,21 @@ def measure_mattes(frame: FaceFrame, *, params: MaskParams, strictness: float = 
     other = apply_guided_filter(other, sight.rgb, np.clip(display, 0, 1), radius, GUIDE_EPSILON)
     above = np.asarray(cv2.resize(above, (region.width, region.height), interpolation=cv2.INTER_LINEAR))
 
-    near = (
-        cv2.GaussianBlur(hull, (0, 0), max(1.0, NEAR_SIGMA * width)) > NEAR_LIMIT
-    )  # behind the head, anything is unlike skin
+    # Behind the head, anything is unlike skin.
+    near = cv2.GaussianBlur(hull, (0, 0), max(1.0, NEAR_SIGMA * width)) > NEAR_LIMIT
     hair = np.clip(other * above, 0, 1) * inside * near
     occlusion = np.clip(other * (1 - above), 0, 1) * hull
+    narrow = {}
     if stems is not None:
-        hair, occlusion = hair * (1 - stems), occlusion * (1 - stems)
-    if params.keep_glasses and glasses > 0:
-        frames = find_glasses_frames(display, face.landmarks, region, width, aspect)
-        occlusion = np.maximum(occlusion, np.float32(glasses) * frames * hull)
+        hair, occlusion = hair * (1 - stems.matte), occlusion * (1 - stems.matte)
+        narrow = {MATTE_STEMS: stems.matte} if is_replaced else {}
     matte = hull * (1 - params.refine * hair) * (1 - params.occlusions * occlusion)
+    if frames is not None:
+        kept = (frames if stems is None else np.maximum(frames, stems.matte)) * hull
+        narrow, occlusion = {MATTE_GLASSES: kept}, np.maximum(occlusion, kept)
     if params.beard == "keep":
         matte = matte * (1 - draw_beard_zone(vertices, region, width))
-    mattes = [matte, hair, mouth, occlusion] if stems is None else [matte, hair, mouth, occlusion, stems]
-    channels = MATTES if stems is None else (*MATTES, MATTE_STEMS)
+    mattes, channels = [matte, hair, mouth, occlusion, *narrow.values()], (*MATTES, *narrow)
     measured = Plate(stack_planes(mattes), channels, region, target.display_window, aspect)
     if params.hands:
         measured = add_hands(measured, measure_hand_mattes(frame, display, hull), hull, params.occlusions)
@@ -151,7 +166,9 @@ def measure_mattes(frame: FaceFrame, *, params: MaskParams, strictness: float = 
 
 
 def measure_glasses(frame: FaceFrame, params: MaskParams) -> float:
-    """Measure how surely a face wears glasses, 0..1 (`glasses.detect_glasses`)."""
+    """Measure how surely a face wears glasses, 0..1: by the clip, or else by the frame (`glasses.detect_glasses`)."""
+    if frame.wears_glasses is not None:
+        return float(frame.wears_glasses)
     hull = draw_hull(frame.face, frame.region, frame.pixel_aspect, params.forehead)
     inside = mark_plate_area(frame.plate, frame.region)
     return detect_glasses(make_face_raster(frame.display, frame.face, hull, inside, frame.region, frame.pixel_aspect))
@@ -297,9 +314,7 @@ def combine_mattes(frame: FaceFrame, *, neighbours: Sequence[tuple[Face, Plate]]
     Each is carried to where the face is now. They are averaged, nearer frames more; then the matte is grown or shrunk
     and softened.
     """
-    names = (*MATTES, MATTE_STEMS)
-    mean = average_mattes(frame, neighbours, params, names)
-    mattes = {name: np.asarray(plane, np.float32) for name, plane in zip(names, cv2.split(mean), strict=True)}
+    mattes = average_mattes(frame, neighbours, params, (*MATTES, MATTE_STEMS, MATTE_GLASSES))
     return finish_mask(frame, put_hands_in_front(frame, mattes, neighbours, params), neighbours, params)
 
 
@@ -316,11 +331,8 @@ def put_hands_in_front(
 
 
 def average_mattes(
-    frame: FaceFrame,
-    neighbours: Sequence[tuple[Face, Plate]],
-    params: MaskParams,
-    names: Sequence[str] | None = None,
-) -> Image:
+    frame: FaceFrame, neighbours: Sequence[tuple[Face, Plate]], params: MaskParams, names: Sequence[str]
+) -> dict[str, Matte]:
     """Average what was measured of neighbouring frames, moved to where the face is now; nearer frames count more.
 
     Hands are left out: they do not move with the face (`put_hands_in_front`).
@@ -329,27 +341,31 @@ def average_mattes(
         frame: The frame.
         neighbours: Face and measured mattes, this frame's among them.
         params: Settings of the mask stage.
-        names: Channels to average; where a frame has none of that name, it is 0. None takes all channels.
+        names: Channels to average. One that some frames lack is 0 there; one that all lack is left out.
 
     Returns:
-        (height, width, channels) on the region.
+        The mattes on the region.
     """
-    face, region, aspect = frame.face, frame.region, frame.pixel_aspect
-    total: Image | np.float32 = np.float32(0)
-    weights = 0.0
-    for other, measured in neighbours:
-        weight = 1.0 if params.as_published else _compute_time_weight(other, face, params.smooth)
-        own = remove_hands(measured)
-        total = total + np.float32(weight) * _carry_mattes(
-            own if names is None else _select_channels(own, names), other, face, region, aspect
-        )
-        weights += weight
-    return np.asarray(total / np.float32(max(weights, 1e-6)), np.float32)
+    without_hands = [(face, remove_hands(measured)) for face, measured in neighbours]
+    known = [name for name in names if any(name in measured.channels for _, measured in without_hands)]
+    shares = [
+        1.0 if params.as_published else _compute_time_weight(face, frame.face, params.smooth) for face, _ in neighbours
+    ]
+    averages: dict[str, Matte] = {}
+    for first in range(0, len(known), CHANNELS_AT_ONCE):
+        group = known[first : first + CHANNELS_AT_ONCE]
+        total = np.zeros((frame.region.height, frame.region.width, len(group)), np.float32)
+        for (face, measured), share in zip(without_hands, shares, strict=True):
+            own = _select_channels(measured, group)
+            carried = _carry_mattes(own, face, frame.face, frame.region, frame.pixel_aspect)
+            total += np.float32(share / max(sum(shares), 1e-6)) * carried.reshape(total.shape)
+        averages.update(zip(group, map(np.asarray, cv2.split(total)), strict=True))
+    return averages
 
 
 def _select_channels(plate: Plate, names: Sequence[str]) -> Plate:
     """The channels of these names; one that the plate lacks is 0."""
-    return replace(plate, pixels=stack_planes([plate.get_matte(name) for name in names]), channels=tuple(names))
+    return replace(plate, pixels=plate.get_known(*names), channels=tuple(names))
 
 
 def _compute_time_weight(other: Face, face: Face, smooth: int) -> float:
@@ -366,11 +382,13 @@ def finish_mask(
     matte = mattes[MATTE_FACE]
     if not params.mouth:
         matte = matte * (1 - mattes[MATTE_MOUTH])
-    matte = _grow_and_feather(matte, params.size, params.feather * width, inside.pixel_aspect)
+    matte = grow_and_feather(matte, params.size, params.feather * width, inside.pixel_aspect)
     if not params.as_published:  # the published erosion counts the face beyond the plate, too
         matte = matte * mark_plate_area(inside, region)
     if MATTE_STEMS in mattes:  # narrow things beside the face, which a feather would leave half
         matte = np.maximum(matte, mattes[MATTE_STEMS] * (1 - mattes[MATTE_OCCLUSION]) * mark_plate_area(inside, region))
+    if MATTE_GLASSES in mattes:  # through the lenses the face shows up to the frame
+        matte = matte * (1 - params.occlusions * mattes[MATTE_GLASSES])
     if holdout is not None:
         matte = matte * (1 - clip01(holdout))
     texture = average_textures([read_texture(measured) for _, measured in neighbours])
@@ -417,37 +435,3 @@ def _carry_mattes(
         new.landmarks[warp_points.BROWS_TO_MOUTH] * scale, old.landmarks[warp_points.BROWS_TO_MOUTH] * scale
     )
     return move_picture(measured.pixels, measured.data_window, move, region, aspect, interpolation)
-
-
-def _grow_and_feather(matte: Matte, size: float, feather: float, aspect: float) -> Matte:
-    """`matte` grown by `size` pixels, with a soft edge of `feather` pixels inside it.
-
-    Nothing outside the grown matte changes. The matte's own softness (hair, motion) stays.
-    """
-    height, width = matte.shape
-    work: AnyArray = matte
-    if aspect != 1:
-        work = np.asarray(cv2.resize(matte, (round(width * aspect), height), interpolation=cv2.INTER_LINEAR))
-    if size != 0:
-        work = _grow_matte(work, size) if size > 0 else 1 - _grow_matte(1 - work, -size)
-    if feather > MIN_FEATHER:
-        distance = measure_signed_distance(work)
-        work = np.minimum(work, 1) * smoothstep((distance + 0.5) / feather)
-        work = cv2.GaussianBlur(work, (0, 0), max(MIN_FEATHER_SIGMA, feather / FEATHER_BLUR)) * smoothstep(
-            (distance + 0.5) / FEATHER_END
-        )
-    if aspect != 1:
-        work = np.asarray(cv2.resize(work, (width, height), interpolation=cv2.INTER_LINEAR))
-    return np.clip(work, 0, 1).astype(np.float32)
-
-
-def _grow_matte(matte: Matte, radius: float) -> Matte:
-    """Every level of a matte grown by `radius` pixels, which need not be whole."""
-    total = np.zeros_like(matte)
-    levels = (np.arange(MATTE_LEVELS) + 0.5) / MATTE_LEVELS
-    for level in levels:
-        reached = matte >= level
-        if reached.any():
-            distance = cv2.distanceTransform((~reached).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-            total += np.clip(radius + 0.5 - distance, 0, 1)
-    return np.asarray(np.maximum(total / np.float32(MATTE_LEVELS), matte), np.float32)

@@ -48,9 +48,6 @@ LOWER_BROWS = (46, 53, 52, 65, 55, 276, 283, 282, 295, 285)
 BELOW_BROWS = (225, 224, 223, 222, 221, 445, 444, 443, 442, 441)
 """The lower edge of both brows, and the vertex of the lid below each of these."""
 
-BEYOND = np.vstack([HAIRLINE, [(-26.0, -62.0, 8.0), (0.0, -64.0, 4.0), (26.0, -62.0, 8.0)]])
-"""Points of the forehead above the mesh, (n, 3) mm on the generic head."""
-
 
 def square_mesh(mesh: Mesh, aspect: float) -> Mesh:
     """Returns a mesh in square pixels.
@@ -102,13 +99,13 @@ def find_hidden_vertices(mesh: Mesh) -> AnyArray:
 
 @remember_results(REMEMBERED_MESHES)
 def place_beyond(mesh: Mesh) -> Points:
-    """Places the points of BEYOND (n, 2) around a mesh in square pixels: posed, then moved along with its edge."""
+    """Places the hairline (9, 2) beyond a mesh in square pixels: posed, then moved along with the mesh's edge."""
     scale, rotation, shift = fit_rigid(CANONICAL, mesh, compute_rigidity())
     edge = list(FACE_OVAL)
     misfit = mesh[edge] - (scale * CANONICAL[edge] @ rotation.T + shift)
-    distance = np.linalg.norm(BEYOND[:, None] - CANONICAL[edge][None], axis=-1)
+    distance = np.linalg.norm(HAIRLINE[:, None] - CANONICAL[edge][None], axis=-1)
     near = np.exp(-((distance / ANCHOR_REACH) ** 2)) + 1e-9
-    placed = scale * BEYOND @ rotation.T + shift + (near / near.sum(1, keepdims=True)) @ misfit
+    placed = scale * HAIRLINE @ rotation.T + shift + (near / near.sum(1, keepdims=True)) @ misfit
     return np.asarray(placed[:, :2])
 
 
@@ -136,7 +133,8 @@ def fit_mesh_map(
     knots[SKIN_COUNT:] = False
     destination = np.vstack([square_goal[knots, :2], place_beyond(square_goal)]) / (aspect, 1.0)
     source = np.vstack([view[knots, :2], place_beyond(square_view) / (view_aspect, 1.0)])
-    return fit_spline_map(destination, source, region, _make_stiffness(stiffness)[_add_beyond(knots)], aspect)
+    resistance = np.append(_make_stiffness(stiffness)[knots], np.full(len(HAIRLINE), HAIRLINE_STIFFNESS))
+    return fit_spline_map(destination, source, region, resistance, aspect)
 
 
 def keep_brow_breadth(goal: Mesh, view: Mesh) -> Mesh:
@@ -160,15 +158,9 @@ def keep_brow_breadth(goal: Mesh, view: Mesh) -> Mesh:
     return result
 
 
-def _add_beyond(knots: AnyArray) -> AnyArray:
-    """Which points of the mesh, and of BEYOND after them, bend the map: those of BEYOND always."""
-    return np.concatenate([knots, np.ones(len(BEYOND), bool)])
-
-
 def _make_stiffness(amount: float) -> Vector:
-    stiffness = np.full(len(CANONICAL) + len(BEYOND), amount)
+    stiffness = np.full(len(CANONICAL), amount)
     stiffness[[*LIDS_R, *LIDS_L, *INNER_LIPS, *OUTER_LIPS]] = min(amount, OPENING_STIFFNESS)
-    stiffness[len(CANONICAL) :] = HAIRLINE_STIFFNESS
     return stiffness
 
 

@@ -19,7 +19,7 @@ import scipy.sparse as sp
 from scipy.sparse.linalg import splu
 
 from fsgan_core.runtime.arrays import Image, Mask, Matrix, Matte, Vector
-from fsgan_core.stages.image_ops import repeat_plane
+from fsgan_core.stages.image_ops import repeat_plane, weigh
 
 BORDER_WEIGHT = 4.0  # of a border pixel's value; a link between neighbours has 1
 
@@ -65,10 +65,10 @@ def solve_membrane(
     box = slice(y, y + height), slice(x, x + width)
     inside = support[box]
     hold = np.where(border, BORDER_WEIGHT * trust, 0.0 if held is None else held * support).astype(np.float32)[box]
-    right = hold[..., None] * difference[box].astype(np.float32)
+    right = weigh(difference[box].astype(np.float32), hold)
     diagonal, across = hold + np.float32(1 / reach**2), 1 / aspect**2
     solution, residual = _solve_multigrid(inside, diagonal, across, right)
-    if not residual < MAX_RESIDUAL:
+    if residual >= MAX_RESIDUAL:  # not if it is NaN
         solution[inside] = _solve_directly(inside, diagonal, across, right)
     result[box] = solution
     return result

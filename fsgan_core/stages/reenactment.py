@@ -9,7 +9,7 @@ neither person.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import cv2
@@ -43,16 +43,13 @@ from fsgan_core.stages.features.iris import IrisTint
 from fsgan_core.stages.features.lips import find_lip_edges
 from fsgan_core.stages.features.mouth import cover_inner_mouth, keep_mouth, set_inner_mouth
 from fsgan_core.stages.features.openings import OpeningPicture, measure_lid_openings
-from fsgan_core.stages.image_ops import draw_polygon, ease_between, mark_plate_area, weigh
+from fsgan_core.stages.image_ops import draw_polygon, find_window_around, mark_plate_area, weigh
 from fsgan_core.stages.interface import FaceFrame, SourceView
 from fsgan_core.stages.leading_view import FramePlan
 from fsgan_core.stages.masking import MATTE_STEMS, draw_forehead, measure_glasses, measure_mattes
-from fsgan_core.stages.mesh_warp import (
-    measure_mesh_width,
-    place_beyond,
-    square_mesh,
-)
-from fsgan_core.stages.occluders.worn_glasses import remove_glasses
+from fsgan_core.stages.mesh_warp import measure_mesh_width, place_beyond, square_mesh
+from fsgan_core.stages.occluders.removed_glasses import remove_glasses
+from fsgan_core.stages.occluders.worn_glasses import FaceLook, Pair, recognise_glasses
 from fsgan_core.stages.proportions import displace_mesh, weigh_regions
 from fsgan_core.stages.warped_view import WarpedView, combine_views, join_parts, scale_picture, warp_parts
 
@@ -65,13 +62,21 @@ BROW_EDGE, MIN_BROW_EDGE = 0.01, 2.0  # the same on a brow, whose end is not the
 DOUBT_WEIGHT, FEATURE_DOUBT_WEIGHT = 4.0, 2.0  # of what may be hair or an occluder in a view; around eyes and lips
 VIEW_STRICTNESS = 8.0  # missed skin is filled from other views, but hair that passes for skin smears over the face
 VIEW_MARGIN = 0.6  # around a source face, that is kept
-WORK_MARGIN = 0.16  # around the new face, in which a frame's picture is made: four times SEEN_SIGMA
-
-# Eyeballs and inner mouth of the target show where the views show this much of the face around.
-SEEN_SIGMA, SEEN_RANGE = 0.04, (0.15, 0.4)
+WORK_MARGIN = 0.16  # around the new face, in which a frame's picture is made
 
 # Eyes with their brows, and lips.
 FEATURE_GROWTH, AROUND_GROWTH, FEATURE_SOFTNESS = 1.25, 2.2, 0.04  # times their size; of their size
+
+
+def recognise_worn_glasses(frames: Iterable[FaceFrame]) -> Pair:
+    """Tell what pair of glasses a person wears, from a few frames; `sureness` is 0 if none."""
+    return recognise_glasses(
+        replace(_look_at_face(frame), bridge=measure_glasses(frame, MaskParams())) for frame in frames
+    )
+
+
+def _look_at_face(frame: FaceFrame) -> FaceLook:
+    return FaceLook(frame.display, frame.face.landmarks, frame.region, frame.pixel_aspect)
 
 
 def prepare_view(
@@ -80,7 +85,7 @@ def prepare_view(
     codec: Codec,
     mask: MaskParams,
     margin: float = VIEW_MARGIN,
-    keep_glasses: bool = False,
+    glasses: Pair | None = None,
 ) -> SourceView:
     """Prepare a view from a source plate.
 
@@ -90,15 +95,15 @@ def prepare_view(
         codec: The source's codec.
         mask: Settings of the mask stage, to find skin.
         margin: How much around the face is kept, as a share of its box.
-        keep_glasses: Whether the face keeps the glasses that it wears.
+        glasses: The pair that is taken off (`recognise_worn_glasses`). Without, the face keeps what it wears.
     """
     window = compute_region(face.box, margin, plate.pixel_aspect)
     frame = FaceFrame(plate, face, window, codec)
-    mattes = measure_mattes(frame, params=mask, strictness=VIEW_STRICTNESS)
+    # `mask.keep_glasses` is about the target's: a source's are no occluders.
+    mattes = measure_mattes(frame, params=mask.replace(keep_glasses=False), strictness=VIEW_STRICTNESS)
     display, gone = frame.display, 0.0
-    if not keep_glasses:
-        bridge = measure_glasses(frame, mask)
-        display, gone = remove_glasses(display, face.landmarks, window, plate.pixel_aspect, bridge)
+    if glasses is not None and glasses.sureness > 0:
+        display, gone = remove_glasses(_look_at_face(frame), glasses), glasses.sureness
     # Strands and shadows at the edge of hair or of an occluder would pass for skin.
     occluders = np.maximum(mattes.get_matte(MATTE_HAIR), mattes.get_matte(MATTE_OCCLUSION))
     width = warp_points.measure_face_width(face.landmarks, plate.pixel_aspect)
@@ -111,7 +116,7 @@ def prepare_view(
     # The end of a brow or of a lid is not the edge of hair, but hair may touch it.
     brows, others, around = draw_feature_hulls(face.get_mesh(plate.pixel_aspect), window)
     doubt = near + brows * (nearest - near)
-    doubt = (DOUBT_WEIGHT + around * (FEATURE_DOUBT_WEIGHT - DOUBT_WEIGHT)) * (doubt + others * (occluders - doubt))
+    doubt = (DOUBT_WEIGHT + around * (FEATURE_DOUBT_WEIGHT - DOUBT_WEIGHT)) * (doubt + others * (nearest - doubt))
     skin = cv2.erode(mattes.get_matte(MATTE_FACE), outline_kernel) * mark_plate_area(plate, window)
     if MATTE_STEMS in mattes.channels:  # behind arms of glasses is hair as well as skin
         skin = skin * (1 - np.float32(gone) * mattes.get_matte(MATTE_STEMS))
@@ -176,14 +181,12 @@ def reenact(
         eyes = set_eyes(views[leading.view], lead.places, own, goal, window, aspect, alpha.shape)
         picture = picture + eyes.matte[..., None] * (eyes.picture - picture)
         alpha = np.maximum(alpha, eyes.matte)
-    seen = measure_seen(alpha, SEEN_SIGMA * width, aspect)
     kept = float(params.inner_mouth != "source")
     mouth = set_inner_mouth(picture, opened, plate, own, goal, edges, window, aspect, not kept)
-    picture = picture + weigh(mouth.picture - picture, seen)
+    picture = mouth.picture
     own_parts = keep_openings(plate, own, goal, window, aspect, params, 0.0, iris_tint, openings)
-    own_parts = replace(own_parts, matte=own_parts.matte * seen)
     picture = picture + weigh(own_parts.picture - picture, own_parts.matte)
-    own_matte = np.maximum(own_parts.matte, mouth.matte * seen)
+    own_matte = np.maximum(own_parts.matte, mouth.matte)
     alpha = np.maximum(alpha, own_matte)
     return make_reenacted_plate(codec.decode(picture), alpha, lead, face, frame.region, target, kept, own_matte, window)
 
@@ -204,10 +207,7 @@ def find_work_window(goal: Mesh, region: Window, aspect: float) -> Window:
     """
     square = square_mesh(goal, aspect)
     points = np.vstack([square[:, :2], place_beyond(square)])
-    margin = WORK_MARGIN * measure_mesh_width(square)
-    low = np.floor((points.min(0) - margin) / (aspect, 1.0)).astype(int)
-    high = np.ceil((points.max(0) + margin) / (aspect, 1.0)).astype(int) + 1
-    window = Window(int(low[0]), int(low[1]), int(high[0] - low[0]), int(high[1] - low[1])).intersect(region)
+    window = find_window_around(points, WORK_MARGIN * measure_mesh_width(square), aspect).intersect(region)
     return region if window.empty else window
 
 
@@ -234,18 +234,6 @@ def measure_view_openings(plan: FramePlan, views: Mapping[ViewRef, SourceView]) 
             for view in [views[w.view]]
         )
     )
-
-
-def measure_seen(alpha: Matte, sigma: float, aspect: float) -> Matte:
-    """Measures where the views show the face around: an eyeball by itself would be an island that stains the skin.
-
-    Args:
-        alpha: Where the views show skin.
-        sigma: Rows.
-        aspect: Width of a pixel over its height.
-    """
-    around = cv2.GaussianBlur(alpha, (0, 0), sigmaX=sigma / aspect, sigmaY=sigma, borderType=cv2.BORDER_REPLICATE)
-    return np.asarray(ease_between(around, *SEEN_RANGE), np.float32)
 
 
 def keep_openings(

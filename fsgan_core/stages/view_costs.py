@@ -16,8 +16,7 @@ from fsgan_core.faces.pose import FACE_MODEL, fit_head_pose
 from fsgan_core.runtime.arrays import AnyArray, Matrix, Vector
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.allowed_views import ViewRef, list_used_views
-from fsgan_core.stages.motion.lids import OPEN_ENOUGH, measure_openness, open_eyes
-from fsgan_core.stages.motion.performance import measure_landmark_bias
+from fsgan_core.stages.motion.performance import measure_landmark_bias, measure_openness
 from fsgan_core.stages.warp_points import BROWS_TO_MOUTH, Performer
 
 # A difference that costs one unit.
@@ -29,6 +28,7 @@ ERROR_UNIT = 3.0  # mm of misfit between landmarks and head
 # Costs, in these units.
 EXPRESSION_COST = 1.0  # per unit of a view's own expression
 BROWS_WEIGHT, EYES_WEIGHT = 0.5, 1.5  # of parts of an expression; lips have 1
+OPEN_ENOUGH = 0.9  # of the usual gap: an eye this far open is not shut
 SHUT_EYE_COST = 6.0  # of a shut eye: a lid can be moved over an eye, but nothing shows the eye behind a lid
 FRONTAL_FACE = FACE_MODEL[BROWS_TO_MOUTH, :2]  # mm
 
@@ -44,9 +44,8 @@ def compute_view_costs(
         np.linalg.norm(stack_angles(faces)[:, None] - stack_angles([one.face for one in pool])[None], axis=2)
         / POSE_UNIT
     )
-    bias = measure_landmark_bias(target)
     shown = np.stack([_make_feature_vector(one.face, one.performer) for one in pool])
-    goals = np.stack([_make_feature_vector(open_eyes(face, target.pixel_aspect, bias), target) for face in faces])
+    goals = np.stack([_make_feature_vector(face, target) for face in faces])
     preference = np.array([one.own_cost - np.log(one.weight) for one in pool])
     return pose, params.expression * _measure_distances(goals, shown) + preference[None]
 

@@ -15,7 +15,7 @@ from scipy.interpolate import make_interp_spline
 from fsgan_core.plates.plate import Window
 from fsgan_core.runtime.arrays import Image, Mask, Matrix, Plane, PointMap, Points, Vector
 from fsgan_core.runtime.memo import remember_results
-from fsgan_core.stages.image_ops import slice_marked
+from fsgan_core.stages.image_ops import shift_channels, slice_marked, weigh
 
 # The spline is evaluated on a grid and interpolated between: points across the region, and pixels from one to the next.
 GRID_POINTS, FINEST_STEP, COARSEST_STEP = 110, 2, 8
@@ -23,6 +23,7 @@ GRID_POINTS, FINEST_STEP, COARSEST_STEP = 110, 2, 8
 # hundredth of a pixel. Nearer to them than OUTER_MARGIN such steps all points are evaluated.
 OUTER_FACTOR, OUTER_MARGIN = 3, 2
 REMEMBERED_GRIDS = 64  # how their values are interpolated: the same for all maps of one size
+FOLD_ROWS = 32  # of cells that are looked at together, so that they stay in the processor's cache
 KERNEL_ROWS = 128  # points at a time, so that their distances to the knots stay in the processor's cache
 LEAST_SQUARE = 1e-12  # added to the square of a distance: the logarithm needs more than 0, also after rounding
 SYSTEM_RIDGE = 1e-9  # added to the stiffness, so that the system can be solved for points that coincide
@@ -76,12 +77,12 @@ def fit_spline_map(
     coarse = remove_folds(_evaluate_grid(evaluate, x, y, low, high))
     # Single precision is enough for places counted from their middle.
     middle = coarse.mean((0, 1)).astype(np.float32)
-    offsets = (coarse - middle).astype(np.float32)
+    offsets = shift_channels(coarse, -middle).astype(np.float32)
     columns, rows = np.arange(region.width, dtype=np.float64), np.arange(region.height, dtype=np.float64)
     fine = _interpolate_grid(offsets, x, y, columns, rows)
     if has_folds(fine):  # a cubic may overshoot into a fold, straight lines cannot
         fine = _interpolate_grid(offsets, x, y, columns, rows, degree=1)
-    return np.asarray(fine + middle)
+    return shift_channels(fine, middle)
 
 
 def _evaluate_grid(
@@ -99,7 +100,7 @@ def _evaluate_grid(
 
 def _interpolate_grid(values: PointMap, x: Vector, y: Vector, to_x: Vector, to_y: Vector, degree: int = 3) -> PointMap:
     down, across = (_make_interpolation(*axis, degree).astype(values.dtype) for axis in ((y, to_y), (x, to_x)))
-    return np.stack([down @ values[..., k] @ across.T for k in (0, 1)], -1)
+    return np.asarray(cv2.merge([down @ values[..., k] @ across.T for k in (0, 1)]))
 
 
 @remember_results(REMEMBERED_GRIDS)
@@ -145,15 +146,16 @@ def iterate_corner_areas(mapping: PointMap) -> Iterator[Plane]:
 
 def has_folds(mapping: PointMap) -> bool:
     """Tell whether any cell is flipped against the others."""
-    lowest, highest = zip(*((area.min(), area.max()) for area in iterate_corner_areas(mapping)), strict=True)
-    return bool(min(lowest) <= 0 <= max(highest))
+    bands = (mapping[first : first + FOLD_ROWS + 1] for first in range(0, len(mapping) - 1, FOLD_ROWS))
+    ends = [(area.min(), area.max()) for band in bands for area in iterate_corner_areas(band)]
+    return bool(np.min(ends) <= 0 <= np.max(ends))
 
 
-def remove_folds(mapping: PointMap, rounds: int = SMOOTHING_ROUNDS) -> PointMap:
+def remove_folds(mapping: PointMap) -> PointMap:
     """Damp the folds of a map until no cell is flipped.
 
     Around flipped cells the displacement from the best affine map is smoothed, wider in each round. If folds are left
-    after `rounds` rounds, the whole map moves towards the affine one.
+    after SMOOTHING_ROUNDS rounds, the whole map moves towards the affine one.
     """
     height, width = mapping.shape[:2]
     x, y = np.arange(width) - (width - 1) / 2, np.arange(height) - (height - 1) / 2
@@ -163,11 +165,11 @@ def remove_folds(mapping: PointMap, rounds: int = SMOOTHING_ROUNDS) -> PointMap:
         return mapping
     affine = mapping.mean((0, 1)) + x[:, None] * across + y[:, None, None] * down
     offset = mapping - affine
-    for number in range(rounds + DAMPING_ROUNDS):
+    for number in range(SMOOTHING_ROUNDS + DAMPING_ROUNDS):
         flipped = np.minimum.reduce([area / usual for area in iterate_corner_areas(affine + offset)]) < MIN_CELL_AREA
         if not flipped.any():
             break
-        if number >= rounds:
+        if number >= SMOOTHING_ROUNDS:
             offset = offset * DAMPING
             continue
         sigma = FIRST_SIGMA + SIGMA_GROWTH * number
@@ -184,9 +186,10 @@ def remove_folds(mapping: PointMap, rounds: int = SMOOTHING_ROUNDS) -> PointMap:
 def sample_picture(picture: Image, mapping: PointMap, where: Mask | None = None) -> Image:
     """Sample a picture through a map; the picture's border is continued.
 
-    Lanczos with 8 x 8 taps near 1:1, so that nothing softens. Where the map shrinks the picture, the picture is first
-    filtered to what the new raster can hold, as much as each pixel needs, and differently across and down if the map as
-    a whole shrinks so (pixels that are not square).
+    Lanczos with 8 x 8 taps near 1:1, so that nothing softens. What it overshoots ends at the brightest and the darkest
+    value of the picture: in display-like values a little beyond a highlight of 9 would be a highlight of 600. Where the
+    map shrinks the picture, the picture is first filtered to what the new raster can hold, as much as each pixel needs,
+    and differently across and down if the map as a whole shrinks so (pixels that are not square).
 
     Args:
         picture: (height, width) or (height, width, channels).
@@ -208,8 +211,8 @@ def sample_picture(picture: Image, mapping: PointMap, where: Mask | None = None)
         part = slice_marked(level > step - 1)
         share = np.clip(level[part] - (step - 1), 0, 1)
         coarser = _resample_lanczos(picture, step, ratio, mapping[part])
-        result[part] += (share if picture.ndim == 2 else share[..., None]) * (coarser - result[part])
-    return result
+        result[part] += weigh(coarser - result[part], share)
+    return np.clip(result, picture.min(), picture.max(), out=result)
 
 
 def _smooth_shrink(need: Plane) -> Plane:

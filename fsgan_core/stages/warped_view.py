@@ -13,7 +13,7 @@ import numpy as np
 
 from fsgan_core.plates.plate import Window, compute_slices
 from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Mesh, Plane, PointMap
-from fsgan_core.stages.image_ops import HALF_COVERED, weigh
+from fsgan_core.stages.image_ops import HALF_COVERED, shift_channels, weigh
 from fsgan_core.stages.interface import SourceView
 from fsgan_core.stages.leading_view import WeightedView
 from fsgan_core.stages.mesh_warp import draw_vertex_values, find_visible_vertices, fit_mesh_map, square_mesh
@@ -59,7 +59,7 @@ def warp_view(
     mesh = view.mesh
     mapping = fit_mesh_map(goal, mesh, region, stiffness, aspect, view.pixel_aspect)
     places = np.ascontiguousarray(mapping[compute_slices(window, region)])
-    local = places - np.array([view.window.x, view.window.y], np.float32)
+    local = shift_channels(places, (-view.window.x, -view.window.y))
     x, y = local[..., 0], local[..., 1]
     matte: AnyArray = np.clip(cv2.remap(view.matte, x, y, cv2.INTER_LINEAR, borderValue=0.0), 0, 1)
     picture = sample_picture(view.display, local, matte > 0)

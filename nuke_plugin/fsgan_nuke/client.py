@@ -438,11 +438,8 @@ atexit.register(close_all_clients)
 
 def describe_crash(process: WorkerProcess, request: PendingRequest) -> str:
     """Describes a crash: how the worker ended, the frames that were being rendered, and the end of its log."""
-    frames = sorted(request.frames)
-    frames_text = ""
-    if frames:
-        numbers = ", ".join(str(frame) for frame in frames)
-        frames_text = f" of frame{'s' if len(frames) > 1 else ''} {numbers}"
+    numbers = ", ".join(str(frame) for frame in sorted(request.frames))
+    frames_text = f" of frame{'s' if len(request.frames) > 1 else ''} {numbers}" if numbers else ""
     ending = process.describe_ending()
     return f"the worker died ({ending}) during {request.message.name}{frames_text}{_describe_log_end(process)}"
 

@@ -60,10 +60,14 @@ def test_an_installation_without_metadata(monkeypatch: pytest.MonkeyPatch) -> No
 def test_licence_class_of_each_face_model() -> None:
     found = examine_installation()
     lines = "\n".join(describe_installation(found))
-    assert found["faces"]["models"]["mesh"] == {"licence": "commercial", "missing": ""}
+    assert found["faces"]["models"]["mesh"] == {
+        "use": "analyse.detector=mesh",
+        "licence": "commercial",
+        "missing": "",
+    }
     assert found["faces"]["models"]["dlib"]["licence"] == "non-commercial"
     assert found["faces"]["networks"]["mesh"] == {"name": "mediapipe_face_mesh", "licence": "commercial"}
-    assert "mediapipe_hand (licence commercial)" in lines and "engine dlib-cnn" in lines
+    assert "mediapipe_hand (licence commercial)" in lines and "analyse.landmarks=dlib " in lines
 
 
 def test_dlib_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:

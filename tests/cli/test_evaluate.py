@@ -41,10 +41,10 @@ class TestSwapReportEvaluate:
         said = capsys.readouterr()
         assert f"{FRAMES} rendered" in said.out and "summary.html" in said.out
         assert "info: frame 3 rendered" in said.err and "engine poisson" in said.err
-        assert {"contact_sheet.png", "summary.html", "summary.md", "result.json"} <= {p.name for p in report.iterdir()}
+        assert {"contact_sheet.jpg", "summary.html", "summary.md", "result.json"} <= {p.name for p in report.iterdir()}
         assert any(path.stem == "preview" for path in report.iterdir())
         assert json.loads((report / "result.json").read_text())["counts"]["rendered"] == FRAMES
-        assert cv2.imread(str(report / "contact_sheet.png")).shape[0] > 300
+        assert cv2.imread(str(report / "contact_sheet.jpg")).shape[0] > 300
         assert "blend" in (report / "summary.md").read_text()
 
         assert (

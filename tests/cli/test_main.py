@@ -123,7 +123,7 @@ class TestExitCodes:
             (["--set", "blend.mxi=1"], "did you mean mix"),
             (["--set", "feather=1"], "did you mean mask.feather"),
             (["--set", "blend.engine=poison"], "did you mean poisson"),
-            (["--device", "abacus"], "--device abacus"),
+            (["--device", "abacus"], "no device 'abacus'"),
             (["--source-colorspace", "a", "--source-colorspace", "b"], "2 times for 1 sources"),
             (["--source-track", "a", "--source", "second.mov"], "1 times for 2 sources"),
         ],

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import time
 
 import pytest
 
 from fsgan_core.contract.plain_data import parse_json, parse_toml
 from fsgan_core.contract.safe_text import escape_line, escape_lines, escape_tags
+from tests.endless import no_endless_work
 
 
 class TestJson:
@@ -25,10 +25,8 @@ class TestJson:
         ["[" * 100_000, '{"a":' * 100_000, "[" * 65 + "]" * 65, "9" * 5000, "[" + "1" * 21 + "]", b"\xff", "{", ""],
     )
     def test_is_refused_at_once(self, text: str | bytes) -> None:
-        started = time.monotonic()
-        with pytest.raises(ValueError):
+        with no_endless_work(), pytest.raises(ValueError):
             parse_json(text)
-        assert time.monotonic() - started < 2.0
 
 
 class TestToml:
@@ -44,10 +42,8 @@ class TestToml:
         ["a." * 100_000 + "b=1", "a = {" + "a." * 99 + "a = 1}", "[" + "'a' . " * 99 + "a]", "a = 1" + "0" * 19, "= 1"],
     )
     def test_is_refused_at_once(self, text: str) -> None:
-        started = time.monotonic()
-        with pytest.raises(ValueError):
+        with no_endless_work(), pytest.raises(ValueError):
             parse_toml(text)
-        assert time.monotonic() - started < 2.0
 
 
 class TestSafeText:

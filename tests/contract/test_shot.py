@@ -62,6 +62,7 @@ class TestDict:
             ({"target": {"path": "a", "colourspace": "x"}}, "did you mean colorspace"),
             ({"target": {"path": "a", "part": 3}}, "must be text"),
             ({"tagret": "a"}, "did you mean target"),
+            ({"parameters": {}}, "known: .*stages"),
             ({"stages": {"blnd": {}}}, "did you mean blend"),
             ({"stages": {"blend": 3}}, "must be a table"),
             ({"stages": 3}, "must be a table"),

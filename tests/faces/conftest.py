@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from fsgan_core.faces.detectors.choose_detector import make_detector
-from fsgan_core.faces.detectors.detect_dlib import HogDetector
 from fsgan_core.faces.landmarkers.landmarks import DlibLandmarker, make_landmarker
 from fsgan_core.faces.models import find_missing_model
 
@@ -15,13 +13,6 @@ def dlib_extra() -> None:
     """Skips where dlib or its models are not installed."""
     if find_missing_model("dlib"):
         pytest.skip("the extra dlib is not installed")
-
-
-@pytest.fixture(scope="session")
-def detector(dlib_extra: None) -> HogDetector:
-    found = make_detector("dlib")
-    assert isinstance(found, HogDetector)
-    return found
 
 
 @pytest.fixture(scope="session")

@@ -43,7 +43,7 @@ class TestLicences:
         assert engines == set(models.MODEL_LICENCES)
         assert set(models.MODEL_LICENCES.values()) <= set(LICENCE_CLASSES)
 
-    @pytest.mark.parametrize("name", ["dlib", "sfd", "blazeface"])
+    @pytest.mark.parametrize("name", ["sfd", "blazeface"])
     def test_detectors(self, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(WeightsError, match=f"'{name}'.*weights.allow = commercial.*choose mesh"):
             make_detector(name, allow="commercial")

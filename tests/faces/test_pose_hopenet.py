@@ -13,7 +13,7 @@ from fsgan_core.faces.analyse import analyse
 from fsgan_core.faces.face import make_face
 from fsgan_core.faces.pose import make_rotation
 from fsgan_core.faces.pose_hopenet import HopenetPoser, convert_angles, find_pose_weights, make_poser
-from fsgan_core.faces.square_crop import CropSquare
+from fsgan_core.faces.square_crop import crop_published, fit_published_square
 from fsgan_core.faces.track import Person, Track, rebuild_faces
 from fsgan_core.faces.track_file import format_track, parse_track
 from fsgan_core.plates.colour import open_config
@@ -66,9 +66,9 @@ class TestPoser:
         levels = (network.asked[0].numpy() * 0.5 + 0.5) * 255
         # Red and green are half the column and the row.
         for number, box in enumerate(boxes):
-            square = CropSquare.from_box(box, 1.2)
+            square = fit_published_square(box, 1.2)
             for column, row in ((112, 112), (200, 130)):
-                place = square.to_picture((np.array([column, row]) + 0.5) / 224)
+                place = square.to_picture((np.array([column, row]) + 0.5) / 224, 1)
                 np.testing.assert_allclose(levels[number, :2, row, column] * 2, place, atol=2)
         assert (levels[1, :, 112, 5] == 0).all()  # black outside the picture
 
@@ -129,5 +129,5 @@ def test_square_pixels_are_what_the_network_sees(astronaut: np.ndarray) -> None:
     network = Fixed(np.zeros(3))
     HopenetPoser(network).measure_angles(picture.view()[0], [(176.0, 70.0, 102.0, 102.0)])
     shown = (network.asked[0][0].numpy().transpose(1, 2, 0) * 0.5 + 0.5) * 255
-    expected = CropSquare.from_box((176.0, 70.0, 102.0, 102.0), 1.2).crop(astronaut, 224)
+    expected = crop_published(astronaut, fit_published_square((176.0, 70.0, 102.0, 102.0), 1.2), 224)
     assert np.abs(cv2.blur(shown, (9, 9)) - cv2.blur(expected.astype(np.float32), (9, 9))).mean() < 6

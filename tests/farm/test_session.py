@@ -185,6 +185,14 @@ def worker(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
     made = Worker(
         SocketTransport(folder / SOCKET_NAME), variables=select_deciding_variables(os.environ), heartbeat=0.05
     )
+    send_log = made._send_log
+
+    def send_own_log(record: logging.LogRecord) -> None:
+        # The task's log is in this process, too: without this the worker hears and sends again what it sent.
+        if record.lineno:
+            send_log(record)
+
+    monkeypatch.setattr(made, "_send_log", send_own_log)
     monkeypatch.setenv(SESSION_VARIABLE, str(folder))
     thread = threading.Thread(target=made.run, daemon=True)
     thread.start()

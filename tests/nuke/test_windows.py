@@ -218,7 +218,7 @@ def test_report(session: Host, swap: Any, monkeypatch: pytest.MonkeyPatch) -> No
     session.press(swap, "open_report")
     (page,) = shown
     text = Path(page.removeprefix("file://")).read_text(encoding="utf-8")
-    assert "contact_sheet.png" in text and f"{FIRST}-{LAST}" in text
+    assert "contact_sheet.jpg" in text and f"{FIRST}-{LAST}" in text
     session.set_knob(swap, "report", False)
 
 

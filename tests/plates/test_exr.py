@@ -427,6 +427,8 @@ class TestBadInput:
             read_image(tmp_path / "plate" / "a.exr")
         with pytest.raises(PlateError, match="has nothing like it"):
             read_image(tmp_path / "plates" / "a.exr")
+        with pytest.raises(PlateError, match="has no folder quite_other"):
+            read_image(tmp_path / "quite_other" / "a.exr")
 
     def test_folder(self, tmp_path: Path) -> None:
         with pytest.raises(PlateError, match="is a folder"):

@@ -48,6 +48,12 @@ class TestPlate:
         with pytest.raises(PlateError, match=r"no channel A, Z; it has R, G, B, matte\.face"):
             plate.get("R", "A", "Z")
 
+    def test_known_channels_stand_beside_zeros_for_the_others(self) -> None:
+        plate = random_plate(channels=("R", "G", "B", "matte.face"))
+        known = plate.get_known("matte.hair", "matte.face", "R")
+        assert not known[..., 0].any()
+        assert np.array_equal(known[..., 1:], plate.pixels[..., [3, 0]])
+
     def test_get_is_a_copy(self) -> None:
         plate = random_plate()
         before = plate.pixels.copy()

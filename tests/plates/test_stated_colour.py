@@ -176,7 +176,18 @@ class TestPictures:
     ) -> None:
         path = write_picture(tmp_path / name, "float" if name.endswith("hdr") else "uint16", **attributes)
         assert open_input(Clip(path), config).space == space
-        assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+        warned = [record for record in caplog.records if record.levelno >= logging.WARNING]
+        assert len(warned) == (name == "undefined.dpx")
+
+    def test_dpx_that_says_nothing(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        """Most are log: a guess is told, a file rule or a name is not."""
+        path = write_picture(tmp_path / "scan.dpx", "uint16")
+        assert open_input(Clip(path), open_config(DEFAULT_CONFIG)).space == SRGB
+        assert "name the colour space of the clip" in caplog.text
+        caplog.clear()
+        assert open_input(Clip(path, "ACEScct"), open_config(DEFAULT_CONFIG)).space == "ACEScct"
+        assert open_input(Clip(path), add_rules(tmp_path, ("dpx", "sRGB - Texture", "*", "dpx"))).space
+        assert not caplog.records
 
     @pytest.mark.parametrize("transfer", ["Logarithmic", "Printing density"])
     def test_log_dpx(self, tmp_path: Path, caplog: pytest.LogCaptureFixture, transfer: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import time
 from pathlib import Path
 
 import av
@@ -21,6 +20,7 @@ from fsgan_core.plates.synthetic_mark import (
     read_xmp,
     read_xmp_fields,
 )
+from tests.endless import no_endless_work
 
 PICTURE = np.random.default_rng(3).integers(0, 255, (30, 40, 3), np.uint8)
 
@@ -92,6 +92,5 @@ def test_a_broken_file_gives_no_traceback(tmp_path: Path, content: bytes) -> Non
 def test_a_file_of_empty_blocks_ends_soon(tmp_path: Path, start: bytes, block: bytes) -> None:
     path = tmp_path / "a"
     path.write_bytes(start + block * 3_000_000)
-    begun = time.perf_counter()
-    assert read_xmp(path) == b""
-    assert time.perf_counter() - begun < 1.0
+    with no_endless_work():
+        assert read_xmp(path) == b""

@@ -50,6 +50,16 @@ def test_nothing_for_short_clips_many_frames_and_sources(
     assert not caplog.records
 
 
+def test_a_drive_is_never_told_to_be_quick(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    for can_be_quick in (True, False):
+        clock = iter(range(1000))
+        monkeypatch.setattr(time, "monotonic", lambda clock=clock: next(clock))
+        cost = AnalysisCost("plate", 1, can_be_quick)
+        for done in range(1, 101):
+            cost.follow(Event("analyse", "plate", done, 100))
+    assert ["--quick" in record.getMessage() for record in caplog.records] == [True, False]
+
+
 def test_a_render_follows_its_target(small: Small, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     plan = plan_shot_job(small.shot(tmp_path, "1-2"))
     job = RenderJob(plan)

@@ -338,10 +338,11 @@ class TestWhatIsAskedFor:
             with pytest.raises(FrameRangeError, match="missing frames: 3"):
                 render_shot(shot)
             return
-        render_shot(shot)
+        notes = render_shot(shot).notes
         names = [path.name for path in sorted((tmp_path / "out").iterdir())]
         assert names == [f"swap.{n:04d}.exr" for n in ((2, 3, 4) if missing == "hold" else (2, 4))]
         if missing == "hold":
+            assert notes[0] == "no file for 3 of the target: the frame before is used (output.missing=hold)"
             held, own = (read_image(tmp_path / "out" / f"swap.000{n}.exr").pixels for n in (3, 2))
             assert held.tobytes() == own.tobytes()
 

@@ -46,7 +46,7 @@ def test_a_report_signs_the_sequence(
     assert main(["render", str(tmp_path / "shot.toml"), "--report", str(report), "--device", "cpu"]) == 0
     listing = folder / "swap.frames.json"
     assert list(json.loads(listing.read_text())["sha256"]) == ["swap.0001.exr", "swap.0002.exr"]
-    for path in (report / "contact_sheet.png", report / "preview.mp4", listing, folder / "swap.0002.exr"):
+    for path in (report / "contact_sheet.jpg", report / "preview.mp4", listing, folder / "swap.0002.exr"):
         statement = inspect_file(path)
         assert statement.is_synthetic is True and statement.manifest is not None
         assert statement.manifest.state == "trusted" and statement.manifest.ingredients[0] == "plate.####.exr"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -90,7 +89,7 @@ class TestStates:
     def test_one_frame_of_the_plate(self, small: Small, tmp_path: Path) -> None:
         """Only the frames that it enters: with the mask's smoothing, its neighbours too."""
         other = moved(small, tmp_path / "plates")
-        shot = other.shot(tmp_path / "out", mask__smooth="1", mask__hands="false")
+        shot = other.shot(tmp_path / "out", mask__smooth="1")
         render_shot(shot)
         path = other.folder / "plate.0002.exr"
         plate = read_image(path)
@@ -98,18 +97,6 @@ class TestStates:
         found = states(shot)
         assert {frame for frame, one in found.items() if one.state == "stale"} == {1, 2, 3}
         assert all(one.changed == ("target",) for one in found.values() if one.state == "stale")
-
-    def test_a_frame_that_shows_the_colour_of_the_lips(self, small: Small, tmp_path: Path) -> None:
-        """A hand at the mouth of any frame would be cut by it."""
-        other = moved(small, tmp_path / "plates")
-        shot = other.shot(tmp_path / "out", mask__smooth="1")
-        render_shot(shot)
-        path = other.folder / "plate.0002.exr"
-        plate = read_image(path)
-        write_exr(path, replace(plate, pixels=plate.pixels * 1.5, integers={}))
-        found = states(shot)
-        assert {one.state for one in found.values()} == {"stale"}
-        assert found[6].changed == ("lips",)
 
     def test_source_and_hand_made_files(self, small: Small, tmp_path: Path) -> None:
         other = moved(small, tmp_path / "plates")
@@ -150,12 +137,11 @@ class TestStates:
         monkeypatch.setenv("FSGAN_CACHE", str(tmp_path / "empty"))
         shot = small.shot(rendered, "3-4")
         shot = replace(shot, target=replace(shot.target, track=""))
-        start = time.perf_counter()
         work = RenderJob(plan_shot_job(shot))
         data = summarise_states(work, compute_frame_states(work))
         assert (data["stale"], data["missing"], data["analysed"]) == ("3", "4", False)
         assert data["changed"][0]["text"] == "never analysed as it is now"
-        assert time.perf_counter() - start < 2 and not (tmp_path / "empty").exists()
+        assert not (tmp_path / "empty").exists()
 
     def test_reads_no_pixels_and_writes_nothing(
         self, small: Small, rendered: Path, monkeypatch: pytest.MonkeyPatch

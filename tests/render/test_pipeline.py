@@ -233,7 +233,7 @@ class TestKeys:
         moved.mkdir()
         for path in small.folder.iterdir():
             (moved / path.name).write_bytes(path.read_bytes())
-        settings = {"reenact__iris": "0", "mask__hands": "false"}  # these are read in several frames
+        settings = {"reenact__iris": "0", "mask__keep_glasses": "false"}  # else several frames are looked at
         render_shot(Small(moved).shot(tmp_path / "out", "1,4", **settings))
         fsgan_core.write_exr(moved / "plate.0005.exr", plate_of(np.full((600, 512, 3), 99, np.uint8), 5))
         result = render_shot(Small(moved).shot(tmp_path / "out", "1,4", **settings))

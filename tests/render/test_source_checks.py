@@ -74,6 +74,33 @@ class TestBlackAndWhite:
             plan(shot)
 
 
+class TestSunglasses:
+    def test_dark_lenses_are_told(self, small: Small, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        shot = small.shot(tmp_path / "out", "1")
+        with caplog.at_level(logging.WARNING):
+            plan(shot)
+        assert "sunglasses" not in caplog.text
+        picture = cv2.imread(str(small.folder / "source.png"))
+        assert picture is not None
+        points = next(iter(load_track(Path(shot.source[0].track)).people[0].faces.values())).landmarks
+        for eye in (slice(36, 42), slice(42, 48)):
+            radius = 0.27 * np.ptp(points[36:48, 0])
+            cv2.ellipse(
+                picture,
+                np.rint(points[eye].mean(0)).astype(int),
+                (round(radius), round(0.8 * radius)),
+                0,
+                0,
+                360,
+                (20,) * 3,
+                -1,
+            )
+        cv2.imwrite(str(tmp_path / "worn.png"), picture)
+        with caplog.at_level(logging.WARNING):
+            plan(replace(shot, source=(replace(shot.source[0], path=str(tmp_path / "worn.png")),)))
+        assert "worn.png seem to be behind sunglasses (frame" in caplog.text
+
+
 class TestOpenMouth:
     WARNING = "the mouth is open in every picture of the source"
 

@@ -119,7 +119,18 @@ def test_each_parameter_of_a_swap(context: RenderContext, stage: str, name: str)
         changed = list_changes(context, other, rendered)
         if rendered in AFTER[stage] or (stage, name) == ("reenact", "margin"):
             assert f"{stage}.{name}" in changed
-            derived = {"likeness", "atlas", "irises", "lips", "track", "target", "source", "source_track", "views"}
+            derived = {
+                "likeness",
+                "atlas",
+                "irises",
+                "glasses",
+                "source_glasses",
+                "track",
+                "target",
+                "source",
+                "source_track",
+                "views",
+            }
             assert set(changed) <= {f"{stage}.{name}", *derived}
         else:
             assert changed == ()
@@ -160,8 +171,8 @@ def test_colour_and_exposure(context: RenderContext) -> None:
 
 def test_tracks(context: RenderContext) -> None:
     """Of the face in every stage, of a neighbour in the mask and what follows it, of a distant frame nowhere."""
-    # A face that shows the colour of eyes or lips counts in every frame.
-    context = with_scene(context, iris_frames=(), lip_frames=())
+    # A face that shows the colour of the eyes counts in every frame.
+    context = with_scene(context, open_eyed_frames=())
     faces = context.get_scene(FRAME).faces
 
     def move(frame: int) -> RenderContext:
@@ -175,13 +186,31 @@ def test_tracks(context: RenderContext) -> None:
     assert "track" in list_changes(context, with_scene(context, faces=without), FINAL)
 
 
-def test_frames_that_show_the_lips(context: RenderContext) -> None:
-    """A hand at the mouth is told by them, so they count in the mask and after it, if hands are looked for."""
-    other = with_scene(context, lip_frames=(FRAME,))
-    assert context.get_scene(FRAME).lip_frames
-    assert [list_changes(context, other, stage) for stage in ALL] == [(), ("lips",), ("lips",), ("lips",)]
-    off = with_params(context, "mask", hands=False), with_params(other, "mask", hands=False)
-    assert list_changes(*off, FINAL) == ()
+def test_frames_that_show_the_source_s_glasses(context: RenderContext) -> None:
+    """They decide whether its views lose any, so they count, unless the views keep what they show."""
+    clip = context.get_scene(FRAME).view_clips[0]
+    shown = clip.open_eyed_frames[0]
+    moved = clip.performer.faces[shown].with_landmarks(clip.performer.faces[shown].landmarks + 0.5)
+    performer = replace(clip.performer, faces={**clip.performer.faces, shown: moved})
+    other = with_scene(context, view_clips=(replace(clip, performer=performer),))
+    assert "source_glasses" in list_changes(context, other, "reenact")
+    keeping = [with_params(one, "reenact", keep_source_glasses=True) for one in (context, other)]
+    assert "source_glasses" not in list_changes(*keeping, "reenact")
+
+
+def test_frames_that_show_glasses(context: RenderContext) -> None:
+    """The target's glasses stay in front in all frames or in none."""
+    other = with_scene(context, open_eyed_frames=(FRAME,))
+    assert len(context.get_scene(FRAME).open_eyed_frames) > 1
+    assert list_changes(context, other, "mask") == ("glasses",)
+    without = with_params(context, "mask", keep_glasses=False), with_params(other, "mask", keep_glasses=False)
+    assert list_changes(*without, "mask") == ()
+
+
+def test_a_drive_does_not_look_for_the_actors_glasses(context: RenderContext) -> None:
+    first = driven(context)
+    other = with_scene(first, open_eyed_frames=(FRAME,))
+    assert "glasses" not in list_changes(first, other, FINAL)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from fsgan_core.plates.exr_writer import write_exr
 from fsgan_core.plates.movies.movie import Movie
 from fsgan_core.plates.movies.movie_writer import PREVIEW_CODECS, MovieCodec
 from fsgan_core.plates.plate import Plate, Window
+from fsgan_core.plates.synthetic_mark import DIGITAL_SOURCE_TYPE, read_xmp
 from fsgan_core.report import contact_sheet as sheet_module
 from fsgan_core.report.contact_sheet import (
     BeforeAfter,
@@ -59,6 +60,16 @@ class TestContactSheet:
         ]
         assert len(found) == 1
         assert sheet.shape[1] > 2 * 480 + 2 * side
+
+    def test_a_jpeg_looks_the_same_and_is_marked(self, tmp_path: Path) -> None:
+        """Red lips beside skin keep their edge: colours are not stored coarser than light."""
+        picture = np.full((400, 600, 3), (200, 150, 130), np.uint8)
+        picture[::3] = (170, 50, 60)
+        frame = BeforeAfter(1, picture, picture, (200.0, 100.0, 150.0, 150.0))
+        exact, path = (write_contact_sheet([frame], tmp_path / f"sheet.{suffix}") for suffix in ("png", "jpg"))
+        difference = np.abs(read(exact).astype(int) - read(path))
+        assert difference.mean() < 2 and np.percentile(difference, 99.9) < 12
+        assert path.stat().st_size < 1 << 20 and DIGITAL_SOURCE_TYPE.encode() in read_xmp(path)
 
     def test_rows_title_and_flags(self, tmp_path: Path) -> None:
         plain = read(write_contact_sheet([look(1), look(2)], tmp_path / "plain.png"))

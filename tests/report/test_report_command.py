@@ -119,7 +119,7 @@ def test_missing_frames_are_failures(rendered: Path, tmp_path: Path, capsys: pyt
 
 def test_sheet_and_movie_of_an_unsigned_report_are_marked(rendered: Path) -> None:
     """Without a studio's key there is no manifest; the XMP packet says that the faces are synthesised."""
-    for name in ("contact_sheet.png", "preview.mp4"):
+    for name in ("contact_sheet.jpg", "preview.mp4"):
         statement = inspect_file(rendered.parent / "report" / name)
         assert statement.is_synthetic is True and "release" not in statement.facts
 
@@ -134,7 +134,7 @@ def test_the_release_stands_in_report_sheet_and_movie(small: Small, tmp_path: Pa
     page = (tmp_path / "report" / "summary.html").read_text()
     for label, value in expected.items():
         assert f'<tr><th scope="row">{label}</th><td>{escape(value)}</td></tr>' in page
-    for name in ("contact_sheet.png", "preview.mp4"):
+    for name in ("contact_sheet.jpg", "preview.mp4"):
         xmp = ElementTree.fromstring(read_xmp(tmp_path / "report" / name))
         texts = {one.tag.rpartition("}")[2]: "".join(one.itertext()).strip() for one in xmp.iter()}
         assert texts["UsageTerms"] == "R-17 <b>; sequence 010; until 2090-01-31"

@@ -54,7 +54,7 @@ def test_a_formula_is_quoted_in_csv(tmp_path: Path) -> None:
         ("identity > 0.6", []),
         ("mean identity>0.3", ["mean identity>0.3: the mean is 0.3458"]),
         ("mean identity>0.5", []),
-        ("lids>0.03", ["lids>0.03: lids was measured on no frame"]),
+        ("lids>0.03", ["lids>0.03: lids was measured on no frame (`fsgan report` measures all)"]),
         ("failed>0", []),
         ("flagged>0", [f"flagged>0: 1 flagged frames: {FIRST + 3}"]),
         ("seconds.reenact<2", [f"seconds.reenact<2: 1 in frame {FIRST}; beyond the limit: {FIRST}-{FIRST + 11}"]),

@@ -21,3 +21,5 @@ class TestDevice:
             choose_device("cuda:1")
         with pytest.raises(InputError, match="abacus"):
             choose_device("abacus")
+        with pytest.raises(InputError, match="None"):
+            choose_device(None)  # type: ignore[arg-type]

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from fsgan_core.runtime import reused_memory
+from fsgan_core.runtime.memo import remember_with
 from fsgan_core.runtime.memory import clear_caches
-from fsgan_core.runtime.reused_memory import copy_into_reused_memory
+from fsgan_core.runtime.reused_memory import copy_into_reused_memory, take_reused_memory
 
 
 @pytest.fixture(autouse=True)
@@ -82,3 +83,15 @@ def test_threads_never_share_memory():
 
     with ThreadPoolExecutor(8) as threads:
         assert all(threads.map(copy_and_look, range(400)))
+
+
+def test_what_is_remembered_with_an_array_ends_with_it():
+    @remember_with
+    def sum_up(array: np.ndarray) -> float:
+        return float(array.sum())
+
+    for value in (1, 2):
+        array = take_reused_memory((40, 30, 3))
+        array[:] = value
+        assert sum_up(array) == value * 3600
+        del array

@@ -25,7 +25,7 @@ from fsgan_core.stages.inpainting import inpaint
 from fsgan_core.stages.interface import BlendedPlate, FaceFrame, SourceView
 from fsgan_core.stages.leading_view import FramePlan, WeightedView
 from fsgan_core.stages.masking import combine_mattes, measure_mattes
-from fsgan_core.stages.reenactment import prepare_view, reenact
+from fsgan_core.stages.reenactment import prepare_view, recognise_worn_glasses, reenact
 
 ONE = FramePlan((WeightedView(ViewRef(0, 1), 1.0, 1.0),))
 
@@ -114,13 +114,14 @@ class Still:
         self, source: Still, codec: Codec, params: ReenactParams | None = None, plan: FramePlan = ONE
     ) -> Plate:
         params = params or ReenactParams()
-        views = {ViewRef(0, 1): source.view(codec, params.keep_glasses)}
+        views = {ViewRef(0, 1): source.view(codec, params.keep_source_glasses)}
         return reenact(self.frame(codec), plan=plan, views=views, params=params)
 
 
 @lru_cache(maxsize=32)
 def _view(still: Still, codec: Codec, keep_glasses: bool) -> SourceView:
-    return prepare_view(still.plate, still.face, codec, MaskParams(), keep_glasses=keep_glasses)
+    glasses = None if keep_glasses else recognise_worn_glasses([still.frame(codec)])
+    return prepare_view(still.plate, still.face, codec, MaskParams(), glasses=glasses)
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,14 @@ import OpenImageIO as oiio
 import pytest
 
 from fsgan_core.contract.landmarks import MOUTH_INNER
-from fsgan_core.contract.layers import MATTE_KEPT, MATTE_MOUTH, MATTES, META_TEXTURE, RGB
+from fsgan_core.contract.layers import MATTE_KEPT, MATTE_MOUTH, MATTES, META_MOUTH, META_TEXTURE, RGB
 from fsgan_core.contract.params import BlendParams
 from fsgan_core.faces.mesh import INNER_LIPS
 from fsgan_core.plates.colour import Codec, ColourConfig
 from fsgan_core.plates.exr_writer import write_exr
 from fsgan_core.plates.image_reader import read_image
 from fsgan_core.plates.plate import Plate, Window, compute_slices
+from fsgan_core.stages import blending
 from fsgan_core.stages.blending import (
     BLEND_ENGINES,
     FAR_REACH,
@@ -343,6 +344,31 @@ class TestSeat:
             )
             results[kept] = np.abs(result.plate.crop(region).get("R", "G", "B") - own)[sure].max()
         assert sure.sum() > 10 and results[True] < 0.01 < results[False]
+
+    def test_what_is_between_the_lips_is_lip_where_the_mouth_is_the_plates_own(
+        self, swap: Swap, codec: Codec, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        seen = []
+
+        def record(new: np.ndarray, *given: np.ndarray) -> np.ndarray:
+            seen.append(given[5])
+            return new
+
+        monkeypatch.setattr(blending, "match_feature_tints", record)
+        for own in (0, 1):
+            completed = replace(swap.completed, metadata=swap.completed.metadata | {META_MOUTH: f"{own:.4f}"})
+            blended(replace(swap, completed=completed), codec)
+        sources, plates = seen
+        assert (sources - plates).max() > 0.9
+
+    def test_lips_are_near_the_plates_after_darks_are_matched(
+        self, swap: Swap, codec: Codec, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        calls = []
+        for name in ("match_darks", "match_feature_tints"):
+            monkeypatch.setattr(blending, name, lambda new, *given, name=name: calls.append(name) or new)
+        blended(swap, codec)
+        assert calls == ["match_darks", "match_feature_tints"]
 
     def test_the_line_between_shut_lips_is_not_sharpened_again(
         self, collins: Still, hopper: Still, codec: Codec

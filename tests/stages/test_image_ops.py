@@ -20,13 +20,16 @@ from fsgan_core.stages.image_ops import (
     measure_signed_distance,
     pad_plate,
     premultiply,
-    reconstruct_by_dilation,
+    shift_channels,
     smoothstep,
     to_display,
     to_perceptual,
     to_scene_linear,
     unpremultiply,
+    weigh,
 )
+from fsgan_core.stages.matte_edge import grow_and_feather
+from fsgan_core.stages.occluders.reconstruction import reconstruct_by_dilation
 from tests.stages.conftest import plate_at
 
 DISC_CENTRE = np.array([32.3, 29.6])
@@ -179,6 +182,30 @@ class TestDistance:
     def test_all_and_nothing(self) -> None:
         assert (measure_signed_distance(np.zeros((5, 5), np.float32)) < -1e5).all()
         assert (measure_signed_distance(np.ones((5, 5), np.float32)) > 1e5).all()
+
+
+class TestChannels:
+    @pytest.mark.parametrize("kind", [np.float32, np.float64])
+    def test_numbers_are_added_and_weights_multiplied_as_by_numpy(self, kind: type) -> None:
+        for count in (2, 3):
+            picture = np.random.default_rng(count).normal(size=(7, 4, count)).astype(kind)
+            weight, shift = picture[..., 0].astype(np.float32), picture[0, 0]
+            assert np.array_equal(shift_channels(picture, -shift), picture - shift)
+            assert np.array_equal(weigh(picture, weight), picture * weight[..., None])
+            assert weigh(picture, weight).dtype == kind
+
+
+class TestEdge:
+    @pytest.mark.parametrize(("size", "feather"), [(0.0, 9.0), (2.5, 4.2), (-3.0, 6.0)])
+    def test_edge_does_not_depend_on_how_much_is_around(self, size: float, feather: float) -> None:
+        matte = disc(15.0)
+        wide = np.pad(matte, ((40, 31), (23, 50)))
+        assert np.array_equal(
+            grow_and_feather(wide, size, feather, 1.0)[40:-31, 23:-50], grow_and_feather(matte, size, feather, 1.0)
+        )
+
+    def test_edge_of_nothing_is_nothing(self) -> None:
+        assert not grow_and_feather(np.zeros((9, 9), np.float32), 0.0, 5.0, 1.0).any()
 
 
 class TestFilters:

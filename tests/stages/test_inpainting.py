@@ -88,8 +88,9 @@ class TestFill:
         assert not result.get_matte("matte.completed").any()
         assert np.allclose(result.get("R", "G", "B"), SKIN, rtol=1e-5)
 
-    def test_what_is_missing_is_filled_smoothly(self, codec: Codec) -> None:
+    def test_what_is_missing_is_filled_smoothly(self, codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
         """On smooth skin the extension is skin: no seam, no black."""
+        monkeypatch.setattr(inpainting, "SEAM_SIGMA", 1e-6)  # all of the window is near the seam of so close a face
         result = fill_window(reenacted(SKIN, 1 - LEFT), wanted(ELLIPSE), list, codec, PARAMS)
         rgb, alpha = unpremultiply(result)
         inside = ELLIPSE > 0
@@ -138,7 +139,8 @@ class TestFill:
         assert np.allclose(result.get("R", "G", "B", "A"), given.pixels, atol=1e-6)
         assert not result.get_matte("matte.completed").any()
 
-    def test_highlights_and_negatives_survive(self, codec: Codec) -> None:
+    def test_highlights_and_negatives_survive(self, codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(inpainting, "SEAM_SIGMA", 1e-6)
         rgb = SKIN.copy()
         rgb[50, 60], rgb[52, 60] = 64.0, -0.1
         result, _ = unpremultiply(fill_window(reenacted(rgb, 1 - LEFT), wanted(ELLIPSE), list, codec, PARAMS))

@@ -9,14 +9,14 @@ import cv2
 import numpy as np
 import pytest
 
-from fsgan_core.contract.landmarks import MOUTH_INNER
-from fsgan_core.contract.layers import MATTE_FACE, MATTES, META_TEXTURE
+from fsgan_core.contract.landmarks import EYE_L, EYE_R, MOUTH_INNER
+from fsgan_core.contract.layers import MATTE_FACE, MATTE_OCCLUSION, MATTES, META_TEXTURE
 from fsgan_core.contract.params import MaskParams
 from fsgan_core.faces.face import Face
 from fsgan_core.plates.colour import Codec, ColourConfig
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.stages import masking, warp_points
-from fsgan_core.stages.image_ops import mark_plate_area
+from fsgan_core.stages.image_ops import draw_convex_hull, enlarge_polygon, mark_plate_area
 from fsgan_core.stages.interface import FaceFrame
 from fsgan_core.stages.masking import MATTE_STEMS, combine_mattes, format_texture, measure_mattes, read_texture
 from fsgan_core.stages.matching.plate_match import TEXTURE_LENGTH
@@ -72,7 +72,7 @@ class TestFace:
         self, name: str, codec: Codec, request: pytest.FixtureRequest
     ) -> None:
         still: Still = request.getfixturevalue(name)
-        matte = face_matte(still, codec)
+        matte = face_matte(still, codec, RAW.replace(keep_glasses=False))
         for numbers in ([36, 39], [42, 45], [19], [24], [30], [33], [51], [57], [48, 54], [31, 48], [35, 54]):
             assert matte[at(still, between(still, *numbers))] > 0.9
         inner = np.zeros_like(matte)
@@ -206,7 +206,7 @@ class TestOccluders:
             assert kept.get_matte("matte.face")[at(hopper, between(hopper, *eye))] > 0.85
 
     def test_glasses_that_go_take_their_hinges_along(self, hopper: Still, codec: Codec) -> None:
-        matte = face_matte(hopper, codec)
+        matte = face_matte(hopper, codec, RAW.replace(keep_glasses=False))
         for brow, eye, side in ((17, 36, 0), (26, 45, 16)):
             hinge = 0.5 * between(hopper, brow) + 0.3 * between(hopper, side) + 0.2 * between(hopper, eye)
             assert matte[at(hopper, hinge)] > 0.8
@@ -465,12 +465,28 @@ class TestDeterminism:
 class TestGlassesStems:
     def test_hinges_belong_to_the_matte(self, hopper: Still, codec: Codec) -> None:
         """A narrow thing at the edge of the face is replaced as a whole, not feathered away."""
-        measured = measure_mattes(hopper.frame(codec), params=MaskParams())
+        params = MaskParams(keep_glasses=False)
+        measured = measure_mattes(hopper.frame(codec), params=params)
         stems = measured.get_matte(MATTE_STEMS)
-        mask = combine_mattes(hopper.frame(codec), neighbours=[(hopper.face, measured)], params=MaskParams())
+        mask = combine_mattes(hopper.frame(codec), neighbours=[(hopper.face, measured)], params=params)
         assert (stems > 0.9).sum() > 20
         assert mask.get_matte(MATTE_FACE)[stems > 0.9].min() > 0.85
 
+    def test_face_shows_through_lenses_up_to_the_frame(self, hopper: Still, codec: Codec) -> None:
+        """A frame is narrower than the feather, which would keep the target's skin around it, half a lens wide."""
+        kept = hopper.mattes(codec, MaskParams(keep_glasses=True))
+        matte, frame = kept.get_matte(MATTE_FACE), kept.get_matte(MATTE_OCCLUSION) > 0.9
+        eyes = [hopper.face.landmarks[eye] for eye in (EYE_R, EYE_L)]
+        lenses = np.maximum(*(draw_convex_hull(enlarge_polygon(eye, 1.8), kept.data_window) for eye in eyes)) > 0.5
+        assert (frame & ~lenses).sum() > 100 and matte[frame].max() < 0.15
+        assert (matte[lenses] > 0.9).mean() > 0.9
+
+    def test_glasses_that_stay_keep_their_wings(self, hopper: Still, codec: Codec) -> None:
+        """Hopper's frame is broad at the temples, where it is no line."""
+        occlusion = hopper.mattes(codec, MaskParams(keep_glasses=True)).get_matte(MATTE_OCCLUSION)
+        y, x = at(hopper, between(hopper, 26))
+        assert occlusion[y - 2 : y + 3, x : x + 5].mean() > 0.85
+
     def test_glasses_that_stay_have_none(self, hopper: Still, codec: Codec) -> None:
-        measured = measure_mattes(hopper.frame(codec), params=MaskParams(keep_glasses=True))
+        measured = measure_mattes(hopper.frame(codec), params=MaskParams())
         assert MATTE_STEMS not in measured.channels

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
+from fsgan_core.contract.layers import MATTE_KEPT
 from fsgan_core.contract.params import MaskParams, ReenactParams
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
@@ -202,7 +203,7 @@ class TestSTMap:
         display_window = Window(-20, 0, 260, 250)
         moved = replace(moved, display_window=display_window)
         face = face_at(hopper.face.landmarks + origin)
-        view = prepare_view(moved, face, codec, MaskParams(), keep_glasses=True)
+        view = prepare_view(moved, face, codec, MaskParams())
         result = reenact(collins.frame(codec), plan=ONE, views={ViewRef(0, 1): view}, params=EXACT)
         canvas = codec.encode(moved.crop(display_window).get("R", "G", "B"))
         u, v = result.get_matte("st.u"), result.get_matte("st.v")
@@ -245,7 +246,7 @@ class TestViews:
         bright = collins.painted(collins.plate.pixels * 1.6)
         lead = self.reenacted(collins, (collins, bright), self.plan((1, 0), (1, 0)), codec)
         mixed = self.reenacted(collins, (collins, bright), self.plan((0.0, 1.0), (1, 0)), codec)
-        below_eyes = (slice(88, 115), slice(60, 110))
+        below_eyes = (slice(88, 99), slice(60, 110))  # the dark at the corners of the mouth is a share of the light
         assert mixed[below_eyes].mean() > 1.07 * lead[below_eyes].mean()
         fine = [cv2.Laplacian(part, cv2.CV_32F)[below_eyes] for part in (lead, mixed)]
         assert np.abs(fine[0] - fine[1]).max() < 0.05 * np.abs(fine[0]).max()
@@ -329,13 +330,14 @@ class TestEdges:
         assert result.get_matte("A").sum() == pytest.approx(straight_here.get_matte("A").sum(), rel=0.02)
 
     def test_a_source_face_at_its_pictures_edge(self, collins: Still, hopper: Still, codec: Codec) -> None:
-        """What the picture does not hold is not shown."""
+        """What the picture does not hold is not shown. The plate's eyeball is: skin would fill its socket."""
         middle = int(hopper.face.landmarks[30, 0])
         cut = Still(plate_at(hopper.plate.pixels[:, :middle]), hopper.face)
         result = collins.reenacted(cut, codec)
-        alpha = result.get_matte("A")
+        alpha, kept = result.get_matte("A"), result.get_matte(MATTE_KEPT)
         nose = int(collins.face.landmarks[30, 0]) - collins.region.x
-        assert alpha[60:110, nose + 8 :].max() < 0.05
+        assert (alpha - kept)[60:110, nose + 8 :].max() < 0.05
+        assert kept[60:110, nose + 8 :].max() > 0.9
         assert alpha[60:110, nose - 20 : nose - 6].max() > 0.9
 
     def test_one_pixel(self, collins: Still, hopper: Still, codec: Codec) -> None:
@@ -375,6 +377,16 @@ class TestWhatAViewDoesNotShow:
             view = prepare_view(collins.plate, collins.face, codec, MaskParams())
             assert plain.matte[y, x + reach] > 0.7 and view.matte[y, x + reach] == 0
             assert view.matte[y, x + 20] == plain.matte[y, x + 20]
+
+    def test_hair_on_lids_is_left_out_with_its_edge(
+        self, collins: Still, codec: Codec, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A compressed picture blurs it into them."""
+        plain = prepare_view(collins.plate, collins.face, codec, MaskParams())
+        x, y = np.rint(collins.face.landmarks[42] - (plain.window.x, plain.window.y)).astype(int)
+        monkeypatch.setattr(reenactment, "measure_mattes", add_hair(1.0, x, y))
+        view = prepare_view(collins.plate, collins.face, codec, MaskParams())
+        assert plain.matte[y, x + 1] > 0.7 and view.matte[y, x + 1] == 0
 
     def test_strands_of_a_fringe_reach_further(
         self, collins: Still, codec: Codec, monkeypatch: pytest.MonkeyPatch

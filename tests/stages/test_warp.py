@@ -37,6 +37,13 @@ class TestSample:
         assert np.array_equal(sample_picture(picture, plain(60, 80)), picture)
         assert np.array_equal(sample_picture(picture[..., 0], plain(60, 80)), picture[..., 0])
 
+    def test_nothing_is_brighter_than_the_brightest_pixel(self) -> None:
+        """A display value of 0.95 is a highlight of 9, one of 1.05 a firefly of 530."""
+        picture = np.full((20, 20, 3), 0.1, np.float32)
+        picture[10:12, 10:12] = 0.95
+        moved = sample_picture(picture, plain(20, 20) + np.float32(0.25))
+        assert moved.max() == np.float32(0.95) and moved.min() == np.float32(0.1)
+
     def test_only_what_the_map_reaches_is_filtered(self, monkeypatch: pytest.MonkeyPatch) -> None:
         picture = np.random.default_rng(2).random((300, 400, 3)).astype(np.float32)
         mapping = plain(40, 50) * np.float32(1.6) + np.float32([200.25, 120.5])
@@ -216,10 +223,11 @@ class TestMap:
         far = np.hypot(*np.moveaxis(mapping - 29.5, -1, 0)) > 22
         assert np.abs(good - mapping)[far].max() < 0.2
 
-    def test_what_cannot_be_smoothed_becomes_affine(self) -> None:
+    def test_what_cannot_be_smoothed_becomes_affine(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(warp, "SMOOTHING_ROUNDS", 3)
         mapping = plain(12, 12).astype(np.float64) * 0.1 + np.random.default_rng(5).normal(0, 30, (12, 12, 2))
         assert has_folds(mapping)
-        assert not has_folds(remove_folds(mapping, rounds=3))
+        assert not has_folds(remove_folds(mapping))
 
     def test_areas(self) -> None:
         assert np.allclose(compute_cell_areas(plain(8, 9) * np.float32([2, 3])), 6)

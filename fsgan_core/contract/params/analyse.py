@@ -78,11 +78,10 @@ class AnalyseParams(Params):
     )
     detector: str = declare_choice(
         "auto",
-        ("auto", "mesh", "dlib", "dlib-cnn", "sfd", "blazeface"),
+        ("auto", "mesh", "sfd", "blazeface"),
         "detector",
         "Face detector. auto is mesh, the networks that come with the package. Try another one if the face is not "
-        "found: sfd and blazeface come with the package face-alignment, which downloads their weights at first use. "
-        "dlib and dlib-cnn need packages that are not installed by default.",
+        "found: sfd and blazeface come with the package face-alignment, which downloads their weights at first use.",
     )
     landmarks: str = declare_choice(
         "auto",

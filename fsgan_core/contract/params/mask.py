@@ -38,13 +38,17 @@ class MaskParams(Params):
         is_animatable=True,
     )
     keep_glasses: bool = declare_switch(
-        False, "keep glasses", "Keep the target's glasses in front of the new face. Off replaces them with the face."
+        True,
+        "keep target's glasses",
+        "Keep the target's glasses in front of the new face. Off replaces them with the face, and paints over their "
+        "arms at the temples. No effect in a drive: there they move with the face.",
     )
     occlusions: float = declare_number(
         1.0,
         "leave out objects",
-        "How much of what covers the face (hands, a microphone) is removed from the matte. Lower it if parts of the "
-        "face (make-up, a beard) are removed too. Hands are found by networks, objects by their colour.",
+        "How much of what covers the face (hands, a microphone, glasses that are kept) is removed from the matte. "
+        "Lower it if parts of the face (make-up, a beard) are removed too. Hands are found by networks, objects by "
+        "their colour.",
         minimum=0.0,
         maximum=1.0,
         is_animatable=True,

@@ -97,11 +97,12 @@ class ReenactParams(Params):
         when=("eyes", "target"),
         is_animatable=True,
     )
-    keep_glasses: bool = declare_switch(
+    keep_source_glasses: bool = declare_switch(
         False,
         "keep source's glasses",
-        "Keep the source's glasses on the new face. Off continues the skin behind their rims; reflections on the "
-        "lenses stay. Where the rims are not surely found (on small or blurred faces), the glasses stay.",
+        "The new face wears the source's glasses. Off continues the skin behind their rims and takes coloured "
+        "reflections off the lenses. Glasses that are not surely found in a few frames of the source (small or "
+        "blurred faces) stay.",
     )
     margin: float = declare_number(
         0.35,

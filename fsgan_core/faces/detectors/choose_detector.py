@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from fsgan_core.contract.errors import EngineError
 from fsgan_core.faces import models
-from fsgan_core.faces.detectors.detect_dlib import CnnDetector, HogDetector
 from fsgan_core.faces.detectors.detect_face_alignment import FanDetector
 from fsgan_core.faces.detectors.detect_mesh import MeshDetector
 from fsgan_core.faces.detectors.detector_interface import Detector
@@ -15,7 +14,7 @@ def make_detector(name: str = "auto", device: str = "cpu", allow: str = "any") -
 
     Args:
         name: "mesh" or "auto" (the networks that come with the package); "sfd" or "blazeface" (face-alignment's,
-            downloaded if needed); "dlib" (HOG) or "dlib-cnn", from packages that are not installed by default.
+            downloaded if needed).
         device: Where a network runs, such as "cpu" or "cuda".
         allow: Licences of models that may be used, as in `weights.allow`.
 
@@ -27,14 +26,11 @@ def make_detector(name: str = "auto", device: str = "cpu", allow: str = "any") -
         name = "mesh"
     makers = {
         "mesh": lambda: MeshDetector(device),
-        "dlib": HogDetector,
-        "dlib-cnn": CnnDetector,
         "sfd": lambda: FanDetector("sfd", device),
         "blazeface": lambda: FanDetector("blazeface", device),
     }
     if name not in makers:
         raise EngineError(f"there is no detector '{name}'; choose one of auto, {', '.join(makers)}")
     models.check_model_licence(name, allow)
-    used_device = device if name in ("mesh", "sfd", "blazeface") else ""
-    detector: Detector = models.get_shared(("detector", name, used_device), makers[name])
+    detector: Detector = models.get_shared(("detector", name, device), makers[name])
     return detector

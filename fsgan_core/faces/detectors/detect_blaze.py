@@ -7,7 +7,7 @@ faces from about 4 % of the picture's longer side, `SHORT_RANGE` larger ones, up
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -16,12 +16,12 @@ import cv2
 import numpy as np
 
 from fsgan_core.faces import models
-from fsgan_core.faces.geometry import Box, apply_affine, compute_coverage, compute_overlap, invert_affine, sample_crop
+from fsgan_core.faces.detectors.detector_interface import drop_duplicates
+from fsgan_core.faces.geometry import Box, apply_affine, compute_overlap, invert_affine, sample_crop
 from fsgan_core.faces.square_crop import make_input_tensor
 from fsgan_core.runtime.arrays import AnyArray, Image8, Matrix, Points
 
 _SAME_OVERLAP = 0.3  # intersection over union from which two boxes are averaged (MediaPipe)
-_SAME_COVERAGE = 0.6  # share of the smaller box inside the larger, from which two tiles have found the same face
 _EDGE_SHARE = 0.02  # of a tile's side: a box so near to an inner edge of its tile may be cut off
 _MAX_LOGIT = 100.0
 
@@ -70,21 +70,20 @@ class BlazeDetection:
 
 
 def find_faces(
-    picture: Image8, model: BlazeModel = FULL_RANGE, *, threshold: float = 0.0, margin: float = 0.0, device: str = "cpu"
+    picture: Image8, model: BlazeModel = FULL_RANGE, *, margin: float = 0.0, device: str = "cpu"
 ) -> list[BlazeDetection]:
     """Finds the faces in a picture of any size, surest first.
 
     Args:
         picture: RGB, square pixels.
         model: FULL_RANGE or SHORT_RANGE.
-        threshold: Least confidence; 0 for the model's own.
         margin: Black border on each side, as a share of the picture's longer side; a close-up needs one.
         device: Where the network runs, such as "cpu" or "cuda".
 
     Raises:
         WeightsError: The network is missing or damaged.
     """
-    return detect_in_pictures([picture], model, threshold=threshold, margin=margin, device=device)[0]
+    return detect_in_pictures([picture], model, margin=margin, device=device)[0]
 
 
 def find_faces_in_tiles(
@@ -92,7 +91,6 @@ def find_faces_in_tiles(
     model: BlazeModel = FULL_RANGE,
     *,
     side: int = 0,
-    threshold: float = 0.0,
     device: str = "cpu",
 ) -> list[BlazeDetection]:
     """Finds small faces in a large picture, tile by tile, surest first.
@@ -103,7 +101,6 @@ def find_faces_in_tiles(
         picture: RGB, square pixels.
         model: FULL_RANGE or SHORT_RANGE.
         side: Side of a tile in pixels; 0 for three quarters of the picture's shorter side.
-        threshold: Least confidence; 0 for the model's own.
         device: Where the network runs, such as "cpu" or "cuda".
 
     Raises:
@@ -118,9 +115,7 @@ def find_faces_in_tiles(
     ]
     parts = [np.ascontiguousarray(picture[y0:y1, x0:x1]) for x0, y0, x1, y1 in tiles]
     found: list[BlazeDetection] = []
-    for (x0, y0, x1, y1), detections in zip(
-        tiles, detect_in_pictures(parts, model, threshold=threshold, device=device), strict=True
-    ):
+    for (x0, y0, x1, y1), detections in zip(tiles, detect_in_pictures(parts, model, device=device), strict=True):
         edge = _EDGE_SHARE * side
         for detection in detections:
             x, y, w, h = detection.box
@@ -134,16 +129,7 @@ def find_faces_in_tiles(
                 found.append(
                     BlazeDetection((x + x0, y + y0, w, h), detection.confidence, np.add(detection.keypoints, (x0, y0)))
                 )
-    return drop_repeated(found)
-
-
-def drop_repeated(detections: Iterable[BlazeDetection]) -> list[BlazeDetection]:
-    """Drops detections that lie mostly inside, or around, a surer one; surest first."""
-    kept: list[BlazeDetection] = []
-    for detection in sorted(detections, key=lambda one: -one.confidence):
-        if all(compute_coverage(detection.box, other.box) < _SAME_COVERAGE for other in kept):
-            kept.append(detection)
-    return kept
+    return drop_duplicates(found)
 
 
 def detect_in_pictures(

@@ -12,6 +12,7 @@ from fsgan_core.contract.errors import EngineError
 from fsgan_core.faces import models
 from fsgan_core.faces.detectors.detector_interface import Detection, drop_duplicates
 from fsgan_core.faces.geometry import apply_affine, invert_affine, resize_picture
+from fsgan_core.faces.mesh_measure import fit_square_to_box
 from fsgan_core.runtime.arrays import Image8
 
 _SEARCH_PIXELS = 520_000  # how large a picture is searched
@@ -36,7 +37,8 @@ class FanDetector:
         detections = []
         for row in rows:
             low, high = apply_affine(back, np.asarray(row[:4], np.float64).reshape(2, 2))
-            detections.append(Detection((*low, *(high - low)), float(np.clip(row[4], 0.0, 1.0))))
+            box = (*low, *(high - low))
+            detections.append(Detection(box, float(np.clip(row[4], 0.0, 1.0)), fit_square_to_box(box)))
         return drop_duplicates(detections)
 
     def find_candidates(self, picture: Image8, fine: bool = False) -> list[Detection]:

@@ -17,7 +17,6 @@ from fsgan_core.faces.detectors.detect_blaze import (
     SHORT_RANGE,
     BlazeDetection,
     detect_in_pictures,
-    drop_repeated,
     find_faces,
     find_faces_in_tiles,
 )
@@ -52,7 +51,7 @@ class MeshDetector:
         """Finds all faces; see `Detector.detect`."""
         found: list[Detection] = []
         for look in self._looks(picture):
-            found = drop_duplicates([*found, *self._confirm(picture, drop_repeated(look))])
+            found = drop_duplicates([*found, *self._confirm(picture, drop_duplicates(look))])
             if found and found[0].confidence >= _SURE_CONFIDENCE:
                 break
         return found
@@ -61,7 +60,7 @@ class MeshDetector:
         """Finds what may be faces; see `Detector.find_candidates`."""
         found = find_faces(picture, device=self._device)
         if fine:
-            found = drop_repeated([*found, *self._look_at_tiles(picture, _TILE_SHARES[0])])
+            found = drop_duplicates([*found, *self._look_at_tiles(picture, _TILE_SHARES[0])])
         return [_make_detection(one) for one in found]
 
     def _looks(self, picture: Image8) -> Iterator[list[BlazeDetection]]:
@@ -91,7 +90,6 @@ class MeshDetector:
         confirmed: list[Detection] = []
         for one in found:
             detection = _make_detection(one)
-            assert detection.square is not None
             square = choose_turn(picture, detection.square, self._device)
             measured = measure_mesh(picture, square, self._device)
             if measured.probability >= FACE_THRESHOLD:
@@ -128,7 +126,7 @@ def choose_turn(picture: Image8, square: RotatedSquare, device: str = "cpu") -> 
 
 
 def _make_detection(found: BlazeDetection) -> Detection:
-    return Detection(found.box, found.confidence, square=fit_square_to_detection(found.box, found.keypoints))
+    return Detection(found.box, found.confidence, fit_square_to_detection(found.box, found.keypoints))
 
 
 def _turn_detection(found: BlazeDetection, quarters: int, width: int, height: int) -> BlazeDetection:

@@ -18,11 +18,11 @@ import numpy as np
 from fsgan_core.contract.errors import EngineError
 from fsgan_core.contract.landmarks import OUTER_EYE_CORNERS
 from fsgan_core.faces import models
-from fsgan_core.faces.geometry import Box, apply_affine, compute_scale, fit_similarity, invert_affine, sample_crop
+from fsgan_core.faces.geometry import Box, apply_affine, fit_similarity, invert_affine, sample_crop
 from fsgan_core.faces.mesh import read_landmarks68
 from fsgan_core.faces.mesh_measure import fit_square_to_box, measure_mesh
 from fsgan_core.faces.pose import BOX_CENTRE, BOX_SIDE, FACE_MODEL, MIRROR_ORDER
-from fsgan_core.runtime.arrays import AnyArray, Image8, Matrix, Points68, Vector
+from fsgan_core.runtime.arrays import AnyArray, Image8, Matrix, Points68
 
 if TYPE_CHECKING:
     from fsgan_core.networks.weights.installed import InstalledWeights
@@ -30,22 +30,9 @@ if TYPE_CHECKING:
 _FRONTAL_FACE = FACE_MODEL[:, :2]  # mm
 _FACE_SIDE = 320  # pixels; side of the face's box in the normalised crop
 _CROP_SIDE = 576  # pixels
-# How the box is moved, in x and y, as shares of its side; with a third number it is scaled by that.
+# How the box is moved, in x and y, as shares of its side.
 _BOX_SHIFTS = ((0.0, 0.0), (-0.03, -0.02), (0.03, 0.02))
 _SHIFT_GRID = tuple((x, y) for x in (-0.03, 0.0, 0.03) for y in (-0.03, 0.0, 0.03))
-_SPREAD_PROBES = (
-    (0.0, 0.0, 1.0),
-    (-0.08, 0.0, 1.0),
-    (0.08, 0.0, 1.0),
-    (0.0, -0.08, 1.0),
-    (0.0, 0.08, 1.0),
-    (0.0, 0.0, 0.88),
-    (0.0, 0.0, 1.12),
-)
-# Where a search for a face that is hard to place starts.
-_SEARCH_SCALES = (0.8, 0.9, 1.0, 1.12)
-_SEARCH_SHIFTS = ((0.0, 0.0), (-0.1, 0.1), (0.1, 0.1), (-0.1, -0.1), (0.1, -0.1), (0.0, 0.1))
-_SEARCH_FINALISTS = 3  # starts that are refined
 # Landmarks on opposite edges, whose distances are an opening: inner lips, lids of both eyes.
 _LIP_PAIRS = ((61, 67), (62, 66), (63, 65))
 _LID_PAIRS = ((37, 41), (38, 40), (43, 47), (44, 46))
@@ -155,73 +142,22 @@ class DlibLandmarker:
 
     def locate_from(self, picture: Image8, guess: Points68, rounds: int = 2) -> Points68:
         """Places the landmarks of the face whose landmarks are about `guess`; each round refines the one before."""
-        return self.locate_with_scatter(picture, guess, rounds)[0]
-
-    def locate_with_scatter(self, picture: Image8, guess: Points68, rounds: int = 2) -> tuple[Points68, Vector]:
-        """Places landmarks as `locate_from` does, and measures how far the averaged answers scatter.
-
-        Returns:
-            The landmarks, and the scatter of each, (68,) in mm on an average face. Its mean is up to 1.6 for a face,
-            and 2 and more for anything else. Where something hides part of the face, that part scatters by 2 to 3 mm,
-            else by about half a millimetre, the jaw by one.
-        """
         for last in range(rounds - 1, -1, -1):
             crop, matrix = crop_upright(picture, guess)
             answers = (
-                self._predict_probes(crop, _SHIFT_GRID)
+                self._predict_on_grid(crop)
                 if not last
                 else np.array([self._predict(crop, *shift) for shift in _BOX_SHIFTS])
             )
             guess = apply_affine(invert_affine(matrix), answers.mean(0))
-        return guess, _measure_scatter(answers)
+        return guess
 
-    def _predict_probes(self, crop: Image8, probes: Sequence[tuple[float, ...]]) -> AnyArray:
+    def _predict_on_grid(self, crop: Image8) -> AnyArray:
         """Answers (2 n, 68, 2) for n moved boxes on the crop and on its mirror image."""
         flipped = np.ascontiguousarray(crop[:, ::-1])
-        mirrored = np.array([self._predict(flipped, *probe)[MIRROR_ORDER] for probe in probes])
+        mirrored = np.array([self._predict(flipped, *shift)[MIRROR_ORDER] for shift in _SHIFT_GRID])
         mirrored[..., 0] = _CROP_SIDE - 1 - mirrored[..., 0]
-        return np.concatenate([[self._predict(crop, *probe) for probe in probes], mirrored])
-
-    def measure_spread(self, picture: Image8, landmarks: Points68) -> float:
-        """Measures how far the landmarks scatter when the box is moved by 8 % and scaled by 12 %.
-
-        Returns:
-            mm on an average face: up to 2.5 for a face on footage, even behind a hand; 5 and more for anything else.
-        """
-        return float(_measure_scatter(self._predict_probes(crop_upright(picture, landmarks)[0], _SPREAD_PROBES)).mean())
-
-    def search(self, picture: Image8, box: Box) -> tuple[Points68, Vector]:
-        """Places the landmarks of a face that is hard to place, such as one that looks up or is turned far.
-
-        Of many starts around `box`, the one whose answers agree best wins. Takes several times as long as `locate`.
-
-        Returns:
-            Landmarks and scatter, as `locate_with_scatter`.
-        """
-        x, y, width, height = box
-        starts = []
-        for scale in _SEARCH_SCALES:
-            for dx, dy in _SEARCH_SHIFTS:
-                moved = (
-                    x + width * (0.5 + dx - scale / 2),
-                    y + height * (0.5 + dy - scale / 2),
-                    width * scale,
-                    height * scale,
-                )
-                start = self.locate_coarsely(picture, moved)
-                starts.append(
-                    (
-                        float(
-                            _measure_scatter(self._predict_probes(crop_upright(picture, start)[0], _BOX_SHIFTS)).mean()
-                        ),
-                        start,
-                    )
-                )
-        starts.sort(key=lambda entry: entry[0])
-        return min(
-            (self.locate_with_scatter(picture, start) for _, start in starts[:_SEARCH_FINALISTS]),
-            key=lambda found: float(found[1].mean()),
-        )
+        return np.concatenate([[self._predict(crop, *shift) for shift in _SHIFT_GRID], mirrored])
 
     def locate_coarsely(self, picture: Image8, box: Box) -> Points68:
         """Places the landmarks in `box` in one quick look, for a face that stands upright."""
@@ -235,9 +171,9 @@ class DlibLandmarker:
             invert_affine(matrix), np.mean([self._predict(crop, dx, dy) for dx, dy in _BOX_SHIFTS], axis=0)
         )
 
-    def _predict(self, crop: Image8, shift_x: float, shift_y: float, scale: float = 1.0) -> Points68:
+    def _predict(self, crop: Image8, shift_x: float, shift_y: float) -> Points68:
         middle = _CROP_SIDE / 2
-        x, y, half = middle + shift_x * _FACE_SIDE, middle + shift_y * _FACE_SIDE, scale * _FACE_SIDE / 2
+        x, y, half = middle + shift_x * _FACE_SIDE, middle + shift_y * _FACE_SIDE, _FACE_SIDE / 2
         box = self._dlib.rectangle(round(x - half), round(y - half), round(x + half), round(y + half))
         shape = self._predictor(crop, box)
         return np.array([(shape.part(i).x, shape.part(i).y) for i in range(68)], np.float64)
@@ -269,21 +205,13 @@ def _load_fan(device: str) -> Any:
     try:
         import face_alignment
     except ImportError as error:
-        raise EngineError("landmarks 'fan' need the package face-alignment; install it, or choose dlib") from error
+        raise EngineError("landmarks 'fan' need the package face-alignment; install it, or choose mesh") from error
     try:
         return face_alignment.FaceAlignment(
             face_alignment.LandmarksType.TWO_D, device=device, flip_input=True, face_detector="folder", compile=False
         )
     except Exception as error:  # a failed download may raise anything from URLError to RuntimeError
         raise models.make_fan_error("fan", error) from error
-
-
-def _measure_scatter(answers: AnyArray) -> Vector:
-    """Mean distance (68,) of answers (n, 68, 2) from their mean, in mm on an average face."""
-    mean = answers.mean(0)
-    return np.asarray(
-        np.linalg.norm(answers - mean, axis=-1).mean(0) * compute_scale(fit_similarity(mean, _FRONTAL_FACE))
-    )
 
 
 def crop_upright(picture: Image8, landmarks: Points68) -> tuple[Image8, Matrix]:

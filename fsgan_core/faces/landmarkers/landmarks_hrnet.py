@@ -1,10 +1,10 @@
 """98 landmarks of a face by the published landmark network, HRNet-W18 trained on WFLW.
 
 As published (FSGANv2, arXiv 2202.12972): a crop of 256 pixels, the detector's box scaled by 1.2
-(`square_crop.CropSquare`); mean and deviation of ImageNet; one heat map of 64 pixels for each point, decoded by
-`heatmap.decode_heat_maps`. The reenactment network was trained on the landmarks that this network finds in such crops.
-Every detector draws its boxes in its own way, so where only a detector's box is known, the answer comes from a second
-look, around the head that the first one found.
+(`square_crop.fit_published_square`); mean and deviation of ImageNet; one heat map of 64 pixels for each point,
+decoded by `heatmap.decode_heat_maps`. The reenactment network was trained on the landmarks that this network finds in
+such crops. Every detector draws its boxes in its own way, so where only a detector's box is known, the answer comes
+from a second look, around the head that the first one found.
 
 The published weights were not available here. Tested without them: the network's numbers, that a map's point comes back
 to its place in the plate, the conversion to 68. Not tested: how well the points sit on real faces, and how steady they
@@ -22,7 +22,7 @@ from fsgan_core.faces.geometry import Box, compute_overlap
 from fsgan_core.faces.landmarkers.heatmap import decode_heat_maps
 from fsgan_core.faces.landmarkers.landmarks_wflw import WFLW_COUNT, to_ibug
 from fsgan_core.faces.pose import compute_face_box
-from fsgan_core.faces.square_crop import CropSquare, RunnableNetwork, make_input_tensor
+from fsgan_core.faces.square_crop import RunnableNetwork, crop_published, fit_published_square, make_input_tensor
 from fsgan_core.runtime.arrays import Image8, Points68, Points98
 
 INPUT_SIDE = 256  # pixels
@@ -76,9 +76,9 @@ class HrnetLandmarker:
         return found
 
     def _run_network(self, picture: Image8, boxes: Sequence[Box]) -> Points98:
-        squares = [CropSquare.from_box(box, self._crop_scale) for box in boxes]
+        squares = [fit_published_square(box, self._crop_scale) for box in boxes]
         crops = make_input_tensor(
-            [square.crop(picture, INPUT_SIDE) for square in squares], CHANNEL_MEAN, CHANNEL_DEVIATION
+            [crop_published(picture, square, INPUT_SIDE) for square in squares], CHANNEL_MEAN, CHANNEL_DEVIATION
         )
         maps = self._network.run(crops)
         if tuple(maps.shape[:2]) != (len(boxes), WFLW_COUNT):
@@ -88,7 +88,7 @@ class HrnetLandmarker:
             )
         answers = maps.cpu().numpy()
         return np.array(
-            [square.to_picture(decode_heat_maps(answer)) for square, answer in zip(squares, answers, strict=True)]
+            [square.to_picture(decode_heat_maps(answer), 1) for square, answer in zip(squares, answers, strict=True)]
         )
 
 

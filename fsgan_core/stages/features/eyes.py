@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from fsgan_core.faces.mesh import BROW_L, BROW_R
-from fsgan_core.plates.curve import LUMA_WEIGHTS
+from fsgan_core.plates.curve import LUMA_WEIGHTS, add_shoulder, remove_shoulder
 from fsgan_core.plates.plate import Window
 from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Mesh, Plane, PointMap, Vector
 from fsgan_core.runtime.memo import remember_with
@@ -364,8 +364,8 @@ def _draw_lid(picture: Image, alpha: Matte, lid: _Lid, aspect: float) -> Image:
     """A lid in the skin of a view; the arrays cover the lid's window."""
     known = lid.around * alpha
     is_known = known.sum() >= MIN_KNOWN * lid.around.sum()
-    skin = continue_skin(picture, known if is_known else lid.around, lid.width, aspect)
-    return np.asarray((skin + LOG_FLOOR) * np.exp(lid.change) - LOG_FLOOR, np.float32)
+    skin = remove_shoulder(continue_skin(picture, known if is_known else lid.around, lid.width, aspect))
+    return add_shoulder((skin + LOG_FLOOR) * np.exp(lid.change) - LOG_FLOOR)
 
 
 @remember_with
@@ -383,7 +383,7 @@ def _measure_lid(plate: Image, target: Mesh, goal: Mesh, number: int, region: Wi
     around = ((1 - zone) * (socket > -SKIN_REACH * width) * no_brow).astype(np.float32)
     moved = fit_opening_map(_list_shut_knots(goal, eye), _list_shut_knots(target, eye), part, region, aspect)
     own = plate[part.slices] if moved is None else sample_picture(plate, moved)
-    own = np.maximum(own, 0)
+    own = np.maximum(remove_shoulder(own), 0)
     luma = np.log(own @ LUMA_WEIGHTS + LOG_FLOOR)
     distance = measure_ring_distance(trace_ring(ring), part.places)
     change = take_shading(luma, continue_skin(luma, around, width, aspect), distance, width, aspect)

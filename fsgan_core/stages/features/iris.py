@@ -157,18 +157,32 @@ def compute_iris_tint(source: IrisColour | None, target: IrisColour | None, amou
     """
     if source is None or target is None or amount <= 0:
         return None
-    redness = np.asarray(target.white[0] / max(float(target.skin[0]), MIN_LINEAR))
-    share = amount * float(smoothstep((redness - RED_WHITE[0]) / (RED_WHITE[1] - RED_WHITE[0])))
-    # In the same light, a plain white is half as far from grey as skin.
-    plain = _scale_to_luma(np.sqrt(np.maximum(target.skin, MIN_LINEAR)))
-    # Colours of eyes that the plate hardly shows may be anything.
-    white_gains = np.clip(plain / np.maximum(target.white, MIN_LINEAR), *WHITE_GAINS) ** share
-    if share > 0:
-        white_gains = white_gains / max(float(target.white * white_gains @ LUMA_WEIGHTS), MIN_LINEAR)
+    white_gains = _compute_white_gains(target, amount)
     white = target.white * white_gains
-    colour = np.clip(source.ratio / source.luma, LEAST_IRIS_COLOUR, MOST_IRIS_COLOUR) * white
+    # Against a red white, a brown iris would be green.
+    ratio = source.ratio / _compute_white_gains(source, 1.0)
+    ratio = ratio / max(float(ratio @ LUMA_WEIGHTS), MIN_LINEAR)
+    colour = np.clip(ratio, LEAST_IRIS_COLOUR, MOST_IRIS_COLOUR) * white
     gains = np.clip(source.luma / np.maximum(target.lumas, MIN_LINEAR), *LUMA_GAINS)
     return IrisTint(_scale_to_luma(colour), gains**amount, amount, target.white, white_gains)
+
+
+def _compute_white_gains(eyes: IrisColour, amount: float) -> Vector:
+    """Computes the gains (3,) that give a white which is redder than the skin a plain hue; 1 if it is plain.
+
+    Args:
+        eyes: With the colours of white and skin.
+        amount: How much of the change is made, 0..1.
+    """
+    redness = np.asarray(eyes.white[0] / max(float(eyes.skin[0]), MIN_LINEAR))
+    share = amount * float(smoothstep((redness - RED_WHITE[0]) / (RED_WHITE[1] - RED_WHITE[0])))
+    if share == 0:
+        return np.ones(3)
+    # In the same light, a plain white is half as far from grey as skin.
+    plain = _scale_to_luma(np.sqrt(np.maximum(eyes.skin, MIN_LINEAR)))
+    # Colours of eyes that a picture hardly shows may be anything.
+    gains = np.clip(plain / np.maximum(eyes.white, MIN_LINEAR), *WHITE_GAINS) ** share
+    return np.asarray(gains / max(float(eyes.white * gains @ LUMA_WEIGHTS), MIN_LINEAR))
 
 
 def tint_iris(

@@ -15,7 +15,7 @@ from scipy.ndimage import gaussian_filter1d, maximum_filter1d
 from fsgan_core.faces.mesh import INNER_LIPS, OUTER_LIPS
 from fsgan_core.plates.curve import LUMA_WEIGHTS
 from fsgan_core.plates.plate import Window
-from fsgan_core.runtime.arrays import AnyArray, Image, Matrix, Mesh, Plane, Points, Vector
+from fsgan_core.runtime.arrays import AnyArray, Image, Matrix, Matte, Mesh, Plane, Points, Vector
 from fsgan_core.runtime.memo import remember_results, remember_with
 from fsgan_core.stages.features.openings import (
     ARC_SAMPLES,
@@ -25,7 +25,7 @@ from fsgan_core.stages.features.openings import (
     square_points,
     trace_ring,
 )
-from fsgan_core.stages.image_ops import ease_between, smoothstep
+from fsgan_core.stages.image_ops import HALF_COVERED, ease_between, smoothstep
 from fsgan_core.stages.warp import sample_picture
 
 REMEMBERED_MOUTHS = 256  # of the views of a job and the frames at work: each is asked for several times
@@ -44,7 +44,10 @@ LIP_GAP = 0.12  # lip colour over less than this does not part teeth from the mo
 DARK_DIFFERENCE = 0.35  # a gap is darker
 PALE_DIFFERENCE = 0.10  # teeth are less red against green
 DIFFERENCE_RANGE = (0.25, 0.55)  # from lip to certainly something else
+GAP_RANGE = (0.25, 1.2)  # from lip to the dark of a mouth alone
 TEETH_REDNESS = 0.12  # of teeth in warm light
+RED_TEETH = (0.3, 0.4)  # of teeth in red light, at most; what is redder is none
+TEETH_PERCENTILE = 10.0  # of the redness between the lips, where it is bright: there it is the teeth's
 LEAST_REDNESS = 0.2  # of a lip beyond that of teeth, by which teeth can be told
 MOST_REDNESS = 0.6  # of a lip without make-up: what is as red is no teeth, however red the lip is
 
@@ -52,8 +55,6 @@ MOST_REDNESS = 0.6  # of a lip without make-up: what is as red is no teeth, howe
 CORNER_FADE = 0.06  # from a corner inwards: lips are not stretched at it
 EDGE_MARGIN = 0.015  # beyond the edge that is found
 SEAM = 0.012  # over which upper and lower lip are blended where they meet
-CONTINUED_SIGMA = 0.04  # along the mouth, of a lip that is continued: else each of its pixels becomes a streak
-CONTINUED_RANGE = (0.01, 0.06)  # beyond a lip's end, over which that blur begins
 STATION_SMOOTHING = 1.5  # stations
 
 BLUR_REACH, BLUR_TAPS = 2.0, 9  # in sigmas, and how many samples
@@ -201,6 +202,7 @@ def _measure_end(colours: Image, shares: Vector) -> Vector:
     core = (shares > LIP_CORE[0]) & (shares < LIP_CORE[1])
     usual = np.median(luma[:, core], axis=1), np.median(redness[:, core], axis=1)
     usual_luma, usual_redness = (gaussian_filter1d(values, STATIONS / 8, mode="nearest") for values in usual)
+    usual_redness = np.minimum(usual_redness, MOST_REDNESS)  # light on painted lips is less red than they are
     is_other = (luma < usual_luma[:, None] - DARK_DIFFERENCE) | (
         (redness < usual_redness[:, None] - PALE_DIFFERENCE) & (luma > usual_luma[:, None] - DARK_DIFFERENCE)
     )
@@ -278,13 +280,7 @@ def continue_lips(
         moved = cv2.remap(
             places.astype(np.float32), local_x, local_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
-        half = sample_picture(picture, np.asarray(moved, np.float32))
-        beyond = np.where(is_between_corners, np.maximum(depth - goal_end, 0) * tall / mouth.width, 0.0)
-        blurred = ease_between(beyond, *CONTINUED_RANGE).astype(np.float32)
-        if blurred.any():
-            along = blur_along(half, mouth, CONTINUED_SIGMA, aspect)
-            half = np.asarray(half + blurred[..., None] * (along - half), np.float32)
-        halves.append(half)
+        halves.append(sample_picture(picture, np.asarray(moved, np.float32)))
     seam = max(SEAM * mouth.width, 1.0)
     lower = soften_edge(np.asarray(lips.across - lips.middle, np.float32), -seam, seam)
     return np.asarray(halves[0] + lower[..., None] * (halves[1] - halves[0]))
@@ -332,7 +328,21 @@ def draw_inside_lips(lips: LipPlaces, mouth: MouthAxes, edges: LipEdges, begin: 
     return soften_edge(np.asarray(inside, np.float32), begin, end)
 
 
-def mark_other_than_lip(picture: Image, lip: Image) -> tuple[Plane, Plane]:
+def measure_teeth_redness(picture: Image, lip: Image, inside: Matte) -> float:
+    """Measures how red the teeth of a picture are: in red light, or beside lips whose colour has bled into them.
+
+    Args:
+        picture: Display-like.
+        lip: The same with its lips continued (`continue_lips`).
+        inside: Between the inner lips, 0..1.
+    """
+    is_bright = (inside > HALF_COVERED) & (_measure_log_luma(picture) > _measure_log_luma(lip) - DARK_DIFFERENCE)
+    redness = _measure_redness(picture)[is_bright]
+    found = max(TEETH_REDNESS, float(np.percentile(redness, TEETH_PERCENTILE))) if redness.size else TEETH_REDNESS
+    return float(TEETH_REDNESS + (found - TEETH_REDNESS) * ease_between(found, *reversed(RED_TEETH)))
+
+
+def mark_other_than_lip(picture: Image, lip: Image, teeth: float) -> tuple[Plane, Plane]:
     """Marks how much of each pixel is something else than lip, 0..1.
 
     A lip that shines is brighter, but as red. A painted lip that shines is less red than it was, but still as red as a
@@ -341,18 +351,49 @@ def mark_other_than_lip(picture: Image, lip: Image) -> tuple[Plane, Plane]:
     Args:
         picture: Display-like.
         lip: The same with its lips continued (`continue_lips`).
+        teeth: How red its teeth are (`measure_teeth_redness`).
 
     Returns:
         What is darker than a lip, a gap or a shadow; and what is paler: teeth or tongue.
     """
     luma = _measure_log_luma(picture) - _measure_log_luma(lip)
-    own, usual = _measure_redness(picture), np.minimum(_measure_redness(lip), MOST_REDNESS)
+    usual = np.minimum(_measure_redness(lip), MOST_REDNESS)
     low, high = DIFFERENCE_RANGE
-    pale = np.clip((usual - own) / np.maximum(usual - TEETH_REDNESS, LEAST_REDNESS), 0, 1)
-    pale *= ease_between(luma, -high, -low)
+    pale = _measure_paleness(picture, lip, teeth) * ease_between(luma, -high, -low)
     is_red = smoothstep((usual - TEETH_REDNESS) / LEAST_REDNESS)  # else only their brightness tells teeth from lips
     bright = (1 - is_red) * ease_between(luma, low, high)
     return np.asarray(ease_between(-luma, low, high), np.float32), np.asarray(np.maximum(pale, bright), np.float32)
+
+
+def mark_open_mouth(
+    picture: Image, lip: Image, lips: LipPlaces, mouth: MouthAxes, inside: Matte, teeth: float, aspect: float
+) -> Plane:
+    """Marks the dark of an open mouth, 0..1.
+
+    Between the lips, a lip in a shadow is as dark as the mouth: there the brighter of the two lips tells. A pixel that
+    lip and mouth share is darker than a lip by their shares, and what is left of the lip's red tells it from teeth.
+
+    Args:
+        picture: Display-like.
+        lip: The same with its lips continued (`continue_lips`), up to the line where they meet.
+        lips: The pixels, measured by the mouth.
+        mouth: The mouth.
+        inside: Between the inner lips, 0..1.
+        teeth: How red its teeth are (`measure_teeth_redness`).
+        aspect: Width of a pixel over its height.
+    """
+    lumas = _measure_log_luma(lip)
+    y, x = np.mgrid[0 : inside.shape[0], 0 : inside.shape[1]].astype(np.float32)
+    normal = (mouth.axes[1] / (aspect, 1.0)).astype(np.float32)
+    both = []
+    for side in (-1, 1):
+        move = lips.middle + np.float32(side * 2 * max(SEAM * mouth.width, 1.0)) - lips.across
+        moved = x + move * normal[0], y + move * normal[1]
+        both.append(cv2.remap(lumas, *moved, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+    brighter = np.maximum(np.maximum(*both), lumas)
+    darker = lumas + inside * (brighter - lumas) - _measure_log_luma(picture)
+    unlike = np.minimum(ease_between(darker, *DIFFERENCE_RANGE), _measure_paleness(picture, lip, teeth))
+    return np.asarray(np.maximum(ease_between(darker, *GAP_RANGE), unlike), np.float32)
 
 
 def measure_dimming(picture: Image, lip: Image) -> Image:
@@ -367,6 +408,12 @@ def measure_dimming(picture: Image, lip: Image) -> Image:
     shares = (np.maximum(picture, 0) + LOG_FLOOR) / (np.maximum(lip, 0) + LOG_FLOOR)
     whole = np.exp(_measure_log_luma(picture) - _measure_log_luma(lip))
     return np.asarray(np.minimum(np.sqrt(shares * whole[..., None]), 1), np.float32)
+
+
+def _measure_paleness(picture: Image, lip: Image, teeth: float) -> Plane:
+    """How much less red than a lip each pixel is, 0..1; teeth are 1."""
+    own, usual = _measure_redness(picture), np.minimum(_measure_redness(lip), MOST_REDNESS)
+    return np.asarray(np.clip((usual - own) / np.maximum(usual - teeth, LEAST_REDNESS), 0, 1))
 
 
 def _measure_log_luma(picture: Image) -> Plane:

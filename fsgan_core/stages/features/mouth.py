@@ -13,19 +13,23 @@ import numpy as np
 
 from fsgan_core.faces.mesh import INNER_LIPS, OUTER_LIPS
 from fsgan_core.plates.plate import Window
-from fsgan_core.runtime.arrays import Image, Matte, Mesh, PointMap
+from fsgan_core.runtime.arrays import Image, Matte, Mesh, Plane, PointMap
 from fsgan_core.runtime.memo import remember_with
 from fsgan_core.stages.features.lips import (
     LipEdges,
+    LipPlaces,
+    MouthAxes,
     blur_along,
     continue_lips,
     draw_back_lips,
     draw_inside_lips,
     find_lip_edges,
     find_mouth_axes,
+    mark_open_mouth,
     mark_other_than_lip,
     measure_dimming,
     measure_lip_places,
+    measure_teeth_redness,
 )
 from fsgan_core.stages.features.openings import (
     WINDOW_EDGE,
@@ -40,7 +44,7 @@ from fsgan_core.stages.features.openings import (
     square_points,
     trace_ring,
 )
-from fsgan_core.stages.image_ops import ease_between, smoothstep
+from fsgan_core.stages.image_ops import ease_between, make_disc, smoothstep
 from fsgan_core.stages.interface import SourceView
 from fsgan_core.stages.warp import sample_picture
 
@@ -54,6 +58,9 @@ OTHER_GAIN = 2.0  # where half is no lip, the new mouth may be as bright as the 
 LITTLE_SHINE = np.float32(0.02)  # display value: so much of the plate's shine stays on the new lips
 MIN_LIP = 1e-3  # display value: a lip is divided by no less
 LINE_REACH = 0.05  # outside the inner lips: this far the plate's line between its lips is drawn
+DARK_LINE = 0.05  # half the height of the dark at a corner
+# From where on the dark of a corner is the plate's, and is it all: inwards, outwards, above and below.
+CORNER_INSIDE, CORNER_OUTSIDE, CORNER_HEIGHT = (0.2, 0.12), (0.12, 0.06), (0.09, 0.04)
 
 # Openings are shares of the outer eye corners' distance.
 FURTHER_OPEN = 0.03  # more than the new mouth: from here on the lips next to the teeth are not used
@@ -98,7 +105,7 @@ def draw_lips_opening(mesh: Mesh, part: OpeningWindow, aspect: float) -> Matte:
 
 
 def draw_lip_line(mesh: Mesh, region: Window, aspect: float) -> Matte:
-    """Draws the line between lips that meet; nothing where the mouth is open.
+    """Draws the plate's dark of a new mouth: its corners, and the line between lips that meet.
 
     Args:
         mesh: Plate coordinates.
@@ -112,8 +119,25 @@ def draw_lip_line(mesh: Mesh, region: Window, aspect: float) -> Matte:
         reach = LINE_REACH * measure_ring_width(ring)
         shut = 1 - ease_between(measure_lip_opening(mesh, aspect), *WIDE_OPENING)
         distance = measure_ring_distance(trace_ring(ring), part.places)
-        result[part.slices] = np.float32(shut) * soften_edge(distance, -reach, -reach / 2)
+        line = np.float32(shut) * soften_edge(distance, -reach, -reach / 2)
+        mouth = find_mouth_axes(mesh, aspect)
+        result[part.slices] = np.maximum(line, _draw_corners(measure_lip_places(mouth, part.places), mouth))
     return result
+
+
+def _draw_corners(lips: LipPlaces, mouth: MouthAxes) -> Matte:
+    """Draws the corners, where lips are too low to be stretched: along the line between the lips, soft."""
+    beyond = np.maximum(lips.along - 1, -lips.along)
+    above = np.maximum(lips.upper - lips.across, lips.across - lips.lower) / mouth.width
+    parts = (beyond, CORNER_INSIDE), (-beyond, CORNER_OUTSIDE), (-above, CORNER_HEIGHT)
+    edges = [soften_edge(distance, -begin, -end) for distance, (begin, end) in parts]
+    return np.asarray(np.prod(edges, axis=0), np.float32)
+
+
+def _fill_dark_lines(picture: Image, mouth: MouthAxes, aspect: float) -> Image:
+    """A picture without what is dark and thin."""
+    disc = make_disc(DARK_LINE * mouth.width, aspect)
+    return np.asarray(cv2.morphologyEx(picture, cv2.MORPH_CLOSE, disc), np.float32)
 
 
 def cover_inner_mouth(
@@ -190,11 +214,14 @@ def set_inner_mouth(
         return OpeningPicture(closed, matte)
     mouth = find_mouth_axes(goal, aspect)
     lips = measure_lip_places(mouth, part.places)
-    skin = closed[part.slices]
     found = _find_plate_mouth(plate, target, goal, edges, region, aspect)
     share = np.float32(ease_between(measure_lip_opening(target, aspect), *WIDE_OPENING))
+    # The dark of a corner is a shadow in the mouth that the plate shows, not in the source's.
+    skin = closed[part.slices]
+    shaded = _fill_dark_lines(skin, mouth, aspect) * found.corner_dimming
+    skin = skin + _draw_corners(lips, mouth)[..., None] * (shaded - skin)
     # As in any comp: what is not lip stays, and the plate's lip behind it becomes the new one.
-    other = np.maximum(found.dark, found.pale)
+    other = found.other
     drawn = found.own + (1 - other)[..., None] * (skin - found.lip)
     # Where the plate is darker than its lip, this falls below black; at least its share of the new lip is left.
     drawn = np.maximum(drawn, found.own * np.clip(skin / np.maximum(found.lip, MIN_LIP), 0, 1))
@@ -226,7 +253,9 @@ class _PlateMouth:
         lip: The same with the lips continued over the mouth.
         dark: What is darker than lips, 0..1.
         pale: What is paler than lips, 0..1.
+        other: What an open mouth shows that is no lip, 0..1.
         dimming: The share of a lip's light that there is, 0..1, in each channel.
+        corner_dimming: The share of light that the dark of the corners leaves, the same way.
         near: Where it is drawn, 0..1.
     """
 
@@ -234,7 +263,9 @@ class _PlateMouth:
     lip: Image
     dark: Matte
     pale: Matte
+    other: Matte
     dimming: Image
+    corner_dimming: Image
     near: Matte
 
 
@@ -252,9 +283,19 @@ def _find_plate_mouth(
     # Alone, a pixel of a compressed plate tells little: lip and teeth meet along the mouth.
     steady, steady_lip = (blur_along(picture, mouth, STEADY_SIGMA, aspect) for picture in (own, lip))
     sigma = max(OTHER_SIGMA * mouth.width, MIN_OTHER_SIGMA)
-    dark, pale = (cv2.GaussianBlur(one, (0, 0), sigma) for one in mark_other_than_lip(steady, steady_lip))
+    inside = draw_lips_opening(goal, part, aspect)
+    teeth = measure_teeth_redness(steady, steady_lip, inside)
+    dark, pale = mark_other_than_lip(steady, steady_lip, teeth)
+    opened = mark_open_mouth(steady, steady_lip, lips, mouth, inside, teeth, aspect)
+    dark, pale, other = (_soften(one, sigma) for one in (dark, pale, np.maximum(opened, pale)))
     near = draw_inside_lips(lips, mouth, edges, -LINE_REACH * mouth.width, 0.0)
-    return _PlateMouth(own, lip, np.asarray(dark), np.asarray(pale), measure_dimming(steady, steady_lip), near)
+    dimming = measure_dimming(steady, steady_lip)
+    corner_dimming = measure_dimming(steady_lip, _fill_dark_lines(steady_lip, mouth, aspect))
+    return _PlateMouth(own, lip, dark, pale, other, dimming, corner_dimming, near)
+
+
+def _soften(plane: Plane, sigma: float) -> Plane:
+    return np.asarray(cv2.GaussianBlur(plane, (0, 0), sigma), np.float32)
 
 
 def _take_plate_mouth(

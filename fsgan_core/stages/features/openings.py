@@ -17,7 +17,7 @@ from fsgan_core.faces.mesh import INNER_LIPS, IRIS_L, IRIS_R, LIDS_L, LIDS_R, MI
 from fsgan_core.plates.curve import LUMA_WEIGHTS
 from fsgan_core.plates.plate import Window, compute_slices
 from fsgan_core.runtime.arrays import AnyArray, Image, Matrix, Matte, Mesh, Plane, PointMap, Points, Vector
-from fsgan_core.stages.image_ops import blur_weighted, smoothstep
+from fsgan_core.stages.image_ops import blur_weighted, find_window_around, make_disc, smoothstep
 from fsgan_core.stages.warp import fit_spline_map
 
 # Skin around the right eye, a ring of vertices within the next; upper part from the outer side, then the lower part.
@@ -186,17 +186,11 @@ def make_opening_window(points: Points, margin: float, region: Window, aspect: f
         region: Plate coordinates.
         aspect: Width of a pixel over its height.
     """
-    low = np.floor((points.min(0) - margin) / (aspect, 1.0)).astype(int)
-    high = np.ceil((points.max(0) + margin) / (aspect, 1.0)).astype(int) + 1
-    window = Window(int(low[0]), int(low[1]), int(high[0] - low[0]), int(high[1] - low[1])).intersect(region)
+    window = find_window_around(points, margin, aspect).intersect(region)
     if window.empty or min(window.width, window.height) < MIN_WINDOW:
         return None
     x, y = np.arange(window.x, window.right) * aspect, np.arange(window.y, window.bottom)
-    slices = (
-        slice(window.y - region.y, window.bottom - region.y),
-        slice(window.x - region.x, window.right - region.x),
-    )
-    return OpeningWindow(window, slices, np.stack(np.meshgrid(x, y), -1))
+    return OpeningWindow(window, compute_slices(window, region), np.stack(np.meshgrid(x, y), -1))
 
 
 def soften_edge(distance: Plane, begin: float, end: float) -> Matte:
@@ -345,6 +339,4 @@ def _mark_near_line(distance: Plane, size: float) -> Matte:
 
 def _close_lines(luma: Plane, size: float) -> Plane:
     """`luma` without dark lines thinner than twice `THIN_LINE`."""
-    side = 2 * max(1, round(THIN_LINE * size)) + 1
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
-    return np.asarray(cv2.morphologyEx(luma, cv2.MORPH_CLOSE, kernel))
+    return np.asarray(cv2.morphologyEx(luma, cv2.MORPH_CLOSE, make_disc(THIN_LINE * size)))

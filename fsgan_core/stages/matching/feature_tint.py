@@ -4,24 +4,29 @@
 pigment in which skins differ, and a cast of the source's light tints them more than skin shows. So brown skin brought
 to pale skin got grey lips and green brows, and a source in cyan light got magenta lips. Here both keep their own hue
 within a bound around the plate's, at each place: beside teeth a lip of a compressed picture may be grey in part.
+Lips stay near the darkness of the plate's lips too: darker ones are made up or in a shadow, and paler ones are lost.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
-from fsgan_core.faces.mesh import BROW_L, BROW_R, INNER_LIPS, OUTER_LIPS
+from fsgan_core.faces.mesh import BROW_L, BROW_R, OUTER_LIPS
 from fsgan_core.plates.curve import LUMA_WEIGHTS
-from fsgan_core.plates.plate import Window
-from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Mesh, Vector
-from fsgan_core.stages.features.mouth import WIDE_OPENING
-from fsgan_core.stages.features.openings import measure_lip_opening
+from fsgan_core.plates.plate import Window, compute_slices
+from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Mesh, Plane, Vector
 from fsgan_core.stages.image_ops import (
+    BLUR_REACH,
     HALF_COVERED,
     blur_weighted,
     draw_polygon,
-    ease_between,
+    find_used_window,
+    make_disc,
+    shift_channels,
     slice_marked,
     smoothstep,
     to_perceptual,
@@ -30,12 +35,18 @@ from fsgan_core.stages.image_ops import (
 )
 from fsgan_core.stages.matching.light import LIGHT_FLOOR, limit_softly
 
-LIP_LIMIT, BROW_LIMIT = 0.07, 0.15  # logarithm of R, G or B over luma: the most by which they may differ
+LUMA_LIMIT = 0.12  # logarithm: the most by which lips may be darker or paler than the plate's
+LUMA_CHANGE = 0.25  # logarithm: the most by which they change: the plate's lips may be in hard light
+LIP_LIMIT, BROW_LIMIT = 0.05, 0.15  # logarithm of R, G or B over luma: the most by which they may differ
 RED_LIPS = 0.4  # logarithm of R over G, against the skin's: redder lips are made up or graded, and nobody else's follow
+BLED_RED = 0.12  # logarithm of R over G, against the skin's: skin near the lips is hardly redder by itself
+BLED_REACH = 0.05  # of the face's width: around the lips
 LIP_FEATHER, BROW_FEATHER = 0.006, 0.015  # of the face's width: softness of the edges
 DARK_RANGE = (0.1, 0.6)  # logarithm: darker than skin by this much, a pixel of the brow begins to be hair, and is hair
 LIP_RANGE = (0.04, 0.12)  # logarithm: other than skin by this much, a pixel begins to be lip: new lips may be thinner
-TINT_SIGMA, TINT_PRIOR = 0.01, 0.05  # of the face: of a hue around a place; weight of the whole feature's in that
+TINT_SIGMA, LUMA_SIGMA = 0.01, 0.03  # of the face: of a hue, and of a brightness, around a place
+SHARE_SIGMA = 0.005  # of the face's width: softness of how much of a pixel is lip
+TINT_PRIOR = 0.05  # weight of the whole feature's hue or brightness in that
 SKIN_SIGMA = 0.15  # of the face: of the skin that a feature is compared with, as a lamp may reach one cheek alone
 DULL_PERCENTILE, SHINE_FALL = 75.0, 2.0  # of a feature's luma: what is brighter shines; for each step in its logarithm
 SEEN_RANGE = (0.25, 0.5)  # share of a feature that both pictures must show: nothing changes at the first
@@ -50,12 +61,13 @@ def match_feature_tints(
     region: Window,
     shown: Matte,
     bare: Matte,
+    inner: Matte,
     skin: Matte,
     width: float,
     amount: float,
     aspect: float = 1.0,
 ) -> Image:
-    """Limits how far the hue of lips and brows, against the skin's, is from the plate's.
+    """Limits how far the hue of lips and brows, and the darkness of lips, are from the plate's, against the skin.
 
     Args:
         new: The new face in the target's light, in perceptual steps.
@@ -64,6 +76,7 @@ def match_feature_tints(
         region: The part of the plate that the arrays cover.
         shown: Where the new face shows the source.
         bare: Where nothing hides the target's face.
+        inner: What is seen between the lips: teeth, a tongue, a dark mouth.
         skin: Where both show plain skin.
         width: Of the face, in square pixels.
         amount: How much of the change is made, 0..1.
@@ -81,7 +94,7 @@ def match_feature_tints(
         (draw_lips, LIP_FEATHER, LIP_LIMIT, _mark_lip, TINT_SIGMA),
         (draw_brows, BROW_FEATHER, BROW_LIMIT, _mark_dark, 0.0),
     ):
-        whole = draw(mesh, region, feather * width, aspect)
+        whole = draw(mesh, region, feather * width, aspect) * (1 - inner)
         part = slice_marked(whole > 0)
         feature = whole[part]
         logs = [
@@ -96,8 +109,8 @@ def match_feature_tints(
         lumas = [values @ LUMA_WEIGHTS.astype(np.float32) for values in logs]
         tints = [values - luma[..., None] for values, luma in zip(logs, lumas, strict=True)]
         own, other = (_average(values, weight) for values, weight in zip(tints, weights, strict=True))
-        if draw is draw_lips:
-            other = _cap_redness(other, max(RED_LIPS, float(own[0] - own[1])))
+        made_up = _measure_make_up(own, other) if draw is draw_lips else 0.0
+        other = other * np.float32(1 - made_up)
         difference = own + _blur_towards_zero(tints[0] - own, weights[0], TINT_SIGMA * width, aspect) - other
         excess = difference - limit_softly(difference, limit)
         sure = smoothstep(np.asarray((seen / float(feature.sum()) - SEEN_RANGE[0]) / (SEEN_RANGE[1] - SEEN_RANGE[0])))
@@ -105,14 +118,38 @@ def match_feature_tints(
         usual_luma = np.percentile(lumas[0][weights[0] > HALF_COVERED * weights[0].max()], DULL_PERCENTILE)
         dull = np.exp(-SHINE_FALL * np.maximum(lumas[0] - np.float32(usual_luma), 0))
         share = (feature * marked[0] * dull)[..., None]
+        if draw is draw_lips:
+            excess = excess + _find_excess_luma(lumas, weights, made_up, width, aspect)[..., None]
+            own_share = _measure_lip_share(logs[0], tints[0], weights[0])
+            share = share * _blur(own_share, SHARE_SIGMA * width, aspect)[..., None]
         factor = np.exp(share * np.float32(-amount * sure) * excess.astype(np.float32))
         changed = to_perceptual((to_scene_linear(new[part], 0.0) + LIGHT_FLOOR) * factor - LIGHT_FLOOR, 0.0)
         result[part] = np.where(feature[..., None] > 0, changed, new[part])
+    _fade_bled_red(result, usual[0], mesh, region, shown, width, amount, aspect)
     return result
 
 
+def _fade_bled_red(
+    face: Image, usual: Image, mesh: Mesh, region: Window, shown: Matte, width: float, amount: float, aspect: float
+) -> None:
+    """Makes skin near the lips less red, in `face`, where their colour has bled into it: compression blurs colours."""
+    lips = draw_lips(mesh, region, LIP_FEATHER * width, aspect)
+    part = _slice_around(lips, region, BLED_REACH * width, LIP_FEATHER * width, aspect)
+    if not lips[part].size:
+        return
+    around = _blur(cv2.dilate(lips[part], make_disc(BLED_REACH * width, aspect)), LIP_FEATHER * width, aspect)
+    share = around * (1 - lips[part]) * shown[part]
+    logs = _take_logs(face[part]) - _take_logs(usual[part])
+    tint = logs - (logs @ LUMA_WEIGHTS.astype(np.float32))[..., None]
+    redness = _blur(tint[..., 0] - tint[..., 1], TINT_SIGMA * width, aspect)
+    over = 1 - BLED_RED / np.maximum(redness, BLED_RED)
+    factor = np.exp(-amount * (share * over)[..., None] * tint)
+    changed = to_perceptual((to_scene_linear(face[part], 0.0) + LIGHT_FLOOR) * factor - LIGHT_FLOOR, 0.0)
+    face[part] = np.where((share * over)[..., None] > 0, changed, face[part])
+
+
 def draw_lips(mesh: Mesh, region: Window, feather: float, aspect: float = 1.0) -> Matte:
-    """Draws both lips without the inside of an open mouth; what is between lips that nearly meet counts as lip.
+    """Draws both lips and what is between them, with what their soft edge covers.
 
     Args:
         mesh: (478, 3), plate coordinates.
@@ -120,18 +157,26 @@ def draw_lips(mesh: Mesh, region: Window, feather: float, aspect: float = 1.0) -
         feather: Rows of blur.
         aspect: Width of a pixel over its height.
     """
-    outer, inner = (draw_polygon(mesh[list(ring), :2], region) for ring in (OUTER_LIPS, INNER_LIPS))
-    opened = np.float32(ease_between(measure_lip_opening(mesh, aspect), *WIDE_OPENING))
-    lips = np.clip(outer - opened * inner, 0, 1).astype(np.float32)
-    return _blur(lips, max(feather, 0.5), aspect)
+    return _draw_wide((OUTER_LIPS,), mesh, region, feather, aspect)
 
 
 def draw_brows(mesh: Mesh, region: Window, feather: float, aspect: float = 1.0) -> Matte:
-    """Draws both brows with what their soft edge covers; arguments as for `draw_lips`."""
-    size = 2 * round(2 * feather) + 1
-    brows = np.maximum(*(draw_polygon(mesh[list(brow), :2], region) for brow in (BROW_R, BROW_L)))
-    wide = cv2.dilate(brows, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
-    return _blur(wide, max(feather, 0.5), aspect)
+    """Draws both brows; arguments as for `draw_lips`."""
+    return _draw_wide((BROW_R, BROW_L), mesh, region, feather, aspect)
+
+
+def _draw_wide(outlines: Sequence[Sequence[int]], mesh: Mesh, region: Window, feather: float, aspect: float) -> Matte:
+    matte: Matte = np.maximum.reduce([draw_polygon(mesh[list(outline), :2], region) for outline in outlines])
+    part = _slice_around(matte, region, 2 * feather, max(feather, 0.5), aspect)
+    if matte[part].size:
+        matte[part] = _blur(cv2.dilate(matte[part], make_disc(2 * feather, aspect)), max(feather, 0.5), aspect)
+    return matte
+
+
+def _slice_around(matte: Matte, region: Window, reach: float, sigma: float, aspect: float) -> tuple[slice, slice]:
+    """The rows and columns that hold a matte after it is enlarged and blurred; both are empty if it is."""
+    near = math.ceil((reach + BLUR_REACH * sigma) / min(aspect, 1.0)) + 2
+    return compute_slices(find_used_window(matte, region, near), region)
 
 
 def _take_logs(picture: Image) -> Image:
@@ -142,7 +187,7 @@ def _continue_skin(picture: Image, skin: Matte, sigma: float, aspect: float) -> 
     """The skin around each place, (height, width, 3), in perceptual steps; features are left out."""
     few = slice(None, None, SKIN_STEP if skin[::SKIN_STEP, ::SKIN_STEP].any() else None)
     mean = _average(picture[few, few], skin[few, few])
-    return np.asarray(mean + blur_weighted(np.asarray(picture - mean, np.float32), skin, sigma, aspect), np.float32)
+    return shift_channels(blur_weighted(shift_channels(picture, -mean), skin, sigma, aspect), mean)
 
 
 def _average(values: Image, weight: Matte) -> Vector:
@@ -156,15 +201,39 @@ def _blur_towards_zero(values: AnyArray, weight: Matte, sigma: float, aspect: fl
 
 
 def _blur(plane: AnyArray, sigma: float, aspect: float) -> AnyArray:
-    if sigma <= 0:
+    if sigma <= 0 or not plane.size:
         return plane
     blurred = cv2.GaussianBlur(plane, (0, 0), sigma / aspect, sigmaY=sigma, borderType=cv2.BORDER_CONSTANT)
     return np.asarray(blurred, np.float32)
 
 
-def _cap_redness(tint: Vector, limit: float) -> Vector:
-    """A tint with no more than `limit` of R over G; a redder one becomes weaker and keeps its hue."""
-    return tint * min(1.0, limit / max(float(tint[0] - tint[1]), 1e-6))
+def _measure_make_up(own: Vector, other: Vector) -> float:
+    """Share of the plate's colour of lips that is make-up, 0..1: what is redder than lips are, or than the new ones."""
+    limit = max(RED_LIPS, float(own[0] - own[1]))
+    return 1 - min(1.0, limit / max(float(other[0] - other[1]), 1e-6))
+
+
+def _find_excess_luma(
+    lumas: Sequence[Plane], weights: Sequence[Matte], made_up: float, width: float, aspect: float
+) -> Plane:
+    """By how much each place of the new lips is darker or paler, against skin, than the plate's lips let it be."""
+    own, other = (
+        mean + _blur_towards_zero(luma - mean, weight, LUMA_SIGMA * width, aspect)
+        for luma, weight in zip(lumas, weights, strict=True)
+        for mean in [np.float32(np.average(luma, weights=weight))]
+    )
+    difference = own - np.float32(1 - made_up) * other
+    excess = difference - limit_softly(difference, LUMA_LIMIT)
+    return np.asarray(limit_softly(excess, LUMA_CHANGE), np.float32)
+
+
+def _measure_lip_share(logs: AnyArray, tints: AnyArray, weight: Matte) -> Matte:
+    """How much of each pixel is lip, 0..1: at its edge a part of it is skin, which has the plate's hue already."""
+    shares = []
+    for values in (logs, tints):  # a lip in a shadow is as dark, and one that shines has the hue
+        usual = _average(values, weight)
+        shares.append(np.clip(values @ usual / np.float32(max(float(usual @ usual), 1e-6)), 0, 1))
+    return np.asarray(np.maximum(*shares), np.float32)
 
 
 def _mark_dark(logs: AnyArray) -> Matte:

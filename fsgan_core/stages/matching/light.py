@@ -32,14 +32,7 @@ from fsgan_core.plates.curve import LUMA_WEIGHTS
 from fsgan_core.plates.plate import Window
 from fsgan_core.runtime.arrays import AnyArray, Image, Mask, Matrix, Matte, Mesh, Plane, Points, Points3D, Vector
 from fsgan_core.runtime.memo import remember_results
-from fsgan_core.stages.image_ops import (
-    blur_weighted,
-    find_largest,
-    smoothstep,
-    to_perceptual,
-    to_scene_linear,
-    weigh,
-)
+from fsgan_core.stages.image_ops import blur_weighted, repeat_plane, smoothstep, to_perceptual, to_scene_linear, weigh
 from fsgan_core.stages.matching.light_field import (
     FaceSurface,
     enlarge_field,
@@ -58,7 +51,6 @@ MIN_SAMPLES = 20.0  # samples of visible skin: fewer say nothing about the light
 
 # What is not plain skin: mm around the vertices.
 LID_REACH, BROW_REACH, THICK_BROW_REACH, LIP_REACH = 7.0, 6.0, 12.0, 5.0
-LIP_EDGE = 2.5  # where lips end
 NOSTRIL_HALF_WIDTH, NOSTRIL_TOP, NOSTRIL_BOTTOM, NOSTRIL_DEPTH = 20.0, 38.0, 50.0, -12.0
 # Upper edge of a beard: distance from the middle, and height.
 BEARD_EDGE = ((0.0, 42.0), (14.0, 42.0), (22.0, 55.0), (65.0, 12.0))
@@ -94,16 +86,8 @@ SHADE_RANGE, SHADE_SOFTNESS = 1.5, 1.0  # largest difference from what is around
 FLAT_SHADE = 0.1  # logarithm: a face that varies less around a place has no edge there
 SHADE_PIXELS = 4  # for each sigma
 
-# Pale parts: teeth and the whites of the eyes take on only a part of a difference in tan.
-PALE_SIGMA = 0.01  # of the face: softens the openings that show such parts
-NEUTRAL_SHARE = 0.4
-SKIN_SATURATION = 1.25  # over the colour's saturation as a share of skin's: from 1 on it takes on all of it
-MIN_SATURATION, SATURATION_FLOOR = 0.05, 0.02
-TEETH_OVER_SKIN = 1.0  # scene-linear: brightest teeth over the face's skin that keep their brightness
-OVER_SHARE = 0.1  # of what is above that, that is left
-FULLY_BRIGHTER = 0.5  # logarithm: change of the whole face from which on this counts fully
-TINT_LIMIT = 1.0  # no two skins differ by more, so the rest must be the light
-SKIN_TINT = np.array([0.66, 0.07, -0.75], np.float32)  # direction in which skins differ, logarithms of R, G, B
+# Saturation.
+SATURATION_MARGIN, MIN_SATURATION = 1.1, 0.3  # so many times the target's saturation stays; least share that is kept
 
 _CENTRES = CANONICAL[TRIANGLES].mean(1)
 _DISTANCES = np.linalg.norm(_CENTRES[:, None] - _CENTRES, axis=-1)
@@ -129,6 +113,12 @@ def _mark_near(vertices: tuple[int, ...], reach: float) -> Mask:
     return np.asarray(gaps.min(1) < reach)
 
 
+def _mark_inside(ring: tuple[int, ...]) -> Mask:
+    """Triangles with their middle inside a ring of vertices, seen from the front."""
+    outline = CANONICAL[list(ring), :2].astype(np.float32)
+    return np.array([cv2.pointPolygonTest(outline, (float(x), float(y)), False) > 0 for x, y in _CENTRES[:, :2]])
+
+
 def _mark_features() -> Mask:
     across, down, depth = np.abs(_CENTRES[:, 0]), _CENTRES[:, 1], _CENTRES[:, 2]
     nostrils = (across < NOSTRIL_HALF_WIDTH) & (down > NOSTRIL_TOP) & (down < NOSTRIL_BOTTOM) & (depth < NOSTRIL_DEPTH)
@@ -140,7 +130,7 @@ FEATURES = _mark_features()
 """(852,): triangles on eyes, brows, lips and nostrils."""
 SHADED_FEATURES = FEATURES & ~_mark_near(BROW_R + BROW_L, BROW_REACH)
 """(852,): triangles on lids, lips and nostrils."""
-LIT = ~FEATURES | (_mark_near(OUTER_LIPS + INNER_LIPS, LIP_REACH) & ~_mark_near(OUTER_LIPS + INNER_LIPS, LIP_EDGE))
+LIT = ~FEATURES | (_mark_near(OUTER_LIPS, LIP_REACH) & ~_mark_inside(OUTER_LIPS))
 """(852,): triangles of skin, also near the lips."""
 BEARD_ZONE = ~FEATURES & (_CENTRES[:, 1] > np.interp(np.abs(_CENTRES[:, 0]), *np.transpose(BEARD_EDGE)))
 """(852,): triangles of skin where a beard may grow."""
@@ -228,22 +218,7 @@ def _read_places(picture: Image | Plane, places: Points) -> AnyArray:
     return np.asarray(values[0], np.float64)
 
 
-@dataclass(frozen=True)
-class LightTransfer:
-    """How a face's colours change when it comes into the target's light; logarithms of scene-linear factors.
-
-    Attributes:
-        level: (3,) of the whole face.
-        change: (n, 3) in all, at each sample.
-        skin: (3,) mean colour of the new face's skin, scene-linear.
-    """
-
-    level: Vector
-    change: Matrix
-    skin: Vector
-
-
-def compute_transfer(target: ReadSkin, new: ReadSkin, surface: FaceSurface, shine: float = 0.0) -> LightTransfer | None:
+def compute_transfer(target: ReadSkin, new: ReadSkin, surface: FaceSurface, shine: float = 0.0) -> Matrix | None:
     """Computes the change from the new face's light to the target's; None if too little skin is seen.
 
     Args:
@@ -251,12 +226,15 @@ def compute_transfer(target: ReadSkin, new: ReadSkin, surface: FaceSurface, shin
         new: What the new face shows.
         surface: The target's.
         shine: How much of the plate's shine takes the place of the new face's own, 0..1.
+
+    Returns:
+        (n, 3) logarithms of scene-linear factors.
     """
     bare = surface.areas * np.where(BEARD_ZONE, BEARD_SHARE, PLAIN_SKIN)
     if min((seen * PLAIN_SKIN).sum() for seen in (target.seen, new.seen)) < MIN_SAMPLES:
         return None
-    fits = [fit_light(skin.colours, surface.normals, bare * skin.seen) for skin in (target, new)]
-    lights = [_make_shape_kernel() @ fit.light.astype(np.float32) for fit in fits]
+    fits = (fit_light(skin.colours, surface.normals, bare * skin.seen) for skin in (target, new))
+    lights = [_make_shape_kernel() @ fit.astype(np.float32) for fit in fits]
     ratio = lights[0] - lights[1]
     level = np.average(ratio, axis=0, weights=bare * target.seen)
     shape = limit_softly(ratio - level, SHAPE_LIMIT)
@@ -269,9 +247,7 @@ def compute_transfer(target: ReadSkin, new: ReadSkin, surface: FaceSurface, shin
     clipped = [limit_softly(residual, RESIDUAL_CLIP) for residual in residuals]
     rest = _take_over_rest(clipped[0] - clipped[1], seen)
     glow = shine * (_find_shine(clipped[0], seen) - _find_shine(clipped[1], seen))
-    level = np.clip(level, -LEVEL_LIMIT, LEVEL_LIMIT)
-    skin = np.exp(np.average(fits[1].light, axis=0, weights=bare * new.seen))
-    return LightTransfer(level, level + shape + rest + limit_softly(glow, SHINE_LIMIT)[:, None], skin)
+    return np.clip(level, -LEVEL_LIMIT, LEVEL_LIMIT) + shape + rest + limit_softly(glow, SHINE_LIMIT)[:, None]
 
 
 def compare_turned_light(skin: ReadSkin, surface: FaceSurface, turned: Points3D) -> Matrix | None:
@@ -291,7 +267,7 @@ def compare_turned_light(skin: ReadSkin, surface: FaceSurface, turned: Points3D)
     weights = surface.areas * np.where(BEARD_ZONE, BEARD_SHARE, PLAIN_SKIN) * skin.seen
     unseen = np.zeros(len(turned))
     colours, normals = np.vstack([skin.colours, skin.colours]), np.vstack([surface.normals, turned])
-    here, there = np.split(fit_light(colours, normals, np.concatenate([weights, unseen])).light, 2)
+    here, there = np.split(fit_light(colours, normals, np.concatenate([weights, unseen])), 2)
     return limit_softly(_make_shape_kernel() @ (here - there).astype(np.float32), TURNED_LIMIT)
 
 
@@ -363,9 +339,6 @@ def match_light(
 ) -> Image:
     """Brings a face into the target's light.
 
-    A difference in tan is not light: teeth and the whites of the eyes take on only a part of it, otherwise they turn
-    blue or orange. Skin takes all of it, even where it shines, and so do lips, however pale.
-
     Args:
         new: The new face, in perceptual steps.
         target: The plate, in perceptual steps.
@@ -379,24 +352,19 @@ def match_light(
     if amount <= 0:
         return new
     linear, own = to_scene_linear(new, 0.0), to_scene_linear(target, 0.0)
-    transfer = compute_transfer(read_skin(own, skin, surface), read_skin(linear, shown, surface), surface, shine)
+    target_skin, new_skin = read_skin(own, skin, surface), read_skin(linear, shown, surface)
+    hue, own_hue = (_measure_hue(one) for one in (target_skin, new_skin))
+    if (kept := _compare_saturation(hue, own_hue)) < 1:
+        linear = _draw_hues_together(linear, own_hue, amount * (1 - kept) * shown)
+        new_skin = read_skin(linear, shown, surface)
+    transfer = compute_transfer(target_skin, new_skin, surface, shine)
     if transfer is None:
         return new
-    spread = spread_over_picture(np.column_stack([transfer.change, LIT]), surface, new.shape[:2])
+    spread = spread_over_picture(np.column_stack([transfer, LIT]), surface, new.shape[:2])
     change, lit = np.ascontiguousarray(spread[..., :3]), np.clip(spread[..., 3], 0, 1) * shown * (1 - openings)
-    change += follow_shades(change @ LUMA_WEIGHTS.astype(np.float32), linear, lit, surface)[..., None]
-    sigma = PALE_SIGMA * surface.width
-    inside = np.asarray(cv2.GaussianBlur(openings, (0, 0), sigma / surface.aspect, sigmaY=sigma))
-    tint = transfer.level - transfer.level @ LUMA_WEIGHTS
-    tint = np.clip(tint @ SKIN_TINT, -TINT_LIMIT, TINT_LIMIT) * SKIN_TINT
-    usual = _compute_saturation(to_perceptual(transfer.skin.astype(np.float32), 0.0))
-    pale = np.clip(SKIN_SATURATION * _compute_saturation(new) / max(float(usual), MIN_SATURATION), NEUTRAL_SHARE, 1)
-    kept = inside * (1 - pale)
-    change -= cv2.merge([kept * part for part in tint.astype(np.float32)])
+    change += repeat_plane(follow_shades(change @ LUMA_WEIGHTS.astype(np.float32), linear, lit, surface))
     change *= np.float32(amount)
-    changed = (linear + LIGHT_FLOOR) * np.exp(change, out=change) - LIGHT_FLOOR
-    dimmed = _dim_teeth(changed, transfer)
-    return to_perceptual(weigh(changed, 1 - amount * inside * (1 - dimmed)), 0.0)
+    return to_perceptual((linear + LIGHT_FLOOR) * np.exp(change, out=change) - LIGHT_FLOOR, 0.0)
 
 
 def follow_shades(change: Plane, linear: Image, skin: Matte, surface: FaceSurface) -> Plane:
@@ -432,6 +400,48 @@ def follow_shades(change: Plane, linear: Image, skin: Matte, surface: FaceSurfac
     return _resize(limit_softly(weight * follows * shades, RESIDUAL_LIMIT), (width, height), cv2.INTER_LINEAR)
 
 
+def _measure_hue(skin: ReadSkin) -> Vector:
+    """The mean chroma of plain skin, (3,)."""
+    weights = PLAIN_SKIN * skin.seen + 1e-9  # never all 0
+    return np.asarray(np.average(_take_chroma(skin.colours), axis=0, weights=weights))
+
+
+def _compare_saturation(target: Vector, source: Vector) -> float:
+    """How much of its differences of hue a source keeps, 0..1: less than 1 if its skin has stronger colours.
+
+    Args:
+        target: (3,) chroma of the target's skin.
+        source: (3,) of the source's.
+
+    >>> pale, orange = np.array([0.2, 0.0, -0.3]), np.array([0.4, 0.0, -0.6])
+    >>> round(_compare_saturation(pale, orange), 2), _compare_saturation(orange, pale)
+    (0.55, 1.0)
+    """
+    ratio = float(np.linalg.norm(target)) / max(float(np.linalg.norm(source)), LIGHT_FLOOR)
+    return float(np.clip(SATURATION_MARGIN * ratio, MIN_SATURATION, 1))
+
+
+def _draw_hues_together(linear: Image, hue: Vector, share: Matte) -> Image:
+    """Brings all hues of a face nearer to the hue of its skin.
+
+    The light's factors, one for each channel, give skin of strong colours the plate's hue. They do not make differences
+    of hue smaller, which are larger in such a picture: shine, less red than the skin, would become green, and lids and
+    veins, redder than the skin, would glow.
+
+    Args:
+        linear: The new face.
+        hue: (3,) chroma of its skin.
+        share: How much nearer, 0..1.
+    """
+    away = _take_chroma(np.log(np.maximum(linear, 0) + np.float32(LIGHT_FLOOR))) - hue.astype(np.float32)
+    return np.asarray((linear + LIGHT_FLOOR) * np.exp(weigh(away, -share.astype(np.float32))) - LIGHT_FLOOR, np.float32)
+
+
+def _take_chroma(logs: AnyArray) -> AnyArray:
+    """The logarithms of R, G and B less their mean; in the mean they count as they do in luma."""
+    return np.asarray(logs - (logs @ LUMA_WEIGHTS.astype(logs.dtype))[..., None])
+
+
 def _leave_out_thin(shades: AnyArray, side: int) -> Plane:
     """A median over `side` pixels, whose steps of a 256th of the range are smoothed."""
     levels = np.rint(127.5 * (np.clip(shades / SHADE_RANGE, -1, 1) + 1)).astype(np.uint8)
@@ -441,20 +451,3 @@ def _leave_out_thin(shades: AnyArray, side: int) -> Plane:
 
 def _resize(plane: AnyArray, size: tuple[int, int], method: int) -> Plane:
     return np.asarray(cv2.resize(np.asarray(plane, np.float32), size, interpolation=method))
-
-
-def _dim_teeth(linear: Image, transfer: LightTransfer) -> Plane:
-    """Factors that hold teeth near the brightness of the new skin, where it was made brighter.
-
-    Teeth are as bright beside dark skin as beside pale skin. Made brighter by the ratio of two skins they would glow.
-    """
-    brighter = float(smoothstep(transfer.level @ LUMA_WEIGHTS / FULLY_BRIGHTER))
-    limit = TEETH_OVER_SKIN * float((transfer.skin * np.exp(transfer.level)) @ LUMA_WEIGHTS)
-    over = np.maximum(linear @ LUMA_WEIGHTS.astype(np.float32) / np.float32(max(limit, LIGHT_FLOOR)), 1)
-    return np.asarray(1 - brighter * (1 - (1 + OVER_SHARE * (over - 1)) / over), np.float32)
-
-
-def _compute_saturation(picture: Image) -> Plane:
-    top, bottom = find_largest(picture), -find_largest(-picture)
-    result: Plane = np.clip((top - bottom) / (np.maximum(top, 0) + SATURATION_FLOOR * 2), 0, 1)
-    return result

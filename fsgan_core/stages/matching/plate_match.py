@@ -25,7 +25,7 @@ RIDGE = 0.98  # share of the largest gradient around, from which on a pixel is t
 MIN_BLUR_CHANGE = 0.2  # pixels
 CLEAR_FALL = 0.3  # share of its fine contrast that a blurred picture lacks, from which on the blur is sure
 MIN_STRENGTH = 1e-6
-DETAIL_SHARE = 0.6  # of the detail's answer to how much a face is blurred; the rest is the edges'
+SOFTENED_SHARE = 0.8  # of the blur that the plate's edges ask for: its detail mostly asks for less
 SAME_BLUR = 0.4  # squared pixels: blurs that differ by less may be equal
 KEPT_GAIN = 2.0  # what is the plate's own by half or more is not sharpened
 MAX_GAIN = 2.0  # of a band of detail: a larger gain would bring up noise
@@ -55,7 +55,7 @@ NOISE_PERCENTILE = 25  # of the blocks' energies: the flattest skin shows noise 
 QUARTER_BIAS = 0.92  # share of the true deviation that this percentile shows on pure noise
 CHANGE_PERCENTILE, HALF_BIAS = 50, 0.99  # the same, of what changes from frame to frame: that shows no texture
 SHARED_GRAIN, CHANNEL_GRAIN = 0.85, 0.53  # parts of the grain that all channels share, and that each has by itself
-GRAIN_ROUNDS = SOFTEN_ROUNDS = 4
+GRAIN_ROUNDS = 4
 MIN_GRAIN_DEVIATION = 1e-6
 GRAIN_REACH = 24  # pixels: beyond it no band of grain remembers a point
 TEXTURE_LENGTH = BAND_COUNT + GRAIN_BAND_COUNT + 1
@@ -73,7 +73,14 @@ LINE_COHERENCE = (0.35, 0.6)  # of the structure tensor: texture of skin up to t
 
 
 def match_darks(
-    face: Image, plate: Image, plain: Matte, features: Matte, width: float, aspect: float, amount: float
+    face: Image,
+    plate: Image,
+    plain: Matte,
+    features: Matte,
+    finished: Matte,
+    width: float,
+    aspect: float,
+    amount: float,
 ) -> Image:
     """Make a hazy face's features darker against its skin, towards the plate's and never beyond its darkest.
 
@@ -85,6 +92,7 @@ def match_darks(
         plate: The plate, in perceptual steps.
         plain: Where both have plain skin, 0..1.
         features: Where both show lids, lips and nostrils, 0..1: in these every face has shadows.
+        finished: Where the face has the plate's contrast, 0..1: it stays.
         width: Of the face, in square pixels.
         aspect: Width of a pixel over its height.
         amount: How much of the change is made, 0..1.
@@ -95,7 +103,8 @@ def match_darks(
     depths, skin = [], face
     for picture in (plate, face):
         luma = picture @ LUMA_WEIGHTS
-        shine = np.maximum(luma / float(np.percentile(luma[sure_skin], SHINE_PERCENTILE)), 1)
+        usual = max(float(np.percentile(luma[sure_skin], SHINE_PERCENTILE)), MIN_STRENGTH)  # a plate may be black
+        shine = np.maximum(luma / usual, 1)
         skin = blur_weighted(weigh(picture, 1 / shine), plain, DARK_SIGMA * width, aspect)
         depths.append(skin @ LUMA_WEIGHTS - cv2.GaussianBlur(luma, (0, 0), DARK_PREBLUR))
     (wanted, darkest), (own, _) = (np.percentile(depth[sure], DARK_PERCENTILES) for depth in depths)
@@ -103,7 +112,7 @@ def match_darks(
     depth = np.maximum(depths[1], MIN_STRENGTH)
     more = np.minimum(gain, np.maximum(darkest / depth - 1, 0) / 2) * (depths[1] > 0)
     lighter = weigh(face, skin @ LUMA_WEIGHTS / np.maximum(luma, MIN_STRENGTH)) - face
-    change = weigh(lighter + skin - face, np.float32(amount / 2) * (1 - plain) * more)
+    change = weigh(lighter + skin - face, np.float32(amount / 2) * (1 - plain) * (1 - finished) * more)
     return np.asarray(np.where(face > 0, np.maximum(face - change, 0), face), np.float32)
 
 
@@ -125,7 +134,8 @@ def measure_texture(display: Image, weight: Matte, plain: Matte) -> tuple[float,
 
 def _measure_luma(luma: Plane, bands: Sequence[Plane], weight: Matte, plain: Matte) -> tuple[float, ...]:
     """`measure_texture` of a luma and its bands."""
-    sure, features = _find_sure_skin(weight), _find_features(weight, plain)
+    sure = _find_sure_skin(weight)
+    features = sure & (plain < HALF_COVERED)
     if features.sum() < MIN_TEXTURE_PIXELS:
         return (0.0,) * TEXTURE_LENGTH
     grain = [_measure_noise(band, sure) or 0.0 for band in bands[:GRAIN_BAND_COUNT]]
@@ -180,28 +190,6 @@ def _find_sure_skin(weight: Matte) -> Mask:
     return cv2.erode((weight > SURE_SKIN).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
 
 
-def _find_features(weight: Matte, plain: Matte) -> Mask:
-    return _find_sure_skin(weight) & (plain < HALF_COVERED)
-
-
-def _soften(face: Image, variance: float, wanted: float, features: Mask) -> Image:
-    """Blur by a variance, or by less where that leaves the features' finest detail weaker than is wanted.
-
-    Then two answers differ, the blur of the plate's edges and that of its detail; the face gets what lies between.
-    """
-    low, high, best = 0.0, 1.0, 1.0
-    luma = np.asarray(face @ LUMA_WEIGHTS)
-    for _ in range(SOFTEN_ROUNDS):
-        blurred = np.asarray(cv2.GaussianBlur(luma, (0, 0), float(np.sqrt(best * variance))), np.float32)
-        if _measure_strengths(_split_bands(blurred, 1), features)[0] >= wanted:
-            low = best
-        else:
-            high = best
-        best = (low + high) / 2
-    sigma = float(np.sqrt(high**DETAIL_SHARE * variance))
-    return np.asarray(cv2.GaussianBlur(face, (0, 0), sigma)) if sigma > MIN_BLUR_CHANGE else face
-
-
 def _measure_strengths(bands: Sequence[Plane], sure: Mask) -> tuple[float, ...]:
     strengths = []
     for band in bands:
@@ -249,9 +237,10 @@ def match_texture(
     plate_texture = plate_texture[:TEXTURE_LENGTH]
     more_blur = plate_texture[-1] ** 2 - own[-1] ** 2
     contrast = _compare_contrast(plate_texture, own)
-    softening = sharpness * more_blur * float(np.clip((1 - contrast[0] / contrast[-1]) / CLEAR_FALL, 0, 1))
+    sureness = float(np.clip((1 - contrast[0] / contrast[-1]) / CLEAR_FALL, 0, 1))
+    softening = SOFTENED_SHARE * sharpness * more_blur * sureness
     if softening > MIN_BLUR_CHANGE**2:
-        face = _soften(face, softening, plate_texture[0], _find_features(weight, skin.plain))
+        face = np.asarray(cv2.GaussianBlur(face, (0, 0), float(np.sqrt(softening))))
         lumas = _split_bands(luma := np.asarray(face @ LUMA_WEIGHTS, np.float32))
         own = _measure_luma(luma, lumas, weight, skin.plain)
         contrast = _compare_contrast(plate_texture, own)
@@ -263,10 +252,14 @@ def match_texture(
     result = face.astype(np.float32)
     if (gains > 1).any():
         # Sharpening of skin would bring up noise and nothing else.
-        sharpened = 1 - skin.plain
+        sharpened, detail = 1 - skin.plain, bands
         if kept is not None:
-            sharpened = sharpened * (1 - np.minimum(KEPT_GAIN * cv2.dilate(kept, np.ones((3, 3), np.uint8)), 1))
-        for band, more in zip(bands, gains - 1, strict=True):
+            around = 1 - np.minimum(KEPT_GAIN * cv2.dilate(kept, np.ones((3, 3), np.uint8)), 1)
+            sharpened = sharpened * around
+            # The edge of a dark mouth is as sharp as the plate's: sharpened, its lips would get a pale rim.
+            lighter = np.maximum(blur_weighted(face, around, BAND_SIGMAS[-1]) - face, 0)
+            detail = _split_bands(face + weigh(lighter, 1 - around))
+        for band, more in zip(detail, gains - 1, strict=True):
             result += weigh(band, sharpened * more)
     cover = np.zeros_like(smooth)
     if skin.amount > 0:
@@ -424,7 +417,9 @@ def _make_grain(seed: GrainSeed, deviations: Vector) -> Image:
     """Grain (height, width, 3) with a deviation for each band, mostly the same in all channels, as in film."""
     generator = np.random.Generator(np.random.PCG64(seed.numbers))
     noise = generator.standard_normal((seed.part[0].stop or seed.shape[0], seed.shape[1], 4), np.float32)[seed.part]
-    noise = np.float32(SHARED_GRAIN) * noise[..., :1] + np.float32(CHANNEL_GRAIN) * noise[..., 1:]
+    shared, *own = cv2.split(noise)
+    shared = np.float32(SHARED_GRAIN) * shared
+    noise = np.asarray(cv2.merge([shared + np.float32(CHANNEL_GRAIN) * plane for plane in own]), np.float32)
     bands = _split_bands(noise, GRAIN_BAND_COUNT)
     alone, together = _measure_grain_energies()
     shares = deviations / np.sqrt(alone)

@@ -388,9 +388,9 @@ def find_convex_hull(points: Points) -> Points:
     return np.asarray(cv2.convexHull(points.astype(np.float32))[:, 0], np.float64)
 
 
-def _grow_hull(hull: Points, reach: float, count: int = RING_POINTS) -> Points:
-    """(count, 2) points around a convex polygon, `reach` beyond it."""
-    angle = np.linspace(0, 2 * np.pi, count, endpoint=False)
+def _grow_hull(hull: Points, reach: float) -> Points:
+    """(RING_POINTS, 2) points around a convex polygon, `reach` beyond it."""
+    angle = np.linspace(0, 2 * np.pi, RING_POINTS, endpoint=False)
     direction = np.column_stack([np.cos(angle), np.sin(angle)])
     return np.asarray(hull[(direction @ hull.T).argmax(1)] + reach * direction)
 

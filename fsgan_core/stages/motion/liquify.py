@@ -1,8 +1,8 @@
 """The picture of a drive: the plate's own frame, moved to the new expression.
 
-Patches from other frames supply what that frame does not show. Whatever is in front of the face (a hand, a microphone,
-glasses with mask.keep_glasses) is removed before the face moves, so that it is not dragged along. It stays where it is
-in the result.
+Patches from other frames supply what that frame does not show. Whatever is in front of the face (a hand, a microphone)
+is removed before the face moves, and put back where it was. Glasses move with the face: when they were held in place,
+thin rims broke where a lid or a brow moved behind them.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import cv2
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
-from fsgan_core.contract.landmarks import BROW_L, BROW_R, EYE_L, EYE_R, JAW, MOUTH_INNER
+from fsgan_core.contract.landmarks import JAW, MOUTH_INNER
 from fsgan_core.contract.layers import CONFIDENCE, MATTE_FACE, MATTE_OCCLUSION, MATTES, RGBA, ST_U, ST_V
 from fsgan_core.contract.params import MaskParams
 from fsgan_core.faces.pose import fit_head_pose
 from fsgan_core.plates.curve import LUMA_WEIGHTS
 from fsgan_core.plates.plate import Plate, Window, compute_slices
-from fsgan_core.runtime.arrays import Image, IndexArray, Matte, Plane, PointMap, Vector
+from fsgan_core.runtime.arrays import Image, IndexArray, Matte, PointMap, Vector
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.allowed_views import ViewRef
 from fsgan_core.stages.drive import DrivenFrame, Patch
@@ -28,12 +28,10 @@ from fsgan_core.stages.image_ops import (
     blur_weighted,
     draw_polygon,
     ease_between,
-    fill_nonfinite,
     mark_plate_area,
     measure_signed_distance,
     pad_plate,
     premultiply,
-    reconstruct_by_dilation,
     smoothstep,
 )
 from fsgan_core.stages.interface import FaceFrame, SourceView
@@ -48,6 +46,8 @@ from fsgan_core.stages.motion.face_motion import (
     make_pixel_grid,
     render_motion,
 )
+from fsgan_core.stages.occluders.reconstruction import reconstruct_by_dilation
+from fsgan_core.stages.skin.atlas import push_pull
 from fsgan_core.stages.warp import fit_spline_map
 
 STILL_PIXELS = 1 / 64  # pixels: what moves less is the plate itself
@@ -57,12 +57,8 @@ COVER_SOFTNESS = 0.05  # weight of a patch at which the matte is 1
 # What is in front of the face.
 OCCLUDER_DEPTH = 14.0  # mm that it reaches into the face
 OCCLUDER_THICKNESS = 15.0  # mm: what is thinner is no hand
-FRAME_THICKNESS = 8.0  # mm: what is thicker is no frame of glasses
-BROW_RADIUS = 1.5  # mm around its landmarks
 OUTLINE_INSET = 2.0  # mm inside the face's outline: from here on a matte is not soft
-FEATURE_REACH = 5.0  # mm around eyes and brows: an occluder mostly within that belongs to them
-FEATURE_SHARE = 0.6  # of its area
-LINKED_OCCLUSION, COVERED_OCCLUSION = 0.1, 0.1  # matte values: of one thing; of what is removed
+COVERED_OCCLUSION = 0.1  # matte value of what is removed
 
 # Patches.
 PATCH_INNER, PATCH_OUTER = 1.5, 8.0  # mm around a mouth or an eye: where a patch is whole, and where it ends
@@ -91,7 +87,7 @@ def drive_picture(
     aspect = target.pixel_aspect
     own = pad_plate(target, region)
     display = codec.encode(own)
-    front = _find_front_occluders(measured.get_matte(MATTE_OCCLUSION), driven, region, aspect, params.keep_glasses)
+    front = _find_front_occluders(measured.get_matte(MATTE_OCCLUSION), driven, region, aspect)
     front = np.float32(params.occlusions) * front
     if holdout is not None:
         front = np.maximum(front, np.clip(np.nan_to_num(holdout), 0, 1))
@@ -120,7 +116,7 @@ def drive_mattes(frame: FaceFrame, *, driven: DrivenFrame, mattes: Plate, params
     """
     target, region, holdout = frame.plate, frame.region, frame.holdout
     aspect = target.pixel_aspect
-    front = _find_front_occluders(mattes.get_matte(MATTE_OCCLUSION), driven, region, aspect, params.keep_glasses)
+    front = _find_front_occluders(mattes.get_matte(MATTE_OCCLUSION), driven, region, aspect)
     face = _compute_moved_matte(compute_face_motion(driven, region, aspect), driven, region, aspect)
     face = face * (1 - np.float32(params.occlusions) * front) * mark_plate_area(target, region)
     if holdout is not None:
@@ -150,12 +146,12 @@ def _compute_moved_matte(moves: LayeredMotion, driven: DrivenFrame, region: Wind
 # What is in front.
 
 
-def _find_front_occluders(occlusion: Matte, driven: DrivenFrame, region: Window, aspect: float, glasses: bool) -> Matte:
-    """What of `occlusion` is in front of the face and stays where it is when the face moves.
+def _find_front_occluders(occlusion: Matte, driven: DrivenFrame, region: Window, aspect: float) -> Matte:
+    """What is in front of the face and stays where it is when the face moves.
 
-    That is what reaches deep into the face and is thick: a hand or a microphone; not the background at the jaw's edge,
-    a strand of hair or make-up. With `glasses`, thin things count too, unless they lie along eyes and brows. If the
-    head is turned nothing counts: most of what is found then is hair and glasses, which turn with it.
+    That is what of `occlusion` reaches deep into the face and is thick: a hand or a microphone; not the background at
+    the jaw's edge, a strand of hair or make-up. If the head is turned nothing counts: most of what is found then is
+    hair and glasses, which turn with it.
     """
     if any(driven.head_turn):
         return np.zeros_like(occlusion)
@@ -163,32 +159,16 @@ def _find_front_occluders(occlusion: Matte, driven: DrivenFrame, region: Window,
     scale = fit_head_pose(landmarks, aspect).scale
     face = draw_polygon(np.vstack([landmarks[JAW], warp_points.locate_forehead(landmarks, aspect)[0][::-1]]), region)
     inward = measure_signed_distance(face) / scale
-    deep = np.where(inward > OCCLUDER_DEPTH, occlusion, 0).astype(np.float32)
-    side = max(3, round((FRAME_THICKNESS if glasses else OCCLUDER_THICKNESS) * scale))
+    side = max(3, round(OCCLUDER_THICKNESS * scale))
     thick = cv2.morphologyEx(occlusion, cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
-    seed = deep if glasses else np.where(np.minimum(deep, thick) > HALF_COVERED, occlusion, 0).astype(np.float32)
-    if not seed.any():
-        return seed
-    front = reconstruct_by_dilation(seed, occlusion)
-    if not glasses:
+    is_hand = (inward > OCCLUDER_DEPTH) & (np.minimum(occlusion, thick) > HALF_COVERED)
+    front = np.where(is_hand, occlusion, 0).astype(np.float32)
+    if front.any():
+        front = reconstruct_by_dilation(front, occlusion)
         # Nothing is known of it beyond the face, so it is continued outwards.
         nearest = distance_transform_edt(inward < OUTLINE_INSET, return_distances=False, return_indices=True)
-        continued: Matte = front[nearest[0], nearest[1]]
-        return continued
-
-    def measure_distance(*parts: slice) -> Plane:
-        matte = np.maximum.reduce([draw_polygon(find_convex_hull(landmarks[part]), region) for part in parts])
-        return -measure_signed_distance(matte) / scale
-
-    brows = measure_distance(BROW_R, BROW_L)
-    features = np.minimum(brows, measure_distance(EYE_R, EYE_L)) < FEATURE_REACH
-    _, labels = cv2.connectedComponents((front > LINKED_OCCLUSION).astype(np.uint8))
-    size = np.bincount(labels.ravel())
-    inside = np.bincount(labels.ravel(), weights=features.ravel())
-    front = front * ((labels == 0) | (inside < FEATURE_SHARE * size)[labels])
-    # A brow that touches glasses is not part of them.
-    result: Matte = np.where(brows < BROW_RADIUS, np.minimum(front, thick), front)
-    return result
+        front = front[nearest[0], nearest[1]]
+    return front
 
 
 def _remove_occluders(display: Image, front: Matte) -> Image:
@@ -196,7 +176,7 @@ def _remove_occluders(display: Image, front: Matte) -> Image:
     covered = cv2.dilate(front, np.ones((5, 5), np.uint8)) > COVERED_OCCLUSION
     if not covered.any() or covered.all():
         return display
-    return fill_nonfinite(np.where(covered[..., None], np.float32(np.nan), display))
+    return push_pull(display, (~covered).astype(np.float32))
 
 
 # Patches.

@@ -126,9 +126,10 @@ def correct_gaps(face: Face, pixel_aspect: float, bias: LandmarkBias) -> Face:
     return face.with_landmarks(face.landmarks + project_change(change, pose) / (pixel_aspect, 1.0))
 
 
-def measure_lid_gaps(face: Face, pixel_aspect: float) -> Vector:
-    """Measure the gaps of the lids in mm: (4,), right eye first."""
-    return _measure_gaps(face, pixel_aspect)[0]
+def measure_openness(face: Face, pixel_aspect: float, bias: LandmarkBias) -> Vector:
+    """Measure how far right and left eye are open, (2,): 0 is shut, 1 as open as usual on this person."""
+    gaps = _measure_gaps(correct_gaps(face, pixel_aspect, bias), pixel_aspect)[0].reshape(2, 2).mean(1)
+    return np.asarray(np.maximum(gaps, 0) / np.maximum(bias.open_lids, 1e-6))
 
 
 def _unbias_gaps(gaps: Vector, shut: Vector, sure: Vector) -> Vector:

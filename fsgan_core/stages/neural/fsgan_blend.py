@@ -16,13 +16,7 @@ import numpy as np
 from fsgan_core.contract.params import BlendParams
 from fsgan_core.plates.plate import Plate
 from fsgan_core.stages.blending import apply_plate_texture, finish_seat, mix_into_target, prepare_blend, skip_blend
-from fsgan_core.stages.image_ops import (
-    HALF_COVERED,
-    clip01,
-    mark_plate_area,
-    to_display,
-    unpremultiply,
-)
+from fsgan_core.stages.image_ops import HALF_COVERED, clip01, mark_plate_area, to_display, unpremultiply
 from fsgan_core.stages.interface import BlendedPlate, FaceFrame, Networks, SeatKeeper
 from fsgan_core.stages.neural.fsgan_crop import compute_face_crop, mark_crop_area, paste_crop
 from fsgan_core.stages.neural.fsgan_network import (

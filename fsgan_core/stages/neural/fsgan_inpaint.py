@@ -109,5 +109,5 @@ class FsganInpaint:
         filled = np.maximum(shown, core)
         behind, kept_arms = replace_arms(frame, reenacted, face_matte)
         if (filled > CONFIDENT_SHARE).any():
-            picture = extend_picture(picture, filled, np.ones_like(filled), measure_target_skin(frame, mattes, behind))
+            picture = extend_picture(picture, filled, filled, measure_target_skin(frame, mattes, behind))
         return make_completed_plate(picture, own, alpha, face_matte, needed, codec, reenacted, kept_arms, behind)

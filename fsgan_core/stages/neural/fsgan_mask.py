@@ -15,20 +15,13 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from fsgan_core.contract.layers import (
-    MATTE_FACE,
-    MATTE_GLASSES,
-    MATTE_HAIR,
-    MATTE_MOUTH,
-    MATTE_OCCLUSION,
-    MATTES,
-)
+from fsgan_core.contract.layers import MATTE_FACE, MATTE_GLASSES, MATTE_HAIR, MATTE_MOUTH, MATTE_OCCLUSION, MATTES
 from fsgan_core.contract.params import MaskParams
 from fsgan_core.faces.face import Face
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.runtime.arrays import Image, Mask, Matte
 from fsgan_core.stages import warp_points
-from fsgan_core.stages.image_ops import HALF_COVERED, draw_polygon, mark_plate_area, to_display
+from fsgan_core.stages.image_ops import HALF_COVERED, draw_polygon, stack_planes, to_display
 from fsgan_core.stages.interface import FaceFrame, Networks
 from fsgan_core.stages.masking import (
     add_texture,
@@ -36,7 +29,7 @@ from fsgan_core.stages.masking import (
     draw_hull,
     draw_mouth,
     finish_mask,
-    make_face_raster,
+    measure_glasses,
     put_hands_in_front,
 )
 from fsgan_core.stages.neural.fsgan_crop import Crop, compute_face_crop, mark_crop_area, paste_crop
@@ -48,8 +41,8 @@ from fsgan_core.stages.neural.fsgan_network import (
     to_network_planes,
 )
 from fsgan_core.stages.occluders.beard import draw_beard_zone
-from fsgan_core.stages.occluders.glasses import detect_glasses, find_glasses_frames
 from fsgan_core.stages.occluders.hands import add_hands, measure_hand_mattes
+from fsgan_core.stages.occluders.worn_glasses import draw_glasses
 
 if TYPE_CHECKING:
     from fsgan_core.networks.network import Network
@@ -89,14 +82,12 @@ class FsganMask:
         scores = compute_scores(network, crop_for_network(target, crop, codec), crop, region)
 
         display = to_display(target, region, codec)
-        width = warp_points.measure_face_width(face.landmarks, aspect)
-        inside = mark_plate_area(target, region)
         hull = draw_hull(face, region, aspect, 1.0)
         frames = np.zeros_like(hull)
         if params.keep_glasses:
-            shown = detect_glasses(make_face_raster(display, face, hull, inside, region, aspect))
+            shown = measure_glasses(frame, params)
             if shown > 0:
-                frames = np.float32(shown) * find_glasses_frames(display, face.landmarks, region, width, aspect) * hull
+                frames = draw_glasses(display, face.landmarks, region, aspect, shown, bool(frame.wears_glasses)) * hull
         mattes = _make_mattes(scores, frames, face, region, crop, params)
         pixels = np.dstack([*(mattes[name] for name in MATTES), scores, frames]).astype(np.float32)
         channels = (*MATTES, *SCORE_CHANNELS, MATTE_GLASSES)
@@ -112,9 +103,9 @@ class FsganMask:
         face, region, aspect = frame.face, frame.region, frame.pixel_aspect
         network = get_network(self.networks, "mask")
         crop = compute_face_crop(face, network.info.crop, get_working_size(network, params.resolution), aspect)
-        mean = average_mattes(frame, neighbours, params)
-        first = len(MATTES)
-        mattes = _make_mattes(mean[..., first : first + 3], mean[..., first + 3], face, region, crop, params)
+        mean = average_mattes(frame, neighbours, params, (*SCORE_CHANNELS, MATTE_GLASSES))
+        scores = stack_planes([mean[name] for name in SCORE_CHANNELS])
+        mattes = _make_mattes(scores, mean[MATTE_GLASSES], face, region, crop, params)
         return finish_mask(frame, put_hands_in_front(frame, mattes, neighbours, params), neighbours, params)
 
 
@@ -194,7 +185,7 @@ def _make_mattes(
     marked = close_holes(marked, HOLE_SHARE * crop.height)
     skin, hair = (_soften_outline(one, crop.pixel_height, aspect) for one in (marked, hair * (1 - marked)))
     occlusion = np.maximum(np.clip(1 - skin - hair, 0, 1) * hull, frames)
-    matte = skin * own * (1 - params.occlusions * frames)
+    matte = skin * own
     # What is not skin is removed only as far as the parameters say.
     matte = np.maximum(matte, hull * np.clip((1 - params.refine) * hair + (1 - params.occlusions) * occlusion, 0, 1))
     if params.forehead < 1:
@@ -206,6 +197,7 @@ def _make_mattes(
         MATTE_HAIR: hair,
         MATTE_MOUTH: draw_mouth(face, region, width, aspect),
         MATTE_OCCLUSION: occlusion,
+        MATTE_GLASSES: frames,
     }
     return {name: np.asarray(np.clip(value, 0, 1), np.float32) for name, value in mattes.items()}
 

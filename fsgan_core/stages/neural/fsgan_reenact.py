@@ -29,7 +29,7 @@ from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Points, Points3D, 
 from fsgan_core.stages import warp_points
 from fsgan_core.stages.allowed_views import ViewRef
 from fsgan_core.stages.features.iris import IrisTint
-from fsgan_core.stages.image_ops import draw_polygon, to_display, to_perceptual, to_scene_linear
+from fsgan_core.stages.image_ops import draw_polygon, enlarge_polygon, to_display, to_perceptual, to_scene_linear
 from fsgan_core.stages.interface import FaceFrame, Networks, SourceView
 from fsgan_core.stages.leading_view import FramePlan, WeightedView
 from fsgan_core.stages.masking import draw_hull
@@ -45,12 +45,7 @@ from fsgan_core.stages.neural.fsgan_network import (
     run_network,
     to_network_planes,
 )
-from fsgan_core.stages.reenactment import (
-    DETAIL_SIZE,
-    compute_goal_mesh,
-    keep_openings,
-    make_reenacted_plate,
-)
+from fsgan_core.stages.reenactment import DETAIL_SIZE, compute_goal_mesh, keep_openings, make_reenacted_plate
 from fsgan_core.stages.warped_view import WarpedView, combine_views, warp_view
 
 if TYPE_CHECKING:
@@ -219,7 +214,7 @@ def limit_retouch(answer: DrawnFace, shown: Image, parts: Matte, sigma: float) -
 def draw_lips(goal: Points68, region: Window, width: float) -> Matte:
     """Draw the lips and a little around them, without the mouth's opening."""
     lips = goal[MOUTH_OUTER]
-    around = draw_polygon(lips.mean(0) + LIPS_GROWTH * (lips - lips.mean(0)), region, feather=LIPS_SOFTNESS * width)
+    around = draw_polygon(enlarge_polygon(lips, LIPS_GROWTH), region, feather=LIPS_SOFTNESS * width)
     inside = draw_polygon(goal[MOUTH_INNER], region, feather=INNER_LIPS_SOFTNESS * width)
     return np.asarray(around * (1 - inside), np.float32)
 
@@ -381,8 +376,7 @@ def _compute_detail_share(
     shown = np.minimum(shown, cv2.GaussianBlur(deep, (0, 0), max(MIN_INSET_SIGMA, reach / 2)))
     own = np.zeros_like(shown)
     for part, larger in ((EYE_R, OWN_EYES_GROWTH), (EYE_L, OWN_EYES_GROWTH), (MOUTH_OUTER, OWN_LIPS_GROWTH)):
-        middle = goal[part].mean(0)
-        enlarged = middle + larger * (goal[part] - middle)
+        enlarged = enlarge_polygon(goal[part], larger)
         own = np.maximum(own, draw_polygon(enlarged, window, feather=OWN_SOFTNESS * width))
     hull = draw_polygon(warp_points.compute_outline(goal, crop.aspect)[0], window)
     return np.asarray(np.minimum(shown, hull) * (1 - own), np.float32)

@@ -21,12 +21,13 @@ from fsgan_core.stages.features.openings import OpeningPicture
 from fsgan_core.stages.image_ops import (
     BLUR_REACH,
     HALF_COVERED,
+    align_window,
     blur_weighted,
     fill_nonfinite,
     find_used_window,
     mark_plate_area,
-    slice_marked,
     smoothstep,
+    stack_planes,
     unpremultiply,
 )
 from fsgan_core.stages.interface import FaceFrame
@@ -89,12 +90,13 @@ def _measure_up(face: Face, aspect: float) -> Vector:
 
 def measure_new_glasses(frame: FaceFrame, reenacted: Plate) -> np.float32:
     """Measure how surely the new face wears glasses, 0..1: then the target's arms fit its frame."""
-    rgb, alpha = unpremultiply(reenacted)
-    hull = draw_hull(frame.face, frame.region, frame.pixel_aspect, 1.0)
-    display = np.zeros_like(rgb)
-    shown = slice_marked(alpha > 0)  # the rest is black
-    display[shown] = frame.codec.encode(fill_nonfinite(rgb[shown]))
-    sight = make_face_raster(display, frame.face, hull, alpha, frame.region, frame.pixel_aspect)
+    part = find_used_window(reenacted.get_matte("A"), frame.region, 0)
+    if part.empty:
+        return np.float32(0)
+    rgb, alpha = unpremultiply(reenacted.crop(part))
+    display = frame.codec.encode(fill_nonfinite(rgb))
+    hull = draw_hull(frame.face, part, frame.pixel_aspect, 1.0)
+    sight = make_face_raster(display, frame.face, hull, alpha, part, frame.pixel_aspect)
     return np.float32(detect_glasses(sight))
 
 
@@ -112,22 +114,23 @@ def fill_behind_arms(frame: FaceFrame, face_matte: Matte, stems: Stems) -> Openi
     aspect, up = frame.pixel_aspect, _measure_up(frame.face, frame.pixel_aspect)
     width = warp_points.measure_face_width(frame.face.landmarks, aspect)
     reach, sigma = REACH * width, max(1.0, TEXTURE_SIGMA * width)
-    marked = stems.matte > MARKED
-    around = (mark_plate_area(frame.plate, frame.region) > HALF_COVERED) & ~marked
-    own = np.dstack([frame.perceptual, face_matte])
-    # A rim is thin and runs down, so it is filled from both sides.
-    between = push_pull(own, around.astype(np.float32))
+    marked = (stems.matte > MARKED).astype(np.float32)
     # What is mirrored lies up to twice the reach away.
     margin = math.ceil(2 * reach + BLUR_REACH * sigma)
-    part = find_used_window(marked.astype(np.float32), frame.region, margin, math.ceil(margin / aspect))
+    part = find_used_window(marked, frame.region, margin, math.ceil(margin / aspect))
     if part.empty:  # on few pixels, thin arms vanish
         return OpeningPicture(frame.perceptual, np.zeros_like(face_matte))
+    part = align_window(part, frame.region)
     slices = compute_slices(part, frame.region)
     # The mask takes as much of the face as there would be without glasses; beyond the face it takes nothing but arms.
     hidden, wanted = stems.arms[slices] > MARKED, face_matte[slices]
-    filled = continue_across(own[slices], hidden, around[slices], up, reach, sigma)
+    around = (mark_plate_area(frame.plate, part) > HALF_COVERED) & (marked[slices] == 0)
+    own = stack_planes([frame.perceptual[slices], wanted])
+    filled = continue_across(own, hidden, around, up, reach, sigma)
     rims = (stems.rims[slices] > MARKED) & ~hidden
-    bare = np.where(rims[..., None], between[slices], filled.picture)
+    # A rim is thin and runs down, so it is filled from both sides.
+    between = push_pull(own, around.astype(np.float32))
+    bare = np.where(rims[..., None], between, filled.picture)
     # On the face nothing ends sharply.
     soft = cv2.GaussianBlur(bare, (0, 0), sigmaX=sigma / aspect, sigmaY=sigma)
     hull = draw_hull(frame.face, part, aspect, 1.0)

@@ -7,17 +7,11 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from fsgan_core.contract.landmarks import BROW_L, BROW_R, EYE_L, EYE_R
 from fsgan_core.plates.curve import LUMA_WEIGHTS
 from fsgan_core.plates.plate import Window
-from fsgan_core.runtime.arrays import Image, Image8, Matte, Plane, Points68, Vector
+from fsgan_core.runtime.arrays import AnyArray, Image8, Matte, Plane, Points68, Vector
 from fsgan_core.runtime.memo import remember_with
-from fsgan_core.stages.image_ops import (
-    HALF_COVERED,
-    draw_convex_hull,
-    draw_polygon,
-    smoothstep,
-)
+from fsgan_core.stages.image_ops import HALF_COVERED, draw_convex_hull, draw_polygon, make_disc, smoothstep
 from fsgan_core.stages.skin.skin_model import FaceRaster
 from fsgan_core.stages.warp_points import EYE_INNER_L, EYE_INNER_R, EYE_OUTER_L, EYE_OUTER_R, EYE_SIDES
 
@@ -45,16 +39,6 @@ RIM_THICKNESS, RIM_GAP = 0.06, 0.015  # of the face: the thickest rim beside an 
 RIM_ABOVE, RIM_BELOW = 0.1, 0.18  # of the face: from the line through eye and temple
 RIM_CONTRAST, RIM_SOFTNESS = 0.02, 0.05  # display values more than the skin's own lines
 WRINKLE_PERCENTILE = 80  # of the skin, what its own lines are
-
-# The frame around the eyes.
-FRAME_RADIUS = 0.03  # of the face
-RIM_RADIUS, RIM_FLATNESS, RIM_POINTS = 0.36, 0.85, 40  # of the eyes' distance; height over width; corners drawn
-LID_GROWTH = 1.5  # times the size of an eye: within that a dark line is a lid
-BROW_ABOVE, BROW_BELOW = 0.04, 0.02  # of the face: within that a dark line is a brow
-ZONE_SOFTNESS = 0.01  # of the face
-NOSE_BRIDGE = [27, 28]  # landmarks
-BRIDGE_HALF_WIDTH = 0.09  # of the eyes' distance
-FRAME_CONTRAST, FRAME_SOFTNESS = 0.03, 0.08  # display values beyond twice the usual line
 
 
 @remember_with  # mask and inpaint ask for the same raster
@@ -111,7 +95,7 @@ def find_arms(raster: FaceRaster) -> Matte:
     across = np.array([-up[1], up[0]])
     luma = raster.rgb @ LUMA_WEIGHTS
     tall = draw_line_kernel(up, ARM_RADIUS * width)
-    odd = _find_odd(luma, tall)
+    odd = find_narrow(luma, tall)
     long = cv2.morphologyEx(odd, cv2.MORPH_OPEN, draw_line_kernel(across, ARM_LENGTH * width / 2))
     near = cv2.dilate(raster.outline, make_disc(ARM_REACH * width))
     strength = np.asarray(near * smoothstep((long - ARM_CONTRAST) / ARM_SOFTNESS), np.float32)
@@ -132,7 +116,7 @@ def find_rims(raster: FaceRaster, arms: Matte) -> Matte:
         On the raster, a little wider than the rims.
     """
     width = raster.face_width
-    odd = _find_odd(raster.rgb @ LUMA_WEIGHTS, make_disc(RIM_THICKNESS * width / 2))
+    odd = find_narrow(raster.rgb @ LUMA_WEIGHTS, make_disc(RIM_THICKNESS * width / 2))
     wrinkles = np.float32(np.percentile(odd[raster.sampled], WRINKLE_PERCENTILE) if raster.shows_skin else 0.0)
     thin = smoothstep((odd - wrinkles - RIM_CONTRAST) / RIM_SOFTNESS).astype(np.float32)
     zone = draw_arm_zone(raster.landmarks, raster.up_direction, width, raster.window)
@@ -146,10 +130,10 @@ def _grow_softly(matte: Matte, reach: float, sigma: float) -> Matte:
     return np.asarray(cv2.GaussianBlur(grown, (0, 0), max(0.5, sigma)), np.float32)
 
 
-def _find_odd(luma: Plane, kernel: Image8) -> Plane:
-    """How much darker or brighter than around, where something is narrower than a kernel."""
-    closed, opened = (cv2.morphologyEx(luma, kind, kernel) for kind in (cv2.MORPH_CLOSE, cv2.MORPH_OPEN))
-    return np.asarray(np.maximum(closed - luma, luma - opened), np.float32)
+def find_narrow(picture: AnyArray, kernel: Image8) -> AnyArray:
+    """Find how much darker or brighter than around each channel is, where something is narrower than a kernel."""
+    closed, opened = (cv2.morphologyEx(picture, kind, kernel) for kind in (cv2.MORPH_CLOSE, cv2.MORPH_OPEN))
+    return np.asarray(np.maximum(closed - picture, picture - opened), np.float32)
 
 
 def _keep_near(matte: Matte, seed: Matte, gap: float) -> Matte:
@@ -235,48 +219,6 @@ def draw_line_kernel(direction: Vector, radius: float) -> Image8:
     return kernel
 
 
-def make_disc(radius: float) -> Image8:
-    """Make a morphological kernel: a disc of so many pixels to either side of the middle one."""
-    side = 2 * max(1, round(radius)) + 1
-    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
-
-
-def find_glasses_frames(display: Image, landmarks: Points68, region: Window, width: float, aspect: float) -> Matte:
-    """Mark thin dark lines around the eyes, off lids and brows: the frame of a pair of glasses.
-
-    Args:
-        display: Display-like picture of `region`.
-        landmarks: In plate coordinates.
-        region: The part of the plate that is looked at.
-        width: Of the face, in square pixels.
-        aspect: Width of a pixel over its height.
-    """
-    luma = np.clip(display, 0, 1) @ LUMA_WEIGHTS
-    reach = max(3, 2 * round(FRAME_RADIUS * width) + 1)
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (max(3, round(reach / aspect)) | 1, reach))
-    line = cv2.morphologyEx(luma, cv2.MORPH_CLOSE, kernel) - luma
-    gap = np.linalg.norm(landmarks[EYE_OUTER_L] - landmarks[EYE_OUTER_R])
-    zone = np.zeros(luma.shape, np.float32)
-    for eye in (landmarks[EYE_R], landmarks[EYE_L]):
-        centre = eye.mean(0)
-        angle = np.linspace(0, 2 * np.pi, RIM_POINTS)
-        rim = centre + RIM_RADIUS * gap * np.column_stack([np.cos(angle), RIM_FLATNESS * np.sin(angle)])
-        zone = np.maximum(zone, draw_polygon(rim, region))
-        zone *= 1 - draw_polygon(centre + LID_GROWTH * (eye - centre), region, ZONE_SOFTNESS * width)
-    for brow in (landmarks[BROW_R], landmarks[BROW_L]):
-        lower = brow + np.array([0, BROW_BELOW * width])
-        upper = brow - (0, BROW_ABOVE * width)
-        zone *= 1 - draw_polygon(np.vstack([upper, lower[::-1]]), region, ZONE_SOFTNESS * width)
-    across = np.array([BRIDGE_HALF_WIDTH * gap, 0])
-    bridge = np.vstack([landmarks[NOSE_BRIDGE] - across, landmarks[NOSE_BRIDGE[::-1]] + across])
-    zone = np.maximum(zone, draw_polygon(bridge, region))
-    typical = np.median(line[zone > HALF_COVERED]) if (zone > HALF_COVERED).any() else 1.0
-    frames = smoothstep((line - 2 * typical - FRAME_CONTRAST) / FRAME_SOFTNESS) * zone
-    return np.asarray(cv2.dilate(frames, np.ones((3, 3), np.uint8)))
-
-
 def _find_dark_lines(luma: Plane, radius: float) -> Plane:
     """How much darker than around, where something dark is narrower than twice `radius` pixels."""
-    side = 2 * max(1, round(radius)) + 1
-    closed = cv2.morphologyEx(luma, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
-    return np.asarray(closed - luma, np.float32)
+    return np.asarray(cv2.morphologyEx(luma, cv2.MORPH_CLOSE, make_disc(radius)) - luma, np.float32)

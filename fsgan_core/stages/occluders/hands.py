@@ -28,7 +28,6 @@ from fsgan_core.faces.hands import (
     fit_square_to_palm,
     measure_hands,
 )
-from fsgan_core.faces.mesh import OUTER_LIPS
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.runtime.arrays import Image, Image8, Matte, Points, Vector
 from fsgan_core.stages.guided_filter import apply_guided_filter
@@ -37,14 +36,12 @@ from fsgan_core.stages.image_ops import (
     SUBPIXEL_BITS,
     SUBPIXEL_STEPS,
     draw_convex_hull,
-    draw_polygon,
     ease_between,
     move_picture,
     pad_plate,
     stack_planes,
 )
 from fsgan_core.stages.interface import FaceFrame
-from fsgan_core.stages.occluders.bare_lips import draw_bare_lips
 from fsgan_core.stages.warp_points import NOSE_TIP, measure_face_width
 
 # The picture in which hands are looked for.
@@ -72,14 +69,12 @@ COLOUR_MODEL_SIZE, NO_RECTANGLE = 65, (0, 0, 0, 0)  # numbers of five Gaussians,
 CUT_BLUR = 0.7  # pixels of the cut's raster
 GUIDE_RADIUS, GUIDE_EPSILON = 0.05, 1e-4  # of the palm; variance of the picture
 MIN_CUT_SIDE = 8  # pixels
-LIPS_REACH = 0.5  # of the palm: a hand whose joints are this near to the lips may hide them, or shade them
 
 # Agreement over time.
 NO_HAND, HAND = 0.35, 0.5  # presence, 0..1, averaged over neighbouring frames
 MATCH_REACH, MATCH_FRAMES = 2.5, 2  # of the palm per frame: how far a hand may move; frames that count at most
 MIN_WEIGHT = 0.02  # of frames: if all that show the hand weigh less, its shape is not known
 CHANGED_HAND = 0.15  # of the palm: a hand whose points miss by this has another shape
-BLUR_SHARE, MIN_BLUR = 1.3, 2.0  # of a hand's motion in a frame, that is the length of its blur; pixels
 EDGE_RANGE = (0.25, 0.75)  # averaged coverage that becomes 0, and 1
 
 # Channels of measured mattes; they are in no file.
@@ -114,33 +109,14 @@ def measure_hand_mattes(frame: FaceFrame, display: Image, hull: Matte) -> list[H
     """
     region, square = frame.region, np.array([frame.pixel_aspect, 1.0])
     covered = cv2.resize(hull, (0, 0), fx=frame.pixel_aspect, fy=1.0) if frame.pixel_aspect != 1 else hull
-    mesh = frame.face.get_mesh(frame.pixel_aspect)
-    lips, colour = draw_polygon(mesh[list(OUTER_LIPS), :2], region), None
     hands = []
     for points, presence in _find_hands_around(frame):
         place = (points - (region.x, region.y) + 0.5) * square - 0.5
         matte = np.zeros_like(hull)
         if (covered[_draw_bones(place, POSSIBLE_RADIUS, covered.shape) > HALF_COVERED] > HALF_COVERED).any():
             matte = cut_out_hand(display, place, frame.pixel_aspect)
-            if colour is None and frame.measure_lips is not None and (matte * lips).any():
-                colour = frame.measure_lips()
-            if colour is not None:
-                matte = matte * (1 - draw_bare_lips(display, mesh, region, frame.pixel_aspect, colour, matte))
         hands.append(HandMatte(points, presence, matte))
     return hands
-
-
-def shows_hand_at_lips(frame: FaceFrame) -> bool:
-    """Tell whether a hand is so near to the lips that it may hide them, in one frame by itself."""
-    square = np.array([frame.pixel_aspect, 1.0])
-    lips = frame.face.get_mesh(frame.pixel_aspect)[list(OUTER_LIPS), :2] * square
-    for points, presence in _find_hands_around(frame):
-        places = points * square
-        joints = np.concatenate([places[[start for start, _ in BONES]], places[[end for _, end in BONES]]])
-        gap = np.linalg.norm(lips[:, None] - joints, axis=-1).min()
-        if _compute_certainty(presence) > 0 and gap < LIPS_REACH * measure_palm(places):
-            return True
-    return False
 
 
 def _find_hands_around(frame: FaceFrame) -> list[tuple[Points, float]]:
@@ -158,7 +134,7 @@ def _find_hands_around(frame: FaceFrame) -> list[tuple[Points, float]]:
     picture = np.clip(frame.codec.encode(np.asarray(small)) * FULL_8BIT + 0.5, 0, FULL_8BIT).astype(np.uint8)
     factors = np.array([window.width / size[0], window.height / size[1]])
     return [
-        ((hand.landmarks[:, :2] + 0.5) * factors - 0.5 + (window.x, window.y), float(hand.presence))
+        ((hand.landmarks + 0.5) * factors - 0.5 + (window.x, window.y), float(hand.presence))
         for hand in _measure_hands_twice(picture)
     ]
 
@@ -342,33 +318,8 @@ def combine_hands(frame: FaceFrame, neighbours: Sequence[tuple[Face, Plate]], we
             sum_of_weights += share
         mean = total / np.float32(max(sum_of_weights, MIN_WEIGHT))
         edge = ease_between(mean, *EDGE_RANGE).astype(np.float32)
-        edge = _widen_by_motion(edge, _measure_motion(frame.face.frame, points, hands_by_frame))
         result = np.maximum(result, np.float32(certainty) * edge)
     return result
-
-
-def _measure_motion(frame: int, points: Points, hands_by_frame: Mapping[int, HandMatte]) -> Vector:
-    """How far a hand moves in a frame (2,), in pixels, by the nearest frames before and after that show it."""
-    moves = []
-    for side in (-1, 1):
-        others = [number for number in hands_by_frame if (number - frame) * side > 0]
-        if others:
-            nearest = min(others, key=lambda number: abs(number - frame))
-            moves.append(np.median((hands_by_frame[nearest].points - points) / (nearest - frame), axis=0))
-    return np.asarray(np.mean(moves, axis=0)) if moves else np.zeros(2)
-
-
-def _widen_by_motion(matte: Matte, motion: Vector) -> Matte:
-    """A matte with the blur of a moving hand: a cut along edges ends where the hand is half transparent."""
-    length = float(np.linalg.norm(motion)) * BLUR_SHARE
-    if length < MIN_BLUR:
-        return matte
-    half = int(np.ceil(length / 2))
-    kernel = np.zeros((2 * half + 1, 2 * half + 1), np.uint8)
-    ends = [tuple(round((half + sign * x * BLUR_SHARE / 2) * SUBPIXEL_STEPS) for x in motion) for sign in (-1, 1)]
-    cv2.line(kernel, ends[0], ends[1], 255, 1, cv2.LINE_AA, SUBPIXEL_BITS)
-    smeared = cv2.filter2D(matte, -1, kernel.astype(np.float32) / kernel.sum(), borderType=cv2.BORDER_REPLICATE)
-    return np.asarray(np.maximum(matte, np.minimum(2 * smeared, 1)), np.float32)
 
 
 def _compute_certainty(presence: float) -> float:

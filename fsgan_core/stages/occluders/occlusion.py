@@ -21,10 +21,11 @@ from fsgan_core.stages.image_ops import (
     draw_polygon,
     ease_between,
     enlarge_polygon,
-    reconstruct_by_dilation,
+    slice_marked,
     smoothstep,
 )
 from fsgan_core.stages.occluders.glasses import draw_line_kernel
+from fsgan_core.stages.occluders.reconstruction import reconstruct_by_dilation
 from fsgan_core.stages.skin.skin_model import (
     MIN_PIXELS,
     MIN_SIGMA,
@@ -58,7 +59,6 @@ SHADED_RANGE = (0.4, 0.55)
 # k-means of colours.
 CLUSTER_COUNT, CLUSTER_ROUNDS = 4, 8
 MAX_CLUSTER_SAMPLES = 4000  # colours looked at
-CLUSTER_SEEDS = 20  # colours that a group starts from
 MIN_CLUSTER_SHARE = 0.04  # of the colours: smaller groups are dropped
 
 # Parts of the face, as shares of its width.
@@ -106,7 +106,8 @@ def find_occluders(raster: FaceRaster, replaced: Matte | None = None, strictness
     dark = 1 - ease_between(raster.lab[..., 0] / np.maximum(skin.expected_lab[..., 0], 1), *SHADED_RANGE)
     hair = (like * dark).astype(np.float32)
     surroundings = np.maximum(like * above, hair * (1 - raster.inner_face)).astype(np.float32)
-    unlike = np.maximum(find_unlike_skin(raster.lab, skin, np.asarray(1 + (strictness - 1) * above)), surroundings)
+    strict = np.asarray(1 + (strictness - 1) * above, np.float32)
+    unlike = np.maximum(find_unlike_skin(raster.lab, skin, strict), surroundings)
     tall = _remove_own_darks(unlike, raster)
     # Hair beside eyes and nose hangs together with taller hair. Lids may be in deep shade; a beard may have its colour.
     hair = hair * _mark_above(raster, raster.landmarks[NOSE_BASE]) * (1 - _draw_lids(raster))
@@ -126,7 +127,10 @@ def _find_like_surroundings(raster: FaceRaster, skin: SkinModel, above: Matte) -
     lab: Image = np.asarray(cv2.GaussianBlur(raster.lab, (0, 0), RING_SIGMA))
     reach = 2 * round(RING_WIDTH * raster.face_width) + 1
     covered = (raster.outline > HALF_COVERED).astype(np.uint8)
-    near = cv2.dilate(covered, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))) > 0
+    # What is near is asked of what is above only.
+    upper = slice(slice_marked(above > HALF_COVERED)[0].stop + reach // 2)
+    near = np.zeros_like(raster.inside)
+    near[upper] = cv2.dilate(covered[upper], cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))) > 0
     outside = cv2.dilate(raster.outline, np.ones((3, 3), np.uint8)) < RING_INNER_LIMIT
     ring = raster.inside & near & (above > HALF_COVERED) & outside
     if ring.sum() < MIN_PIXELS:
@@ -153,20 +157,14 @@ def _find_like_surroundings(raster: FaceRaster, skin: SkinModel, above: Matte) -
     return np.asarray(like, np.float32)
 
 
-def _cluster_colours(values: AnyArray, count: int = CLUSTER_COUNT) -> list[tuple[Vector, Vector]]:
+def _cluster_colours(values: AnyArray) -> list[tuple[Vector, Vector]]:
     """Mean and deviation of the groups that colours (n, 3) fall into: k-means, started along the lightness."""
-    values = values[:: max(1, len(values) // MAX_CLUSTER_SAMPLES)]
-    light, seeds = values[:, 0], min(CLUSTER_SEEDS, len(values)) - 1
-    levels = np.quantile(light, (np.arange(count) + 0.5) / count)
-    means = np.stack([values[np.argpartition(np.abs(light - level), seeds)[: seeds + 1]].mean(0) for level in levels])
-    numbers = np.arange(count)[:, None]
-    for _ in range(CLUSTER_ROUNDS):
-        # Nearest: the squared distance without the square of the value itself, which all means share.
-        nearest = (values @ (-2 * means.T) + (means * means).sum(1)).argmin(1)
-        members = (nearest == numbers).astype(np.float32)
-        sizes = members.sum(1)[:, None]
-        means = np.where(sizes > 0, members @ values / np.maximum(sizes, 1), means)
-    groups = [values[nearest == k] for k in range(count)]
+    values = np.ascontiguousarray(values[:: max(1, len(values) // MAX_CLUSTER_SAMPLES)], np.float32)
+    labels = np.empty((len(values), 1), np.int32)
+    labels[np.argsort(values[:, 0], kind="stable"), 0] = np.arange(len(values)) * CLUSTER_COUNT // len(values)
+    rounds = (cv2.TERM_CRITERIA_MAX_ITER, CLUSTER_ROUNDS, 0.0)
+    _, found, _ = cv2.kmeans(values, CLUSTER_COUNT, labels, rounds, 1, cv2.KMEANS_USE_INITIAL_LABELS)
+    groups = [values[np.asarray(found)[:, 0] == k] for k in range(CLUSTER_COUNT)]
     return [
         (group.mean(0), np.maximum(group.std(0), HAIR_SPREAD))
         for group in groups

@@ -1,4 +1,4 @@
-"""The source's own glasses: where their rims, bridge and arms are, and the skin continued behind them.
+"""Glasses that a face wears: whether it is a pair, where their rims and bridge are, and their frame.
 
 A rim is the strongest closed line around an eye. It is found by dynamic programming on the picture unrolled around the
 eye, so gaps and reflections in it do not matter. Lengths are shares of the face's width, unless said otherwise.
@@ -6,46 +6,50 @@ eye, so gaps and reflections in it do not matter. Lengths are shares of the face
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
 import cv2
 import numpy as np
 
 from fsgan_core.contract.landmarks import BROW_L, BROW_R, EYE_L, EYE_R
+from fsgan_core.plates.curve import LUMA_WEIGHTS
 from fsgan_core.plates.plate import Window, compute_slices
 from fsgan_core.runtime.arrays import AnyArray, Image, IndexArray, Mask, Matte, Plane, Points, Points68, Vector
 from fsgan_core.stages.image_ops import (
     HALF_COVERED,
+    SUBPIXEL_BITS,
     draw_convex_hull,
     draw_polygon,
     ease_between,
     enlarge_polygon,
     find_largest,
-    weigh,
+    make_disc,
 )
-from fsgan_core.stages.occluders.glasses import make_disc
-from fsgan_core.stages.skin.atlas import push_pull
+from fsgan_core.stages.occluders.glasses import find_narrow
+from fsgan_core.stages.occluders.rim_paths import find_closed_paths, find_paths, find_smooth_paths
 from fsgan_core.stages.warp_points import EYE_OUTER_L, EYE_OUTER_R, measure_face_width
 
 WORKING_WIDTH = 400.0  # pixels of the face: larger ones are looked at in a smaller picture
 LINE_RADIUS = 0.025  # half the thickness of the thickest rim
 
-# The picture unrolled around an eye. Radii are shares of the distance between the outer corners of the eyes.
+# The picture unrolled around an eye.
 ANGLES, RADII = 180, 72  # samples around and outwards
-NEAREST_RIM, FARTHEST_RIM, FLATNESS = 0.17, 0.44, 0.9  # of its middle line; height over width
-PART_REACH = 0.6  # around the eyes, that can show a frame
-CENTRE_DROP = 0.06  # of the same distance: the middle of a lens lies below that of the eye
-LARGEST_STEP = 2  # samples of radius between neighbouring angles
-STEP_COST = 0.1  # of a strong line's value
+FLATNESS = 0.9  # height over width
+PART_REACH = 0.6  # of the distance between the outer corners of the eyes: around them, that can show a frame
 STRONG_PERCENTILE = 97  # of the unrolled lines: stronger ones count no more
 OTHER_EYE = 0.5  # what the other eye's picture counts: both lenses have one shape
 SHAPE_TOLERANCE = 5  # samples by which their shapes may differ
 FEATURE_SHARE = 0.3  # what lines from brows to eyes count
 BROW_RISE, BROW_DEPTH = 0.015, 0.085  # of a brow above and below its landmarks, which lie on its upper edge
 
-# How surely it is a rim: a low percentile of the line's strength, over that of lines on the nose. Measured: 1.8 and
-# more with glasses on faces of 200 pixels or more, 1.2 and less without; 1.0 with glasses on a face of 130 pixels.
+# How surely they are rims: a low percentile of the line's strength, over that of lines on the nose.
 RIM_PERCENTILE, SKIN_PERCENTILE = 30, 60
 BRIDGE_WORTH = 0.5  # added for a bridge that is surely seen; a turned head or a pale one hides it
-SURE_RANGE = (1.7, 2.1)
+BRIDGE_RANGE = (0.15, 0.35)  # mean of the frames, from which on low lenses are looked for
+LOW_GAIN = 1.25  # times the strength of usual rims, from which on the lenses are low: 2.1 with such, 1.0 with others
+KNOWN_RANGE = (1.65, 1.8)  # as `LensShape.sure`, where other frames of the clip show glasses
 
 # What is marked around the line.
 BAND, CORE = 0.046, 0.014  # thickness of what may belong to it, and of what does
@@ -54,48 +58,286 @@ RIM_SHARE = 0.45  # of the line's strength, from which on a pixel belongs to it
 SKIN_LINES, MIN_LINE = 1.5, 0.008  # times the skin's lines; display values
 BRIDGE_ANGLE = np.pi / 2.6  # of the rim, towards the nose
 BRIDGE_LINES, MIN_BRIDGE = 2.5, 0.05  # as for the rim
+BRIDGE_OVER_SKIN = 2.0  # times the skin's lines: the line over the nose is the bridge
+
+# The frame itself, drawn sharply where it is kept.
+FINE_RADII = (0.006, 0.009, 0.013, 0.018, LINE_RADIUS)  # as LINE_RADIUS, of ever thicker rims
+FINE_FEATURE_SHARE = 0.7  # as FEATURE_SHARE, for lines no thicker than the rim
+FINE_SHARE = 0.7  # of the strength with the thickest: the rim is no thicker
+FRAME_RANGE = (0.2, 0.5)  # of the strength along it: what is frame
+FRAME_REACH, MAX_REACH = (1.3, 0.004), 0.021  # from its middle: times the radius, and more
+SOFT_SHARE = 0.35  # of that reach: its soft end
+MIN_FRAME = (0.004, 0.008)  # from its middle: what is frame however weak the line is, and its soft edge
+BRIDGE_COLUMNS, BRIDGE_ROWS, BRIDGE_HEIGHT = 48, 61, (-0.16, 0.06)  # samples; of the distance between the eyes
+BRIDGE_SHARE = 0.3  # of the rims' strength: weaker bridges are not seen
+BAR_LUMA, BAR_REACH = 0.4, 0.07  # of the skin's luma; from a rim
+PAD_REACH, PAD_SHARE, PAD_LINES = 0.05, 0.45, 5  # from a rim; of the rims' strength; times the skin's lines
+PAD_GAP = 0.015  # in a clear pad, between its edges
+
 EYE_GROWTH = 1.2  # times the size of an eye: with its lashes
-GROWTH, SOFTNESS, MIN_SOFTNESS = 0.006, 0.003, 0.6  # of what is marked; pixels
+MIN_SOFTNESS = 0.6  # pixels
 MIN_STRONG = 1e-3  # display values: lines that are weaker are none
-SUBPIXEL_BITS = 4
 
 
-def remove_glasses(
-    display: Image, landmarks: Points68, window: Window, aspect: float, bridge: float
-) -> tuple[Image, float]:
-    """Continue the skin behind the frame of a pair of glasses. Arms stay, and so do reflections on the lenses.
+@dataclass(frozen=True)
+class LensShape:
+    """Where the rim around an eye is looked for, as shares of the distance between the outer corners of the eyes.
 
-    Args:
+    Attributes:
+        nearest: The rim's middle line is at least so far from the middle of the lens.
+        farthest: At most so far.
+        drop: The middle of the lens lies below that of the eye.
+        sure: How strong the rims are, from which on they may be some, and surely are.
+    """
+
+    nearest: float
+    farthest: float
+    drop: float
+    sure: tuple[float, float]
+
+
+# Measured in five frames of 45 clips, with the bridge: 2.3 and more with usual lenses on faces of 200 pixels or more,
+# 1.3 and less without.
+USUAL_LENSES = LensShape(0.17, 0.44, 0.06, (1.7, 2.1))
+# Creases of lids are lines too, so low lenses count only with a bridge. Measured where one is seen: 2.0 with low lenses
+# on a face of 130 pixels, 1.2 without; 1.4 with glasses on a face of 60 pixels, which stay.
+LOW_LENSES = LensShape(0.11, 0.36, 0.03, (1.5, 1.9))
+HANGING_LENSES = replace(USUAL_LENSES, drop=0.09)  # of glasses that are worn: their upper rims may be near the lids
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The pair of glasses that a person wears.
+
+    Attributes:
+        sureness: That it is one, 0..1.
+        lenses: Their shape.
+    """
+
+    sureness: float
+    lenses: LensShape = USUAL_LENSES
+
+
+@dataclass(frozen=True)
+class FaceLook:
+    """A picture in which glasses are looked for.
+
+    Attributes:
         display: (height, width, 3) display-like values of `window`.
         landmarks: In plate coordinates.
         window: The part of the plate that is looked at.
         aspect: Width of a pixel over its height.
-        bridge: How surely a bridge is seen, 0..1 (`glasses.detect_glasses`).
-
-    Returns:
-        The picture, the same one where no rims are found; and how far the frame is gone, 0..1.
+        bridge: How surely a bridge is seen, 0..1 (`glasses.detect_glasses`); only to recognise glasses.
     """
-    part = _find_part(landmarks, window, aspect)
+
+    display: Image
+    landmarks: Points68
+    window: Window
+    aspect: float
+    bridge: float = 0.0
+
+
+@dataclass(frozen=True)
+class WornGlasses:
+    """A pair of glasses that was looked for in a picture.
+
+    Attributes:
+        part: Where in the plate.
+        picture: Of that part, square pixels, at most WORKING_WIDTH for a face.
+        points: Landmarks in it.
+        lines: How much narrow things in it differ from what is around.
+        skin_lines: Likewise, usual on the nose.
+        rims: (ANGLES, 2) for each eye.
+        strength: Of the rims, times the lines on the nose.
+    """
+
+    part: Window
+    picture: Image
+    points: Points68
+    lines: Plane
+    skin_lines: float
+    rims: list[Points]
+    strength: float
+
+    @cached_property
+    def marked(self) -> Mask:
+        """What belongs to them: rims, bridge and pads."""
+        lines, skin = self.lines, self.skin_lines
+        window, width = Window(0, 0, *lines.shape[::-1]), measure_face_width(self.points)
+        marked, brows = np.zeros(lines.shape, bool), draw_brows(self.points, window, width)
+        for rim in self.rims:
+            strength = _sample(lines, rim)
+            wide, core = (_draw_along(rim, strength, lines.shape, share * width) for share in (BAND, CORE))
+            marked |= (wide > 0) & ~brows & (lines > np.maximum(RIM_SHARE * wide, SKIN_LINES * skin + MIN_LINE))
+            marked |= core > skin
+        bridge = _draw_between(self.rims, window) > HALF_COVERED
+        marked |= bridge & (lines > max(BRIDGE_LINES * skin, MIN_BRIDGE))
+        over_nose = _find_bridge(lines, self.rims, self.points)
+        if np.percentile(_sample(lines, over_nose), RIM_PERCENTILE) > BRIDGE_OVER_SKIN * skin:
+            marked |= _measure_distance(np.vstack([over_nose, over_nose[::-1]]), window) < CORE * width
+        return np.asarray(marked & ~draw_eyes(self.points, window))
+
+
+def recognise_glasses(looks: Iterable[FaceLook]) -> Pair:
+    """Tell what pair of glasses a person wears, from one or several pictures; `sureness` is 0 if none."""
+    shown = list(looks)
+    bridge = float(np.mean([look.bridge for look in shown])) if shown else 0.0
+    strength = _measure_rims(shown, USUAL_LENSES)
+    usual = Pair(_compute_sureness(strength, bridge, USUAL_LENSES))
+    seen = float(ease_between(bridge, *BRIDGE_RANGE))
+    if seen == 0 or (low_strength := _measure_rims(shown, LOW_LENSES)) < LOW_GAIN * strength:
+        return usual
+    low = Pair(seen * _compute_sureness(low_strength, bridge, LOW_LENSES), LOW_LENSES)
+    return low if low.sureness >= usual.sureness else usual
+
+
+def _measure_rims(looks: list[FaceLook], lenses: LensShape) -> float:
+    """Median strength of the rims."""
+    found = [one.strength for look in looks if (one := look_for_glasses(look, lenses)) is not None]
+    return float(np.median(found)) if found else 0.0
+
+
+def _compute_sureness(strength: float, bridge: float, lenses: LensShape) -> float:
+    return float(ease_between(strength + BRIDGE_WORTH * bridge, *lenses.sure))
+
+
+def draw_glasses(
+    display: Image, landmarks: Points68, window: Window, aspect: float, bridge: float, is_known: bool = False
+) -> Matte:
+    """Draw the frame of a pair of glasses, without arms and lenses.
+
+    Args:
+        display: This and the next ones as for `FaceLook`.
+        landmarks: See there.
+        window: See there.
+        aspect: See there.
+        bridge: How surely a bridge is seen, 0..1.
+        is_known: Whether other frames of the clip show the glasses.
+    """
+    found = look_for_glasses(FaceLook(display, landmarks, window, aspect), USUAL_LENSES)
+    sure = KNOWN_RANGE if is_known else USUAL_LENSES.sure
+    sureness = float(ease_between(found.strength + BRIDGE_WORTH * bridge, *sure)) if found is not None else 0.0
+    matte = np.zeros((window.height, window.width), np.float32)
+    if found is not None and sureness > 0:
+        frame = cv2.resize(_draw_frame(found), (found.part.width, found.part.height))
+        matte[compute_slices(found.part, window)] = np.float32(sureness) * frame
+    return matte
+
+
+def _draw_frame(found: WornGlasses) -> Matte:
+    """The frame on the picture: rims, bridge and pads, no wider than they are."""
+    window = Window(0, 0, *found.picture.shape[1::-1])
+    width, skin_lines = measure_face_width(found.points), MIN_LINE
+    rims, lines, radius = _find_fine_rims(found, window, width)
+    nose = _draw_nose(found.points, window)
+    if nose.any():
+        skin_lines = max(skin_lines, float(np.percentile(lines[nose], SKIN_PERCENTILE)))
+    usual = float(np.median(_sample_peaks(lines, rims)))
+    bridge = _find_bridge(lines, rims, found.points)
+    is_seen = np.percentile(_sample_peaks(lines, [bridge]), RIM_PERCENTILE) > BRIDGE_SHARE * usual
+    frame, nearest = np.zeros(lines.shape, np.float32), np.full(lines.shape, np.inf, np.float32)
+    reach = min(MAX_REACH, FRAME_REACH[0] * radius + FRAME_REACH[1])
+    for path in (*rims, *([np.vstack([bridge, bridge[::-1]])] if is_seen else [])):
+        distance = _measure_distance(path, window) / np.float32(width)
+        along = _draw_along(path, _sample_peaks(lines, [path]), lines.shape, 2 * reach * width)
+        even = np.maximum(along, 2 * skin_lines)
+        near = ease_between(distance, reach, (1 - SOFT_SHARE) * reach)
+        drawn = np.maximum(ease_between(lines / even, *FRAME_RANGE) * near, ease_between(distance, *MIN_FRAME[::-1]))
+        frame, nearest = np.maximum(frame, drawn), np.minimum(nearest, distance)
+    pads = (nearest < PAD_REACH) & (lines > max(PAD_SHARE * usual, PAD_LINES * skin_lines))
+    pads &= _draw_between(rims, window) > HALF_COVERED
+    whole = cv2.morphologyEx(pads.astype(np.uint8), cv2.MORPH_CLOSE, make_disc(PAD_GAP * width)) > 0
+    broad = (whole | _find_bars(found, rims, nearest)) & ~draw_eyes(found.points, window)
+    return np.asarray(np.maximum(frame, cv2.GaussianBlur(broad.astype(np.float32), (0, 0), MIN_SOFTNESS)), np.float32)
+
+
+def find_bars(found: WornGlasses) -> Mask:
+    """Find what of a dark frame is too thick for a line."""
+    window, width = Window(0, 0, *found.picture.shape[1::-1]), np.float32(measure_face_width(found.points))
+    nearest = np.minimum(*(_measure_distance(rim, window) / width for rim in found.rims))
+    return _find_bars(found, found.rims, nearest)
+
+
+def _find_bars(found: WornGlasses, rims: list[Points], nearest: Plane) -> Mask:
+    """Find what of a dark frame is too thick for a line: what is as dark beside a rim whose middle is dark."""
+    luma, window = found.picture @ LUMA_WEIGHTS, Window(0, 0, *found.picture.shape[1::-1])
+    nose = _draw_nose(found.points, window)
+    skin = float(np.median(luma[nose])) if nose.any() else 0.0
+    # A bright rim in front of a dark brow is no bar.
+    brightest = np.asarray(cv2.dilate(luma, np.ones((3, 3), np.uint8)), np.float32)
+    middle = np.zeros(luma.shape, np.uint8)
+    for rim in rims:
+        places = np.round(rim[_sample(brightest, rim) < BAR_LUMA * skin]).astype(int)
+        places = np.clip(places, 0, (window.width - 1, window.height - 1))
+        middle[places[:, 1], places[:, 0]] = 1
+    dark = (luma < BAR_LUMA * skin) & (nearest < BAR_REACH)
+    count, labels = cv2.connectedComponents(dark.astype(np.uint8))
+    is_bar = np.zeros(count, bool)
+    is_bar[labels[middle > 0]] = True
+    is_bar[0] = False
+    return np.asarray(is_bar[labels])
+
+
+def _find_fine_rims(found: WornGlasses, window: Window, width: float) -> tuple[list[Points], Plane, float]:
+    """The rims of glasses that are surely worn, lines no thicker than these, and half that thickness.
+
+    Brows, lids and their creases are broader than most rims: they fade from the finest lines that still show the rims.
+    """
+    planes = [_find_lines(found.picture, radius * width) for radius in FINE_RADII[:-1]] + [found.lines]
+    free = _weigh_features(found.points, window, width, FINE_FEATURE_SHARE) * ~draw_eyes(found.points, window)
+    pairs = _find_rims([lines * free for lines in planes], found.points, HANGING_LENSES, find_smooth_paths)
+    strengths = [np.median(_sample_peaks(lines, rims)) for lines, rims in zip(planes, pairs, strict=True)]
+    best = next(number for number, strength in enumerate(strengths) if strength >= FINE_SHARE * max(strengths))
+    return pairs[best], planes[best], FINE_RADII[best]
+
+
+def _sample_peaks(lines: Plane, paths: Sequence[Points]) -> Plane:
+    """The strongest pixel beside each place of some paths: these run between pixels."""
+    return _sample(np.asarray(cv2.dilate(lines, np.ones((3, 3), np.uint8)), np.float32), np.asarray(paths))
+
+
+def _find_bridge(lines: Plane, rims: list[Points], points: Points68) -> Points:
+    """The strongest line from rim to rim over the nose, (BRIDGE_COLUMNS, 2)."""
+    _, down, gap = _measure_axes(points)
+    right, left = (rim[ANGLES // 2] for rim in rims)
+    columns = right + np.linspace(0, 1, BRIDGE_COLUMNS)[:, None] * (left - right)
+    places = columns + np.linspace(*BRIDGE_HEIGHT, BRIDGE_ROWS)[:, None, None] * gap * down
+    gains = _sample(lines, places)
+    path = find_paths(gains[None] / max(float(gains.max()), MIN_STRONG))[0]
+    return np.asarray(places[path, np.arange(BRIDGE_COLUMNS)])
+
+
+def _measure_distance(path: Points, window: Window) -> Plane:
+    """Distance of each pixel from a closed path."""
+    free = np.full((window.height, window.width), 255, np.uint8)
+    cv2.polylines(free, [np.round(path).astype(np.int32)], True, 0)
+    return np.asarray(cv2.distanceTransform(free, cv2.DIST_L2, cv2.DIST_MASK_5))
+
+
+def look_for_glasses(look: FaceLook, lenses: LensShape) -> WornGlasses | None:
+    """The rims of a pair of glasses, whether it is one or not; None if the picture does not show the eyes."""
+    part = _find_part(look.landmarks, look.window, look.aspect)
     if part.empty:
-        return display, 0.0
-    near = display[compute_slices(part, window)]
-    scale = min(1.0, WORKING_WIDTH / measure_face_width(landmarks, aspect))
-    size = max(8, round(part.width * aspect * scale)), max(8, round(part.height * scale))
+        return None
+    scale = min(1.0, WORKING_WIDTH / measure_face_width(look.landmarks, look.aspect))
+    size = max(8, round(part.width * look.aspect * scale)), max(8, round(part.height * scale))
     steps = np.array(size) / (part.width, part.height)
-    small = np.clip(cv2.resize(near, size, interpolation=cv2.INTER_AREA), 0, 1).astype(np.float32)
-    points = np.asarray((landmarks - (part.x, part.y) + 0.5) * steps - 0.5)
-    marked, strength = find_worn_glasses(small, points)
-    sureness = float(ease_between(strength + BRIDGE_WORTH * bridge, *SURE_RANGE))
-    if sureness <= 0:
-        return display, 0.0
-    width, full = measure_face_width(points), (part.width, part.height)
-    grown: Matte = np.asarray(cv2.dilate(marked.astype(np.float32), make_disc(GROWTH * width + 1)), np.float32)
-    skin = (1 - grown) * ~draw_eyes(points, Window(0, 0, *size))  # lashes do not go on behind a rim
-    behind = np.asarray(cv2.resize(push_pull(small, skin.astype(np.float32)), full), np.float32)
-    soft = cv2.resize(cv2.GaussianBlur(grown, (0, 0), max(MIN_SOFTNESS, SOFTNESS * width)), full)
-    result = np.array(display, np.float32)
-    result[compute_slices(part, window)] += weigh(behind - near, np.asarray(soft * np.float32(sureness)))
-    return result, sureness
+    near = cv2.resize(look.display[compute_slices(part, look.window)], size, interpolation=cv2.INTER_AREA)
+    small = np.clip(near, 0, 1).astype(np.float32)
+    points = np.asarray((look.landmarks - (part.x, part.y) + 0.5) * steps - 0.5)
+    window, width = Window(0, 0, *size), measure_face_width(points)
+    lines = _find_lines(small, LINE_RADIUS * width)
+    nose = _draw_nose(points, window)
+    skin = float(np.percentile(lines[nose], SKIN_PERCENTILE)) if nose.any() else 1.0
+    free = _weigh_features(points, window, width) * ~draw_eyes(points, window)
+    [rims] = _find_rims([lines * free], points, lenses, find_closed_paths)
+    usual = np.mean([np.percentile(_sample(lines, rim), RIM_PERCENTILE) for rim in rims])
+    return WornGlasses(part, small, points, lines, skin, rims, float(usual) / max(skin, MIN_LINE))
+
+
+def _find_lines(picture: Image, radius: float) -> Plane:
+    """How much what is narrow differs from what is around, in the channel that shows most."""
+    return find_largest(find_narrow(picture, make_disc(radius)))
 
 
 def _find_part(landmarks: Points68, window: Window, aspect: float) -> Window:
@@ -106,57 +348,31 @@ def _find_part(landmarks: Points68, window: Window, aspect: float) -> Window:
     return Window(int(left), int(top), int(right - left), int(bottom - top)).intersect(window)
 
 
-def find_worn_glasses(picture: Image, points: Points68) -> tuple[Mask, float]:
-    """Mark rims, bridge and pads of glasses.
-
-    Args:
-        picture: (height, width, 3) display-like values 0..1, of square pixels.
-        points: Landmarks in it.
-
-    Returns:
-        (height, width) what belongs to them, and how strong their rims are: times the lines on the nose.
-    """
-    height, width = picture.shape[:2]
-    window, face_width = Window(0, 0, width, height), measure_face_width(points)
-    lines = _find_lines(picture, LINE_RADIUS * face_width)
-    nose = draw_convex_hull(points[[29, 31, 35, 33]], window) > HALF_COVERED
-    skin = float(np.percentile(lines[nose], SKIN_PERCENTILE)) if nose.any() else 1.0
-    rims = _find_rims(lines * _weigh_features(points, window, face_width), points)
-    marked, brows = np.zeros(lines.shape, bool), _draw_brows(points, window, face_width)
-    strengths = [_sample(lines, rim) for rim in rims]
-    for rim, strength in zip(rims, strengths, strict=True):
-        wide, core = (_draw_along(rim, strength, lines.shape, share * face_width) for share in (BAND, CORE))
-        marked |= (wide > 0) & ~brows & (lines > np.maximum(RIM_SHARE * wide, SKIN_LINES * skin + MIN_LINE))
-        marked |= core > skin
-    bridge = draw_convex_hull(np.vstack([_cut_inner_side(rim) for rim in rims]), window) > HALF_COVERED
-    marked |= bridge & (lines > max(BRIDGE_LINES * skin, MIN_BRIDGE))
-    marked &= ~draw_eyes(points, window)
-    usual = np.mean([np.percentile(strength, RIM_PERCENTILE) for strength in strengths])
-    return marked, float(usual) / max(skin, MIN_LINE)
+def _draw_nose(points: Points68, window: Window) -> Mask:
+    """Draw the lower half of the nose, where no frame is."""
+    return np.asarray(draw_convex_hull(points[[29, 31, 35, 33]], window) > HALF_COVERED)
 
 
-def draw_eyes(points: Points68, window: Window) -> Mask:
-    """Draw both eyes with their lashes."""
-    eyes = (draw_convex_hull(enlarge_polygon(points[eye], EYE_GROWTH), window) for eye in (EYE_R, EYE_L))
+def _draw_between(rims: list[Points], window: Window) -> Matte:
+    """Draw where bridge and pads are: between the inner sides of the rims."""
+    return draw_convex_hull(np.vstack([_cut_inner_side(rim) for rim in rims]), window)
+
+
+def draw_eyes(points: Points68, window: Window, growth: float = EYE_GROWTH) -> Mask:
+    """Draw both eyes, with their lashes."""
+    eyes = (draw_convex_hull(enlarge_polygon(points[eye], growth), window) for eye in (EYE_R, EYE_L))
     return np.asarray(np.maximum(*eyes) > HALF_COVERED)
 
 
-def _find_lines(picture: Image, radius: float) -> Plane:
-    """How much darker or brighter than around, in the channel that shows it most, where something is narrow."""
-    kernel = make_disc(radius)
-    closed, opened = (cv2.morphologyEx(picture, kind, kernel) for kind in (cv2.MORPH_CLOSE, cv2.MORPH_OPEN))
-    return find_largest(np.maximum(closed - picture, picture - opened))
-
-
-def _weigh_features(points: Points68, window: Window, width: float) -> Matte:
-    """`FEATURE_SHARE` from brows to eyes, 1 elsewhere: brows, lids and their creases are lines too."""
+def _weigh_features(points: Points68, window: Window, width: float, share: float = FEATURE_SHARE) -> Matte:
+    """`share` from brows to eyes, 1 elsewhere: brows, lids and their creases are lines too."""
     rise = -BROW_RISE * width * _measure_axes(points)[1]
     sides = [np.vstack([points[brow] + rise, points[eye]]) for brow, eye in ((BROW_R, EYE_R), (BROW_L, EYE_L))]
     features = np.maximum(*(draw_convex_hull(side, window) for side in sides))
-    return np.asarray(1 - (1 - FEATURE_SHARE) * features, np.float32)
+    return np.asarray(1 - (1 - share) * features, np.float32)
 
 
-def _draw_brows(points: Points68, window: Window, width: float) -> Mask:
+def draw_brows(points: Points68, window: Window, width: float) -> Mask:
     """Draw both brows: their hairs are lines as strong as a rim."""
     down = width * _measure_axes(points)[1]
     brows = (
@@ -174,48 +390,30 @@ def _measure_axes(points: Points68) -> tuple[Vector, Vector, float]:
     return across, np.array([-across[1], across[0]]), gap
 
 
-def _find_rims(lines: Plane, points: Points68) -> list[Points]:
-    """The strongest closed line around each eye, (ANGLES, 2): from the outer side, down, to the nose and up."""
+def _find_rims(
+    planes: Sequence[Plane], points: Points68, lenses: LensShape, find_each: Callable[[AnyArray], IndexArray]
+) -> list[list[Points]]:
+    """The strongest closed line around each eye on each plane.
+
+    Each is (ANGLES, 2): from the outer side, down, to the nose and up.
+    """
     across, down, gap = _measure_axes(points)
-    angles, radii = np.arange(ANGLES) * (2 * np.pi / ANGLES), np.linspace(NEAREST_RIM, FARTHEST_RIM, RADII) * gap
+    angles, radii = np.arange(ANGLES) * (2 * np.pi / ANGLES), np.linspace(lenses.nearest, lenses.farthest, RADII) * gap
     places = []
     for eye, outward in ((EYE_R, -across), (EYE_L, across)):  # so both eyes unroll alike
         directions = np.cos(angles)[:, None] * outward + FLATNESS * np.sin(angles)[:, None] * down
-        places.append(points[eye].mean(0) + CENTRE_DROP * gap * down + radii[:, None, None] * directions)
-    unrolled = [_sample(lines, place) for place in places]
+        places.append(points[eye].mean(0) + lenses.drop * gap * down + radii[:, None, None] * directions)
     kernel = np.ones((SHAPE_TOLERANCE, SHAPE_TOLERANCE), np.uint8)
     gains = []
-    for own, other in zip(unrolled, unrolled[::-1], strict=True):
-        strong = max(float(np.percentile(own, STRONG_PERCENTILE)), MIN_STRONG)
-        gains.append(np.minimum(own, strong) / strong + OTHER_EYE * np.minimum(cv2.dilate(other, kernel) / strong, 1))
-    paths = _find_closed_paths(np.stack(gains))
-    return [place[path, np.arange(ANGLES)] for place, path in zip(places, paths, strict=True)]
-
-
-def _find_closed_paths(gains: AnyArray) -> IndexArray:
-    """The row of each column on the path of most gain, for each of some (count, rows, columns).
-
-    The path runs three times around, and the middle one closes.
-    """
-    count, rows, turn = gains.shape
-    moves = np.arange(-LARGEST_STEP, LARGEST_STEP + 1)
-    columns = np.moveaxis(np.tile(gains, 3), -1, 0)
-    padded = np.full((count, rows + 2 * LARGEST_STEP), -np.inf)
-    around, inner = (
-        np.lib.stride_tricks.sliding_window_view(padded, len(moves), 1),
-        np.s_[:, LARGEST_STEP:-LARGEST_STEP],
-    )
-    came_from = np.zeros(columns.shape, np.int64)
-    padded[inner] = columns[0]
-    for number, column in enumerate(columns[1:], 1):
-        reached = around - STEP_COST * np.abs(moves)
-        came_from[number] = np.arange(rows) + moves[reached.argmax(-1)]
-        padded[inner] = column + reached.max(-1)
-    path = np.zeros((len(columns), count), np.int64)
-    path[-1] = padded[inner].argmax(-1)
-    for number in range(len(columns) - 1, 0, -1):
-        path[number - 1] = came_from[number, np.arange(count), path[number]]
-    return path[turn : 2 * turn].T
+    for lines in planes:
+        unrolled = [_sample(lines, place) for place in places]
+        for own, other in zip(unrolled, unrolled[::-1], strict=True):
+            strong = max(float(np.percentile(own, STRONG_PERCENTILE)), MIN_STRONG)
+            shape = np.minimum(cv2.dilate(other, kernel) / strong, 1)
+            gains.append(np.minimum(own, strong) / strong + OTHER_EYE * shape)
+    paths = find_each(np.stack(gains)).reshape(len(planes), len(places), ANGLES)
+    columns = np.arange(ANGLES)
+    return [[place[path, columns] for place, path in zip(places, pair, strict=True)] for pair in paths]
 
 
 def _sample(values: Plane, places: Points) -> Plane:
@@ -226,7 +424,7 @@ def _sample(values: Plane, places: Points) -> Plane:
 def _draw_along(rim: Points, strength: Vector, shape: tuple[int, ...], thickness: float) -> Plane:
     """The rim's strength, averaged along it, within a band; 0 elsewhere."""
     turns = np.tile(np.asarray(strength, np.float32).ravel(), 3)[None]
-    even = cv2.GaussianBlur(turns, (0, 0), EVEN_SIGMA)[0, ANGLES : 2 * ANGLES]
+    even = cv2.GaussianBlur(turns, (0, 0), EVEN_SIGMA)[0, len(rim) : 2 * len(rim)]
     corners = np.round(rim * 2**SUBPIXEL_BITS).astype(int)
     band = np.zeros(shape, np.float32)
     for begin, end, value in zip(corners, np.roll(corners, -1, 0), even, strict=True):

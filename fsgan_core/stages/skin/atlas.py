@@ -18,10 +18,10 @@ from scipy.interpolate import RectBivariateSpline
 
 from fsgan_core.faces.mesh import SKIN_COUNT, UV, compute_vertex_normals
 from fsgan_core.runtime.arrays import AnyArray, Image, Matrix, Matte, Mesh, Plane, PointMap, Vector
-from fsgan_core.stages.image_ops import smoothstep, to_perceptual, to_scene_linear, weigh
+from fsgan_core.stages.image_ops import make_disc, smoothstep, to_perceptual, to_scene_linear, weigh
 from fsgan_core.stages.interface import SourceView
 from fsgan_core.stages.matching.light import limit_softly
-from fsgan_core.stages.matching.light_fit import fit_light
+from fsgan_core.stages.matching.light_fit import compute_weighted_median, fit_light
 from fsgan_core.stages.mesh_warp import find_visible_vertices
 from fsgan_core.stages.skin.face_regions import draw_face_area, draw_regions, draw_skin
 from fsgan_core.stages.warp import compute_cell_areas, compute_spline_shares
@@ -41,7 +41,6 @@ EDGE_SIZE = 0.01  # of the atlas: what lies this near to something hidden is tru
 ROBUST_SIZE = 256  # texels: raster on which views are compared
 OUTLIER_UNIT = 0.06  # perceptual steps of difference at which a view counts half
 LIGHT_SIZE = 96  # texels: raster on which light is fitted
-LIGHT_ROUNDS = 3
 LIGHT_LIMIT = 0.9  # natural logarithm: most that fitted light may differ from its median
 LIGHT_FLOOR = 0.004  # linear light added before a logarithm
 
@@ -165,7 +164,7 @@ def fit_light_planes(logs: Image, normals: Image, weight: Matte) -> Image:
     if weight.sum() < MIN_WEIGHT:
         return np.zeros_like(logs)
     flat = weight.ravel().astype(np.float64)
-    light = fit_light(logs.reshape(-1, 3).astype(np.float64), normals.reshape(-1, 3).astype(np.float64), flat).light
+    light = fit_light(logs.reshape(-1, 3).astype(np.float64), normals.reshape(-1, 3).astype(np.float64), flat)
     middle = np.median(light[flat > MIN_WEIGHT], axis=0) if (flat > MIN_WEIGHT).any() else light.mean(0)
     return np.asarray(middle + limit_softly(light - middle, LIGHT_LIMIT), np.float32).reshape(logs.shape)
 
@@ -238,23 +237,15 @@ def _compare_densities(samples: Sequence[_Sample]) -> list[_Sample]:
 
 
 def _fit_lights(samples: Sequence[_Sample]) -> list[Image]:
-    """The light of each view, as gains (LIGHT_SIZE, LIGHT_SIZE, 3); their mean over all views is one level."""
+    """The light of each view on its skin, as gains (LIGHT_SIZE, LIGHT_SIZE, 3) around the median of all views."""
     skin = _shrink(draw_skin(ROBUST_SIZE), LIGHT_SIZE)
-    face = _shrink(draw_face_area(ROBUST_SIZE), LIGHT_SIZE)
     logs = [_to_log_light(_shrink_weighted(sample.picture, sample.weight, LIGHT_SIZE)) for sample in samples]
-    weights = [_shrink(sample.weight, LIGHT_SIZE) for sample in samples]
-    counted = np.stack(weights) * skin
-    level = np.array([_weighted_median(np.stack(logs)[..., k], counted) for k in range(3)])
-    albedo: AnyArray = np.broadcast_to(level, logs[0].shape)
-    lights: list[Image] = []
-    for number in range(LIGHT_ROUNDS):
-        area = skin if number == 0 else face
-        lights = [
-            fit_light_planes(log - albedo, sample.normals, weight * area)
-            for log, sample, weight in zip(logs, samples, weights, strict=True)
-        ]
-        residual = np.stack([log - light for log, light in zip(logs, lights, strict=True)])
-        albedo = _average_robustly(residual, np.stack(weights))
+    counted = [_shrink(sample.weight, LIGHT_SIZE) * skin for sample in samples]
+    level = np.array([compute_weighted_median(np.stack(logs)[..., k], np.stack(counted)) for k in range(3)])
+    lights = [
+        fit_light_planes((log - level).astype(np.float32), sample.normals, weight)
+        for log, sample, weight in zip(logs, samples, counted, strict=True)
+    ]
     return [np.exp(light).astype(np.float32) for light in lights]
 
 
@@ -282,29 +273,12 @@ def _find_median_picture(pictures: AnyArray, weights: AnyArray) -> AnyArray:
     return np.asarray(np.take_along_axis(ordered, place[None], 0)[0])
 
 
-def _average_robustly(values: AnyArray, weights: AnyArray) -> AnyArray:
-    """Weighted mean over views (first axis), reweighted so that outliers drop out."""
-    middle = _find_median_picture(values, weights)
-    for _ in range(2):
-        difference = np.abs(values - middle).max(-1)
-        robust_weights = weights / (1 + (difference / OUTLIER_UNIT / 2) ** 2)
-        middle = (values * robust_weights[..., None]).sum(0) / np.maximum(robust_weights.sum(0), MIN_WEIGHT)[..., None]
-    return np.asarray(middle)
-
-
-def _weighted_median(values: AnyArray, weights: AnyArray) -> float:
-    order = np.argsort(values, axis=None)
-    sums = np.cumsum(weights.ravel()[order])
-    return float(values.ravel()[order][np.searchsorted(sums, sums[-1] / 2).clip(0, len(order) - 1)])
-
-
 def _rate_confidence(best: Matte, size: int) -> Matte:
     """How sure each texel is, from the weight of the best view there; soft at its edges, without specks."""
     regions = draw_regions(size)
     openings = np.maximum(regions["eyes"], regions["mouth"])
     sure = smoothstep(best / SURE_WEIGHT).astype(np.float32)
-    side = 2 * max(1, round(SPECK_SIZE * size)) + 1
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    kernel = make_disc(SPECK_SIZE * size)
     sure = np.asarray(cv2.morphologyEx(cv2.morphologyEx(sure, cv2.MORPH_CLOSE, kernel), cv2.MORPH_OPEN, kernel))
     soft = np.clip(2 * cv2.GaussianBlur(sure * draw_face_area(size), (0, 0), EDGE_SIZE * size) - 1, 0, 1)
     return np.asarray(soft * (1 - openings), np.float32)
@@ -326,7 +300,10 @@ def _complete(picture: Image, confidence: Matte) -> tuple[Image, Matte]:
     mixed = (own[..., None] * picture + spare[..., None] * mirror_texels(picture)) / np.maximum(share, MIN_WEIGHT)[
         ..., None
     ]
-    filled = blend_to_membrane(picture, own, push_pull(np.asarray(mixed, np.float32), share))
+    mixed = push_pull(np.asarray(mixed, np.float32), share)
+    # Only skin says how the halves differ: at the corner of an eye lies hair as often.
+    filled = mixed + push_pull(picture - mixed, confidence)
+    filled = filled + weigh(picture - filled, own)
     sure = np.maximum(confidence, MIRROR_CONFIDENCE * other * (1 - confidence))
     return filled, sure.astype(np.float32)
 

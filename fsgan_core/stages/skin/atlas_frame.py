@@ -13,20 +13,13 @@ import cv2
 import numpy as np
 
 from fsgan_core.contract.layers import MATTE_KEPT, RGBA, UV_U, UV_V
-from fsgan_core.faces.mesh import (
-    INNER_LIPS,
-    LIDS_L,
-    LIDS_R,
-    SKIN_COUNT,
-    UV,
-    compute_facing,
-    compute_vertex_normals,
-)
+from fsgan_core.faces.mesh import INNER_LIPS, LIDS_L, LIDS_R, SKIN_COUNT, UV, compute_facing, compute_vertex_normals
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Mesh, PointMap
 from fsgan_core.stages.image_ops import (
     fill_nonfinite,
+    make_disc,
     premultiply,
     stack_planes,
     to_perceptual,
@@ -106,7 +99,7 @@ def project_atlas(atlas: Atlas, coordinates: PointMap, mesh: Mesh, aspect: float
 
     def sample(picture: AnyArray, interpolation: int = cv2.INTER_LINEAR) -> AnyArray:
         at = texels[len(picture)]
-        return np.asarray(cv2.remap(picture, at[..., 0], at[..., 1], interpolation, borderMode=cv2.BORDER_REPLICATE))
+        return np.asarray(cv2.remap(picture, at, None, interpolation, borderMode=cv2.BORDER_REPLICATE))  # type: ignore[call-overload]
 
     normals = interpolate_normals(compute_vertex_normals(square_mesh(mesh, aspect))[:SKIN_COUNT])
     picture = to_scene_linear(sample(atlas.perceptual, cv2.INTER_CUBIC), 0.0)
@@ -127,8 +120,7 @@ def find_changes(painted: Image, computed: Image, exposure: float = 0.0) -> Matt
     difference = np.abs(to_perceptual(painted, exposure) - to_perceptual(computed, exposure)).max(-1)
     low, high = CHANGE_LIMITS
     changed = np.clip((difference - low) / (high - low), 0, 1).astype(np.float32)
-    side = 2 * max(1, round(CHANGE_GROWTH * size)) + 1
-    grown = cv2.dilate(changed, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
+    grown = cv2.dilate(changed, make_disc(CHANGE_GROWTH * size))
     return np.asarray(cv2.GaussianBlur(grown, (0, 0), CHANGE_FEATHER * size), np.float32)
 
 
@@ -153,8 +145,9 @@ def fill_from_atlas(
     if lit is None:
         return picture, shown
     residual = np.clip(picture - lit, -RESIDUAL_LIMIT, RESIDUAL_LIMIT)
-    filled = blend_to_membrane((lit + residual).astype(np.float32), trusted, lit)
-    cover = np.clip(atlas.confidence / SURE_CONFIDENCE, 0, 1) * (1 - shown)
+    sure = np.clip(atlas.confidence / SURE_CONFIDENCE, 0, 1)
+    filled = blend_to_membrane((lit + residual).astype(np.float32), trusted * sure, lit)
+    cover = sure * (1 - shown)
     total = shown + cover
     mixed = picture + weigh(filled - picture, cover / np.maximum(total, 1e-6))
     return mixed, np.clip(total, 0, 1).astype(np.float32)

@@ -16,7 +16,7 @@ from fsgan_core.contract.layers import ATLAS_REGIONS
 from fsgan_core.faces.mesh import BROW_L, BROW_R, INNER_LIPS, LIDS_L, LIDS_R, MIRROR_ORDER, OUTER_LIPS, UV
 from fsgan_core.plates.plate import Window
 from fsgan_core.runtime.arrays import Matte, Points
-from fsgan_core.stages.image_ops import draw_convex_hull, draw_polygon
+from fsgan_core.stages.image_ops import draw_convex_hull, draw_polygon, make_disc
 
 SOFTNESS = 0.004  # of the atlas: softness of a region's edge
 BROW_GROWTH = 0.008  # of the atlas: hairs stand beyond the brow's vertices
@@ -41,7 +41,8 @@ def to_texels(uv: Points, size: int) -> Points:
     >>> to_texels(np.array([[0.0, 1.0], [0.5, 0.5]]), 4).tolist()
     [[-0.5, -0.5], [1.5, 1.5]]
     """
-    return np.asarray(np.asarray(uv) * (size, -size) + (-0.5, size - 0.5))
+    u, v = np.moveaxis(np.asarray(uv, np.float64), -1, 0)
+    return np.stack([u * size - 0.5, v * -size + (size - 0.5)], -1)
 
 
 @cache
@@ -63,11 +64,9 @@ def draw_regions(size: int) -> Mapping[str, Matte]:
     eyes = np.maximum(_draw_ring(LIDS_R, size), _draw_ring(LIDS_L, size))
     folds = _draw_both_sides(LID_FOLD_R, size)
     mouth, lips = _draw_ring(INNER_LIPS, size), _draw_ring(OUTER_LIPS, size)
-    growth = 2 * max(1, round(BROW_GROWTH * size)) + 1
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (growth, growth))
     brows = np.maximum(_draw_ring(BROW_R, size), _draw_ring(BROW_L, size))
     drawn = {
-        "brows": np.asarray(cv2.dilate(brows, kernel), np.float32),
+        "brows": np.asarray(cv2.dilate(brows, make_disc(BROW_GROWTH * size)), np.float32),
         "eyes": eyes,
         "lids": np.clip(folds - eyes, 0, 1),
         "lips": np.clip(lips - mouth, 0, 1),

@@ -15,11 +15,19 @@ import numpy as np
 from fsgan_core.contract.landmarks import BROW_L, BROW_R, EYE_L, EYE_R, MOUTH_OUTER
 from fsgan_core.plates.plate import Window
 from fsgan_core.runtime.arrays import Image, Mask, Matte, Plane, Points, Points68, Vector
-from fsgan_core.stages.image_ops import HALF_COVERED, draw_convex_hull, draw_polygon, ease_between
+from fsgan_core.stages.image_ops import (
+    HALF_COVERED,
+    SUBPIXEL_BITS,
+    SUBPIXEL_STEPS,
+    draw_convex_hull,
+    draw_polygon,
+    ease_between,
+    make_disc,
+)
+from fsgan_core.stages.matching.light_fit import MAD_TO_DEVIATION
 from fsgan_core.stages.warp_points import NOSE_BASE, NOSE_TIP
 
 MIN_PIXELS = 30  # pixels: fewer are not enough to learn a colour from
-MAD_TO_DEVIATION = 1.48  # standard deviation of normal noise over its median absolute deviation
 
 # Skin: squared distance from its colour, in its own deviations, that still counts as skin, and that surely does not.
 SKIN_LIMIT, NOT_SKIN_LIMIT = 9.0, 36.0
@@ -47,7 +55,6 @@ NOSTRIL_HULL = [31, 32, 33, 34, 35, 30]  # landmarks
 FEATURE_SIZE = 0.02  # of the face: the unit of the next three
 BROW_THICKNESS, FEATURE_GROWTH, FEATURE_SOFTNESS = 3.5, 1.6, 2  # line width, margin, and divisor of the blur
 MIN_SIGMA = 0.5  # pixels: a blur is at least this wide
-SUBPIXEL_BITS, SUBPIXEL_STEPS = 4, 16  # OpenCV draws lines at 1/16 of a pixel
 
 
 @dataclass(frozen=True)
@@ -135,7 +142,7 @@ def fit_skin(raster: FaceRaster) -> SkinModel | None:
     # Beyond the samples a fitted slope is a guess, so it is held there.
     across = np.clip(across, across[sampled].min() - SIDE_MARGIN, across[sampled].max() + SIDE_MARGIN)
     down = np.clip(down, down[sampled].min() - TOP_MARGIN, down[sampled].max() + BOTTOM_MARGIN)
-    basis = np.stack([np.ones_like(across), across, down, across * across], -1)
+    basis = np.asarray(cv2.merge([np.ones_like(across), across, down, across * across]))
     lab = raster.lab
     rows, values = basis[sampled].T, lab[sampled].T.astype(np.float64)
     penalty = FIELD_SMOOTHNESS * rows.shape[1] * np.diag(np.square(FIELD_PENALTIES))
@@ -143,7 +150,7 @@ def fit_skin(raster: FaceRaster) -> SkinModel | None:
     for _ in range(FIELD_ROUNDS):  # reweighted, so that the nose's shadow and stray hair do not bend the field
         weighted = rows * weight
         field = np.linalg.solve(weighted @ rows.T + penalty, weighted @ values.T)
-        residual = np.abs(values - field.T @ rows)
+        residual = np.ascontiguousarray(np.abs(values - field.T @ rows))  # in rows, of which a median is faster
         deviation = MAD_TO_DEVIATION * np.median(residual, axis=1)
         odd = residual / np.maximum(deviation, MIN_DEVIATION)[:, None]
         weight = 1 / (1 + (odd * odd).sum(0) / OUTLIER_LIMIT) ** 2
@@ -223,10 +230,8 @@ def _draw_brow_line(matte: Matte, raster: FaceRaster, brow: slice) -> None:
 
 def _grow_feature(matte: Matte, raster: FaceRaster) -> Matte:
     size = FEATURE_SIZE * raster.face_width
-    reach = 2 * max(1, round(FEATURE_GROWTH * size)) + 1
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
     sigma = max(MIN_SIGMA, size / FEATURE_SOFTNESS)
-    return np.clip(cv2.GaussianBlur(cv2.dilate(matte, kernel), (0, 0), sigma), 0, 1)
+    return np.clip(cv2.GaussianBlur(cv2.dilate(matte, make_disc(FEATURE_GROWTH * size)), (0, 0), sigma), 0, 1)
 
 
 def _locate_inner_face(landmarks: Points68) -> Points:

@@ -5,15 +5,14 @@ import pytest
 from fsgan_core.contract.errors import EngineError
 from fsgan_core.faces.detectors import detect_face_alignment
 from fsgan_core.faces.detectors.choose_detector import make_detector
-from fsgan_core.faces.detectors.detect_dlib import HogDetector
 
 
 class TestMake:
-    def test_one_object_per_process(self, detector: HogDetector) -> None:
-        assert make_detector("dlib") is detector
+    def test_one_object_per_process(self) -> None:
+        assert make_detector("mesh") is make_detector("auto")
 
     def test_unknown_name(self) -> None:
-        with pytest.raises(EngineError, match="choose one of auto, mesh, dlib"):
+        with pytest.raises(EngineError, match="choose one of auto, mesh, sfd"):
             make_detector("yolo")
 
     def test_auto_never_fetches(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

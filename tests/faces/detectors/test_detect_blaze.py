@@ -13,11 +13,11 @@ from fsgan_core.faces.detectors.detect_blaze import (
     BlazeModel,
     decode_detections,
     detect_in_pictures,
-    drop_repeated,
     find_faces,
     find_faces_in_tiles,
     make_anchors,
 )
+from fsgan_core.faces.detectors.detector_interface import drop_duplicates
 from fsgan_core.faces.geometry import compute_overlap
 
 FACE = (172.0, 72.0, 105.0, 105.0)  # of the astronaut
@@ -110,4 +110,4 @@ class TestDecoding:
         large = BlazeDetection((0, 0, 10, 10), 0.9, np.zeros((6, 2)))
         small = BlazeDetection((1, 1, 5, 5), 0.8, np.zeros((6, 2)))
         other = BlazeDetection((20, 0, 5, 5), 0.7, np.zeros((6, 2)))
-        assert drop_repeated([small, other, large]) == [large, other]
+        assert drop_duplicates([small, other, large]) == [large, other]

@@ -80,7 +80,7 @@ def test_a_doubtful_face_does_not_end_the_search(
     picture, _ = roll_picture(astronaut, 180)
     plain = mesh_detector.detect(picture)
     upright_look = mesh_detector._confirm
-    doubtful = Detection((400.0, 400.0, 200.0, 200.0), 0.4)
+    doubtful = Detection(box := (400.0, 400.0, 200.0, 200.0), 0.4, fit_square_to_box(box))
     looks: list[int] = []
 
     def confirm(picture: np.ndarray, found: list[object]) -> list[Detection]:

@@ -15,6 +15,7 @@ from fsgan_core.contract.params import AnalyseParams, WeightsParams
 from fsgan_core.contract.shot import Clip, Stages
 from fsgan_core.faces import analyse as analysis
 from fsgan_core.faces.analyse import analyse, find_used_weights, list_analysers
+from fsgan_core.faces.detectors.rotated_square import RotatedSquare
 from fsgan_core.faces.face import make_face
 from fsgan_core.faces.landmarkers.landmarks import (
     DlibLandmarker,
@@ -26,7 +27,7 @@ from fsgan_core.faces.landmarkers.landmarks_hrnet import HrnetLandmarker
 from fsgan_core.faces.landmarkers.landmarks_wflw import from_ibug, to_ibug
 from fsgan_core.faces.pose import compute_face_box
 from fsgan_core.faces.pose_hopenet import make_poser
-from fsgan_core.faces.square_crop import CropSquare
+from fsgan_core.faces.square_crop import crop_published, fit_published_square
 from fsgan_core.faces.track import Track, UsedWeights
 from fsgan_core.faces.track_file import load_track, save_track
 from fsgan_core.networks.weights.catalogue import load_catalogue, make_weights_metadata
@@ -40,7 +41,7 @@ from tests.faces.standins import DlibMaps, Fixed, Ruler, ruled
 from tests.patterns import patterned
 
 pytest.importorskip("torch")
-PARAMS = AnalyseParams(detector="dlib", landmarks="hrnet")
+PARAMS = AnalyseParams(detector="mesh", landmarks="hrnet")
 
 
 def face(*angles: float, scale: float = 1.2, at: tuple[float, float] = (240.0, 150.0)) -> np.ndarray:
@@ -53,30 +54,30 @@ def box_of(points: np.ndarray) -> tuple[float, float, float, float]:
 
 class TestSquare:
     def test_shares_and_points(self) -> None:
-        square = CropSquare(np.array([30.0, 50.0]), 72.0)
-        np.testing.assert_allclose(square.to_picture(np.array([[0.5, 0.5], [0.0, 1.0]])), [[30, 50], [-6, 86]])
+        square = RotatedSquare(np.array([30.0, 50.0]), 72.0)
+        np.testing.assert_allclose(square.to_picture(np.array([[0.5, 0.5], [0.0, 1.0]]), 1), [[30, 50], [-6, 86]])
 
     def test_the_published_detectors_box_around_ours(self) -> None:
-        square = CropSquare.from_box((10.0, 20.0, 40.0, 60.0), 1.2)
+        square = fit_published_square((10.0, 20.0, 40.0, 60.0), 1.2)
         assert square.side == pytest.approx(60 * 1.23 * 1.2)
         np.testing.assert_allclose(square.centre, (30, 50 - 0.08 * 60))
-        assert CropSquare.from_box((5.0, 5.0, 0.0, 0.0), 1.2).side == 1
+        assert fit_published_square((5.0, 5.0, 0.0, 0.0), 1.2).side == 1
 
     def test_the_generators_crop_is_the_same(self) -> None:
         one = make_face(1, head(), 0.9)
         crop, square = (
             compute_face_crop(replace(one, euler=(0.0, 0.0, 0.0)), 1.2, 256),
-            CropSquare.from_box(one.box, 1.2),
+            fit_published_square(one.box, 1.2),
         )
-        np.testing.assert_allclose(square.to_picture(crop.normalise_points(one.landmarks)), one.landmarks, atol=1e-6)
+        np.testing.assert_allclose(square.to_picture(crop.normalise_points(one.landmarks), 1), one.landmarks, atol=1e-6)
 
     @pytest.mark.parametrize("side", [100.0, 256.0, 700.0])
     def test_crop_shows_the_square(self, side: float) -> None:
         picture = ruled(500, 400)
-        square = CropSquare(np.array([250.0, 200.0]), side)
-        crop = square.crop(picture, 64)
+        square = RotatedSquare(np.array([250.0, 200.0]), side)
+        crop = crop_published(picture, square, 64)
         for column, row in ((0, 0), (10, 40), (32, 32), (63, 63)):
-            place = square.to_picture((np.array([column, row]) + 0.5) / 64)
+            place = square.to_picture((np.array([column, row]) + 0.5) / 64, 1)
             if (place > 4).all() and (place < (495, 395)).all():
                 np.testing.assert_allclose(crop[row, column, :2] / 0.5, place, atol=max(2.0, side / 100))
         assert (crop[0, 0] == 0).all() == (side > 500)  # black outside the picture
@@ -227,7 +228,7 @@ class TestWeights:
         assert isinstance(found, HrnetLandmarker) and make_landmarker("hrnet") is found
         many = found.locate_wflw(astronaut, [box], second_look=False)
         assert many.shape == (1, 98, 2) and np.isfinite(many).all()
-        square = CropSquare.from_box(box, 1.2)
+        square = fit_published_square(box, 1.2)
         assert (np.abs(many[0] - square.centre) < square.side / 2).all()
         poser = make_poser("hopenet")
         assert poser is not None

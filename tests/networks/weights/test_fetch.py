@@ -529,5 +529,5 @@ class TestDrip:
         started = time.monotonic()
         with pytest.raises(MachineError, match="given up after 0 minutes"):
             download(server.url("/drip"), tmp_path / "a.pth", retries=self.LIMIT)
-        assert time.monotonic() - started < 5.0
+        assert time.monotonic() - started < 15.0, "the server sends for 20 seconds and more"
         assert not (tmp_path / "a.pth").exists()

@@ -7,7 +7,7 @@ import pytest
 
 from fsgan_core.faces.face import Face
 from fsgan_core.faces.mesh import CANONICAL, INNER_LIPS, LIDS_L, LIDS_R, OUTER_LIPS, read_landmarks68
-from fsgan_core.plates.curve import LUMA_WEIGHTS
+from fsgan_core.plates.curve import LUMA_WEIGHTS, remove_shoulder
 from fsgan_core.plates.plate import Window
 from fsgan_core.runtime.arrays import AnyArray, Image, Mesh
 from fsgan_core.stages.features.eyes import close_lids, keep_eyes, set_eyes
@@ -146,6 +146,14 @@ def test_whites_redder_than_the_skin_become_plain(white: tuple[float, float, flo
     assert np.abs(kept.picture - plate)[catchlights].max() < 1e-6
 
 
+def test_a_brown_iris_against_a_red_white_is_not_green() -> None:
+    """Behind tinted glasses, in a saturated picture, a white may be redder than the skin."""
+    skin, neutral = np.array([1.99, 0.76, 0.43]), np.ones(3)
+    red = IrisColour(np.array([0.094, 0.178, 0.109]), 2, np.array([3.05, 0.46, 0.31]), np.full(2, 0.16), skin)
+    tint = compute_iris_tint(red, IrisColour(np.full(3, 0.1), 2, neutral, np.full(2, 0.1), neutral), 1.0)
+    assert tint is not None and tint.colour[0] > tint.colour[1] > tint.colour[2]
+
+
 def test_a_dark_iris_whose_blue_is_lost_in_noise_is_brown_and_not_orange() -> None:
     dark = IrisColour(np.array([0.15, 0.046, 0.0002]), 4, np.ones(3), np.full(2, 0.07), np.ones(3))
     light = IrisColour(np.array([0.3, 0.31, 0.3]), 4, np.ones(3), np.full(2, 0.3), np.ones(3))
@@ -211,6 +219,21 @@ def test_closed_lids_hide_the_views_eyeball_and_take_the_plates_lashes() -> None
     assert np.abs(closed - SKIN)[off_lashes].max() < 0.15  # neither white nor iris
     assert closed[ring & lashes].mean() < 0.7 * np.mean(SKIN)
     assert close_lids(view, alpha, plate, opened, opened, measure_lid_openings(opened), REGION, 1.0) is view
+
+
+def test_a_lid_that_shines_on_bright_skin_is_no_light() -> None:
+    """In display-like values a fifth more than 0.83 is not a fifth more light, but thirty times as much."""
+    opened, shut = make_mesh(1.0), make_mesh(0.0)
+    view = draw_face(opened, (0.1, 0.1, 0.3))
+    view[np.abs(view - SKIN).max(-1) < 1e-3] = (0.83, 0.8, 0.78)
+    plate = np.full_like(view, (0.6, 0.5, 0.4))
+    middle = shut[list(LIDS_R), :2].mean(0)
+    shine = np.linalg.norm(get_places() - middle + (0, 6), axis=-1) < 4
+    plate[shine] *= 1.3
+    alpha = np.ones(view.shape[:2], np.float32)
+    closed = close_lids(view, alpha, plate, shut, shut, measure_lid_openings(opened), REGION, 1.0)
+    linear = to_linear(remove_shoulder(closed))[..., 0]
+    assert 1.1 < linear[shine].max() / linear[~shine].max() < 2.5
 
 
 def test_the_line_of_lashes_is_no_flat_bar() -> None:
@@ -377,16 +400,6 @@ def make_uneven(picture: Image, strength: float) -> Image:
 def measure_unevenness(picture: AnyArray) -> float:
     """Mean change from pixel to pixel along the mouth."""
     return float(np.abs(np.diff(picture, axis=1)).mean())
-
-
-def test_a_lip_that_is_continued_far_has_no_streaks() -> None:
-    mesh = make_mesh(lips=24.0)
-    view = make_uneven(draw_face(mesh, (0.2, 0.2, 0.4)), 0.2)
-    closed = cover_inner_mouth(view, get_places(), make_view(view, mesh), mesh, NO_EDGES, REGION, 1.0)
-    x, y = (int(value) for value in mesh[[13, 14], :2].mean(0) - (REGION.x, REGION.y))
-    inside, skin = (slice(y - 3, y + 4), slice(x - 15, x + 16)), (slice(0, 7), slice(x - 15, x + 16))
-    assert measure_unevenness(closed[inside]) < 0.25 * measure_unevenness(view[skin])
-    np.testing.assert_array_equal(closed[skin], view[skin])
 
 
 def test_an_uneven_plate_does_not_fray_the_edge_of_teeth() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import cv2
 import numpy as np
 import pytest
@@ -15,7 +18,8 @@ from fsgan_core.stages.matching.feature_tint import draw_brows, draw_lips, match
 SIDE = 240
 REGION = Window(0, 0, SIDE, SIDE)
 MESH = CANONICAL * 1.1 + (SIDE / 2, SIDE / 2 - 25, 0)
-LIPS, BROWS = draw_lips(MESH, REGION, 0.5), draw_brows(MESH, REGION, 2.0)
+INNER = draw_polygon(MESH[list(INNER_LIPS), :2], REGION, 0.5)
+LIPS, BROWS = draw_lips(MESH, REGION, 0.5) * (1 - INNER), draw_brows(MESH, REGION, 2.0)
 FULL, SKIN_ONLY = np.ones((SIDE, SIDE), np.float32), ((LIPS + BROWS) < 1e-3).astype(np.float32)
 SKIN = np.array([0.5, 0.33, 0.25])
 RED = np.array([0.4, 0.1, 0.09])
@@ -32,7 +36,14 @@ def draw_face(lips: np.ndarray, brows: np.ndarray = BROWN, skin: np.ndarray = SK
 
 
 def match(new: np.ndarray, target: np.ndarray, **changed: np.ndarray | float) -> np.ndarray:
-    given = {"shown": FULL, "bare": FULL, "skin": SKIN_ONLY, "width": 160.0, "amount": 1.0} | changed
+    given: dict[str, Any] = {
+        "shown": FULL,
+        "bare": FULL,
+        "inner": INNER,
+        "skin": SKIN_ONLY,
+        "width": 160.0,
+        "amount": 1.0,
+    } | changed
     return match_feature_tints(new, target, MESH, REGION, **given)
 
 
@@ -61,6 +72,33 @@ def test_lips_that_are_made_up_do_not_make_up_others() -> None:
     assert np.abs(match(kept, target) - kept).max() < 0.03
 
 
+def read_luma(picture: np.ndarray, matte: np.ndarray = LIPS) -> float:
+    """Logarithm of luma in the middle of a feature, against the skin's."""
+    luma = np.log(to_scene_linear(picture, 0.0) @ LUMA_WEIGHTS + 0.005)
+    return float(luma[matte > 0.98].mean() - luma[SKIN_ONLY > 0].mean())
+
+
+@pytest.mark.parametrize(("factor", "most"), [(0.75, 0.2), (1.35, 0.2), (0.3, 1.0)], ids=["dark", "pale", "black"])
+def test_lips_come_near_the_darkness_of_the_plates(factor: float, most: float) -> None:
+    new, target = draw_face(PINK * factor), draw_face(PINK)
+    before, after = (abs(read_luma(lips) - read_luma(target)) for lips in (new, match(new, target)))
+    assert before - 0.3 < after < min(before - 0.1, most)
+    assert np.abs(match(new, target) - new)[SKIN_ONLY > 0].max() < 0.01
+
+
+def test_slightly_darker_lips_are_the_persons() -> None:
+    new, target = draw_face(PINK * 0.94), draw_face(PINK)
+    assert np.abs(match(new, target) - new).max() < 0.01
+
+
+def test_lips_that_are_made_up_darken_others_less() -> None:
+    new, plain, red = draw_face(SKIN * 0.9), SKIN * 0.6, SKIN * (2.0, 0.7, 0.8)
+    red *= plain @ LUMA_WEIGHTS / (red @ LUMA_WEIGHTS)
+    less, more = (read_luma(match(new, draw_face(lips))) - read_luma(new) for lips in (red, plain))
+    assert more < -0.1
+    assert less > 0.7 * more
+
+
 def test_each_part_of_the_lips_comes_near_the_hue_of_the_plates() -> None:
     above = np.arange(SIDE)[:, None] < MESH[61, 1]
     upper, lower = (
@@ -74,30 +112,29 @@ def test_each_part_of_the_lips_comes_near_the_hue_of_the_plates() -> None:
     assert np.abs(read_tint(after, lower) - read_tint(target, lower)).max() < 0.01
 
 
-def test_what_is_between_lips_that_nearly_meet_is_lip() -> None:
-    shut = MESH.copy()
-    inner = shut[list(INNER_LIPS), 1]
-    shut[list(INNER_LIPS), 1] = MESH[78, 1] + 0.4 * (inner - MESH[78, 1])
-    new, target = draw_face(GREY), draw_face(PINK)
-    between = draw_polygon(shut[list(INNER_LIPS), :2], REGION) > 0.9
+def test_what_is_between_the_lips_is_lip_unless_something_else_is_seen_there() -> None:
+    between = draw_polygon(MESH[list(INNER_LIPS), :2], REGION) > 0.9
+    new = draw_face(GREY)
     new[between] = to_perceptual(np.array([[GREY]], np.float32), 0.0)[0, 0]
-    given = {"shown": FULL, "bare": FULL, "skin": SKIN_ONLY, "width": 160.0, "amount": 1.0}
-    change = np.abs(match_feature_tints(new, target, shut, REGION, **given) - new).max(-1)
+    right = np.where(np.arange(SIDE) > SIDE / 2, FULL, 0)
+    change = np.abs(match(new, draw_face(PINK), inner=between * right) - new).max(-1)
     assert between.sum() > 20
-    assert change[between].min() > 0.02
+    assert change[between & (right == 0)].min() > 0.02
+    assert change[between & (right > 0)].max() < 0.001
 
 
-def test_skin_inside_the_outline_of_thicker_lips_stays_skin() -> None:
+@pytest.mark.parametrize(("shade", "most"), [(1.0, 0.2), (0.9, 0.45)], ids=["plain", "in a shade"])
+def test_skin_inside_the_outline_of_thicker_lips_stays_skin(shade: float, most: float) -> None:
     thin = MESH.copy()
     thin[list(OUTER_LIPS)] = MESH[list(INNER_LIPS)] + 0.4 * (MESH[list(OUTER_LIPS)] - MESH[list(INNER_LIPS)])
     lips = draw_lips(thin, REGION, 0.5)
-    skin, target = draw_face(SKIN, SKIN), draw_face(PINK)
+    skin, target = draw_face(SKIN * shade, SKIN), draw_face(PINK)
     new = skin + lips[..., None] * (draw_face(GREY) - skin)
     rim = (LIPS > 0.98) & (cv2.dilate(lips, np.ones((5, 5))) < 0.01)
-    change = np.abs(match(new, target) - new).max(-1)
+    change = np.abs((match(new, target) - new) @ (1.0, -1.0, 0.0))
     assert rim.sum() > 20
     assert change[lips > 0.9].mean() > 0.01
-    assert change[rim].mean() < 0.2 * change[lips > 0.9].mean()
+    assert change[rim].mean() < most * change[lips > 0.9].mean()
 
 
 def test_shine_on_a_lip_takes_on_half_of_its_hue() -> None:
@@ -118,6 +155,70 @@ def test_a_lamp_on_one_cheek_is_not_the_hue_of_a_lip() -> None:
     ends = [(LIPS > 0.98) & side for side in (np.arange(SIDE) < SIDE / 2 - 15, np.arange(SIDE) > SIDE / 2 + 15)]
     changes = [(match(grey, lit) - grey)[end].mean(0) for end in ends]
     assert np.abs(changes[0] - changes[1]).max() < 0.2 * np.abs(changes[0]).max()
+
+
+def test_the_rim_of_thicker_lips_has_the_hue_of_the_lips() -> None:
+    wide = cv2.dilate((LIPS > 0.5).astype(np.float32), np.ones((7, 7)))
+    linear = to_scene_linear(draw_face(MAGENTA), 0.0)
+    new = to_perceptual(np.where(wide[..., None] > 0, MAGENTA, linear).astype(np.float32), 0.0)
+    skin = SKIN_ONLY * (cv2.dilate(wide, np.ones((9, 9))) == 0)
+    change = np.abs(match(new, draw_face(PINK), width=320.0, skin=skin) - new).max(-1)
+    rim = (cv2.dilate((LIPS > 0.5).astype(np.float32), np.ones((3, 3))) > 0) & (LIPS + INNER < 0.1)
+    assert rim.sum() > 20
+    assert change[rim].mean() > 0.7 * change[LIPS > 0.98].mean()
+
+
+def test_red_that_bled_from_the_lips_fades() -> None:
+    around = cv2.dilate(draw_lips(MESH, REGION, 0.5), np.ones((17, 17)))
+    skin = ((around + BROWS) < 1e-3).astype(np.float32)
+    target = draw_face(PINK)
+    bled, redder = (
+        to_perceptual(np.where(around[..., None] > 0, colour, to_scene_linear(target, 0.0)).astype(np.float32), 0.0)
+        for colour in (PINK, SKIN * (1.05, 0.98, 0.98))
+    )
+    rim = (around > 0.98) & (cv2.dilate(draw_lips(MESH, REGION, 0.5), np.ones((11, 11))) < 0.1)
+    before, after = (
+        (lambda tint: tint[0] - tint[1])(read_tint(picture, rim)) for picture in (bled, match(bled, target, skin=skin))
+    )
+    assert before > 0.3
+    assert after < 0.2
+    assert np.abs(match(redder, target, skin=skin) - redder)[rim].max() < 0.002
+
+
+@pytest.mark.parametrize("draw", [draw_lips, draw_brows])
+def test_outlines_are_as_wide_in_pixels_that_are_twice_as_wide(draw: Callable[..., np.ndarray]) -> None:
+    squeezed = np.add(MESH, (0.5, 0, 0)) / (2, 1, 1) - (0.5, 0, 0)
+    narrow = draw(squeezed, Window(0, 0, SIDE // 2, SIDE), 4.0, 2.0)
+    wide = cv2.resize(draw(MESH, REGION, 4.0), (SIDE // 2, SIDE), interpolation=cv2.INTER_AREA)
+    assert np.abs(narrow - wide).max() < 0.2
+    assert narrow.sum() == pytest.approx(wide.sum(), rel=0.05)
+
+
+def test_bled_red_fades_as_far_in_pixels_that_are_twice_as_wide() -> None:
+    skin, red = (to_perceptual(np.full((SIDE, SIDE, 3), colour, np.float32), 0.0) for colour in (SKIN, PINK))
+    skin_weight = np.zeros((SIDE, SIDE), np.float32)
+    skin_weight[:40] = 1
+    target = np.where(skin_weight[..., None] > 0, skin, red)
+    squeezed = np.add(MESH, (0.5, 0, 0)) / (2, 1, 1) - (0.5, 0, 0)
+    half = np.s_[:, : SIDE // 2]
+    ends = []
+    for mesh, part, aspect in ((MESH, np.s_[:, :], 1.0), (squeezed, half, 2.0)):
+        given = [np.ascontiguousarray(one[part]) for one in (FULL, FULL, np.zeros_like(FULL), skin_weight)]
+        new = np.ascontiguousarray(target[part])
+        region = Window(0, 0, new.shape[1], SIDE)
+        after = match_feature_tints(new, new, mesh, region, *given, 160.0, 1.0, aspect)
+        columns = np.flatnonzero((np.abs(after - new).max(-1) > 0.01)[int(mesh[61, 1])])
+        ends.append(np.array([columns[0], columns[-1]]) * aspect)
+    assert np.abs(ends[0] - ends[1]).max() <= 3
+
+
+@pytest.mark.parametrize("down", [0, 170], ids=["hidden", "outside"])
+def test_lips_that_are_not_seen_change_nothing(down: float) -> None:
+    new, target, shown = draw_face(GREY), draw_face(PINK), 1 - cv2.dilate(LIPS, np.ones((41, 41)))
+    after = match_feature_tints(
+        new, target, np.add(MESH, (0, down, 0)), REGION, shown, FULL, INNER, SKIN_ONLY, 160.0, 1.0
+    )
+    assert np.abs(after - new).max() < 1e-5
 
 
 def test_brows_come_near_the_hue_of_the_plates() -> None:

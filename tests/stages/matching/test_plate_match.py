@@ -25,6 +25,7 @@ from fsgan_core.stages.matching.plate_match import (
 SIDE, WIDTH = 160, 120.0
 WEIGHT = np.zeros((SIDE, SIDE), np.float32)
 cv2.ellipse(WEIGHT, (80, 80), (55, 68), 0, 0, 360, 1.0, -1)
+NOWHERE = np.zeros((SIDE, SIDE), np.float32)
 PLAIN = np.zeros((SIDE, SIDE), np.float32)
 PLAIN[84:140, 40:120] = 1
 SEED = GrainSeed((1, 1), (SIDE, SIDE))
@@ -198,6 +199,15 @@ class TestTexture:
         below = WEIGHT * (kept == 0)
         assert energy(done, below) > 1.1 * energy(soft, below)
 
+    def test_beside_a_dark_mouth_of_the_plate_is_no_pale_rim(self) -> None:
+        plate, soft = features(blur=0.8), np.float32(features(blur=1.6))
+        kept = np.zeros((SIDE, SIDE), np.float32)
+        kept[50:70, 60:100] = 1
+        dark = np.where(kept[..., None] > 0, 0.05, soft).astype(np.float32)
+        skin = PlateSkin(plate, PLAIN, WIDTH, 0.0)
+        done = match_texture(dark, WEIGHT * (1 - kept), texture(plate), skin, 1.0, 0.0, SEED, kept)
+        assert (done - dark)[71, 65:95].mean() < 0.005
+
 
 class TestDarks:
     def hazy(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -206,8 +216,16 @@ class TestDarks:
         strokes = np.float32((SKIN - plate).mean(-1) > 0.05) * WEIGHT
         return plate, np.float32(SKIN + 0.5 * (plate - SKIN)), strokes
 
-    def match(self, face: np.ndarray, plate: np.ndarray, strokes: np.ndarray, amount: float = 1.0) -> np.ndarray:
-        return match_darks(face, plate, WEIGHT * (1 - cv2.dilate(strokes, np.ones((5, 5)))), strokes, 300, 1.0, amount)
+    def match(
+        self,
+        face: np.ndarray,
+        plate: np.ndarray,
+        strokes: np.ndarray,
+        amount: float = 1.0,
+        finished: np.ndarray = NOWHERE,
+    ) -> np.ndarray:
+        plain = WEIGHT * (1 - cv2.dilate(strokes, np.ones((5, 5))))
+        return match_darks(face, plate, plain, strokes, finished, 300, 1.0, amount)
 
     def test_a_veil_is_taken_off_half_the_way(self) -> None:
         plate, face, strokes = self.hazy()
@@ -235,9 +253,22 @@ class TestDarks:
         plate, face, strokes = self.hazy()
         assert np.abs(self.match(plate, face, strokes) - plate).max() < 1e-5
 
+    def test_what_has_the_plates_contrast_stays(self) -> None:
+        plate, face, strokes = self.hazy()
+        finished = NOWHERE.copy()
+        finished[: SIDE // 2] = 1
+        done = self.match(face, plate, strokes, finished=finished)
+        assert np.array_equal(done[: SIDE // 2], face[: SIDE // 2])
+        assert np.array_equal(done[SIDE // 2 :], self.match(face, plate, strokes)[SIDE // 2 :])
+
     def test_no_amount_changes_nothing(self) -> None:
         plate, face, strokes = self.hazy()
         assert np.array_equal(self.match(face, plate, strokes, 0.0), face)
+
+    def test_a_black_plate_gives_numbers(self) -> None:
+        """A fade to black, through which a face is followed."""
+        _, face, strokes = self.hazy()
+        assert np.isfinite(self.match(face, np.zeros_like(face), strokes)).all()
 
 
 class TestSkin:

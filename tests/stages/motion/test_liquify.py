@@ -22,6 +22,7 @@ from fsgan_core.stages.masking import combine_mattes, measure_mattes
 from fsgan_core.stages.motion.face_motion import compute_face_motion
 from fsgan_core.stages.motion.liquify import drive_mattes, drive_picture
 from tests.stages.conftest import Still, plate_at
+from tests.stages.occluders.test_worn_glasses import put_on_glasses
 
 OPEN, SHUT, REST = "open", "shut", "rest"
 
@@ -194,6 +195,15 @@ def test_a_hand_stays_where_it_is(collins: Still, codec: Codec) -> None:
     around = cv2.dilate(green.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
     excess = after[..., 1] - np.maximum(after[..., 0], after[..., 2])
     assert excess[~around].max() < 0.1  # nothing of it elsewhere
+
+
+def test_glasses_move_with_the_face(collins: Still, codec: Codec) -> None:
+    """Also where the mask keeps them: brows that rise take their rims along, whole."""
+    worn, cover = put_on_glasses(collins)
+    plate, _ = result_of(worn, wanted(worn, SHUT, brows=3.0), codec)
+    changed = (plate.crop(worn.region).get(*RGB) != worn.plate.crop(worn.region).get(*RGB)).any(-1)
+    frame = plate_at(np.dstack([cover] * 3)).crop(worn.region).get("R")[..., 0] > 0.9
+    assert changed[frame].sum() > 50
 
 
 def test_holdout(collins: Still, codec: Codec) -> None:

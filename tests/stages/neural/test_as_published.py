@@ -437,9 +437,7 @@ def swap_by_stages(
     assert sorted(w.light for w in plan.views) == pytest.approx(sorted(barycentric()))
     margin = compute_view_margin(networks["reenact"].info.crop)
     views = {
-        w.view: prepare_view(
-            still.plate, still.face, codec, MaskParams(), margin, keep_glasses=stages.reenact.keep_glasses
-        )
+        w.view: prepare_view(still.plate, still.face, codec, MaskParams(), margin)
         for w in plan.views
         for still in (sources[w.view.frame - 1],)
     }

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from fsgan_core.contract.params import InpaintParams, ReenactParams
+from fsgan_core.contract.params import InpaintParams, MaskParams, ReenactParams
 from fsgan_core.plates.colour import Codec
 from fsgan_core.plates.plate import compute_slices
 from fsgan_core.stages.inpainting import inpaint
@@ -154,7 +154,7 @@ class TestWhatIsBehind:
 
 def test_arms_stay_with_a_face_that_wears_glasses(hopper: Still, collins: Still, codec: Codec) -> None:
     """The new face's own frame takes the target's arms; a face without glasses has them painted out."""
-    mattes = hopper.mattes(codec)
+    mattes = hopper.mattes(codec, MaskParams(keep_glasses=False))
     frame = hopper.frame(codec)
     stems = find_replaced_arms(frame, mattes.get_matte("matte.face"))
     assert stems is not None
@@ -162,7 +162,7 @@ def test_arms_stay_with_a_face_that_wears_glasses(hopper: Still, collins: Still,
     assert beyond.any()
     covers = []
     for source, keeps, wears in ((hopper, True, 1.0), (hopper, False, 0.0), (collins, True, 0.0)):
-        reenacted = hopper.reenacted(source, codec, ReenactParams(keep_glasses=keeps))
+        reenacted = hopper.reenacted(source, codec, ReenactParams(keep_source_glasses=keeps))
         assert measure_new_glasses(frame, reenacted) == pytest.approx(wears, abs=0.1)
         completed = inpaint(frame, reenacted=reenacted, mattes=mattes, further_views=list, params=InpaintParams())
         covers.append(completed.get_matte("A")[beyond].mean())

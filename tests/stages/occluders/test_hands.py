@@ -121,13 +121,11 @@ class TestTime:
         return UPRIGHT + np.array([4.0 * (frame - 3), 0.0])
 
     def test_moves_as_the_hand_does(self) -> None:
-        """It covers the hand, and the hand's blur, along the motion alone."""
         matte = self.combined({n: [(self.place(n), 0.95)] for n in range(1, 6)})
         assert matte is not None
         hand = draw_hand(self.place(3), (SIDE, SIDE))
         assert matte[hand > 0.9].min() > 0.9
-        assert not matte[cv2.dilate(hand, np.ones((5, 9), np.uint8)) == 0].any()
-        assert matte.sum() > 1.05 * hand.sum()
+        assert not matte[cv2.dilate(hand, np.ones((5, 5), np.uint8)) == 0].any()
 
     def test_a_gap_is_bridged(self) -> None:
         hands = {n: [(self.place(n), 0.95)] if n != 3 else [] for n in range(1, 6)}

@@ -2,28 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 
+from fsgan_core.contract.layers import MATTE_FACE, MATTE_GLASSES
 from fsgan_core.contract.params import MaskParams
 from fsgan_core.plates.colour import Codec
+from fsgan_core.stages.image_ops import HALF_COVERED
 from fsgan_core.stages.interface import SourceView
-from fsgan_core.stages.reenactment import prepare_view
-from tests.stages.conftest import Still
+from fsgan_core.stages.masking import measure_mattes
+from fsgan_core.stages.occluders.removed_glasses import remove_glasses
+from fsgan_core.stages.occluders.worn_glasses import (
+    LOW_LENSES,
+    FaceLook,
+    Pair,
+    WornGlasses,
+    draw_glasses,
+)
+from fsgan_core.stages.reenactment import recognise_worn_glasses
+from tests.stages.conftest import Still, face_at, plate_at
 
-RIM_RADIUS, RIM_THICKNESS = 0.3, 0.02  # of the distance between the outer corners of the eyes; of the face
-DARK = 0.01  # scene-linear
+# Half the width and height of a lens, how far it lies below the eye: of the distance between the eyes' outer corners.
+ROUND, LOW = (0.3, 0.27, 0.06), (0.26, 0.135, 0.01)
+RIM_THICKNESS = 0.02  # of the face
+DARK, BRIGHT = 0.01, 0.35  # scene-linear
+FAINT = 0.2  # opacity of glasses that a frame by itself does not show surely
 
 
-def put_on_glasses(still: Still) -> tuple[Still, np.ndarray]:
-    """The still with round dark glasses, and the pixels that they cover."""
+def put_on_glasses(
+    still: Still,
+    lens: tuple[float, float, float] = ROUND,
+    has_bridge: bool = True,
+    opacity: float = 1.0,
+    rim: float = RIM_THICKNESS,
+) -> tuple[Still, np.ndarray]:
+    """The still with dark glasses, and the pixels that they cover."""
     points, aspect = still.face.landmarks, still.plate.pixel_aspect
     cover = np.zeros(still.plate.pixels.shape[:2], np.float32)
     gap = (points[45, 0] - points[36, 0]) * aspect
-    thickness = max(1, round(RIM_THICKNESS * still.width))
-    radius = round(RIM_RADIUS * gap / aspect), round(0.9 * RIM_RADIUS * gap)
-    drop = np.array([0, 0.06 * gap])
+    thickness = max(1, round(rim * still.width))
+    radius = round(lens[0] * gap / aspect), round(lens[1] * gap)
+    drop = np.array([0, lens[2] * gap])
     centres = np.stack([points[eye].mean(0) + drop for eye in (slice(36, 42), slice(42, 48))])
     sides = np.array([-1, 1])
     for centre, side, temple in zip(centres, sides, points[[0, 16]], strict=True):
@@ -32,13 +55,14 @@ def put_on_glasses(still: Still) -> tuple[Still, np.ndarray]:
         hinge = [middle[0] + int(side) * radius[0], middle[1] - radius[1] // 3]
         cv2.line(cover, hinge, [round(temple[0]), hinge[1]], 1.0, thickness, cv2.LINE_AA)
     bridge = np.round(centres - np.column_stack([sides * radius[0], [0.05 * gap] * 2])).astype(int).tolist()
-    cv2.line(cover, *bridge, 1.0, thickness, cv2.LINE_AA)
-    worn = still.plate.pixels * (1 - cover[..., None]) + cover[..., None] * DARK
+    if has_bridge:
+        cv2.line(cover, *bridge, 1.0, thickness, cv2.LINE_AA)
+    worn = still.plate.pixels + opacity * cover[..., None] * (DARK - still.plate.pixels)
     return still.painted(worn), cover
 
 
 def prepare(still: Still, codec: Codec, keep_glasses: bool = False) -> SourceView:
-    return prepare_view(still.plate, still.face, codec, MaskParams(), keep_glasses=keep_glasses)
+    return still.view(codec, keep_glasses)
 
 
 def measure_change(view: SourceView, plain: SourceView, cover: np.ndarray) -> float:
@@ -58,6 +82,56 @@ def test_skin_goes_on_behind_the_frame(squeezed: bool, collins: Still, codec: Co
     plain = prepare(still, codec)
     assert measure_change(prepare(worn, codec, keep_glasses=True), plain, cover) > 0.3
     assert measure_change(prepare(worn, codec), plain, cover) < 0.07
+
+
+@pytest.mark.parametrize("has_bridge", [True, False])
+def test_pale_low_lenses_go_if_a_bridge_is_seen(has_bridge: bool, collins: Still, codec: Codec) -> None:
+    """Near the lids: without a bridge such lines may be creases."""
+    worn, cover = put_on_glasses(collins, LOW, has_bridge, opacity=0.3)
+    plain, kept, gone = prepare(collins, codec), prepare(worn, codec, keep_glasses=True), prepare(worn, codec)
+    if has_bridge:
+        cover[: round(collins.face.landmarks[36:48, 1].max())] = 0  # the rims below the eyes
+        assert measure_change(gone, plain, cover) < 0.5 * measure_change(kept, plain, cover)
+    else:
+        assert (gone.display == kept.display).all()
+
+
+def draw_bars(still: Still) -> np.ndarray:
+    """Where bars lie above the lenses, too thick for a line."""
+    points, bars = still.face.landmarks, np.zeros(still.plate.pixels.shape[:2], np.float32)
+    gap = points[45, 0] - points[36, 0]
+    for eye in (slice(36, 42), slice(42, 48)):
+        x, y = points[eye].mean(0) - (0, 0.2 * gap)
+        ends = np.round([(x - 0.2 * gap, y), (x + 0.2 * gap, y)]).astype(int).tolist()
+        cv2.line(bars, *ends, 1.0, round(0.07 * still.width))
+    return bars
+
+
+def test_thick_dark_bars_go(collins: Still, codec: Codec) -> None:
+    large = enlarge(collins, 3)
+    worn, bars = put_on_glasses(large)[0], draw_bars(large)
+    barred = worn.painted(np.where(bars[..., None] > 0, np.float32(DARK), worn.plate.pixels))
+    plain = prepare(large, codec)
+    kept, gone = (measure_change(prepare(barred, codec, keep), plain, bars) for keep in (True, False))
+    assert gone < 0.3 * kept
+
+
+def test_an_amber_bridge_goes(hopper: Still, codec: Codec) -> None:
+    kept, gone = prepare(hopper, codec, keep_glasses=True), prepare(hopper, codec)
+    x, y = np.round(hopper.face.landmarks[27] - (gone.window.x, gone.window.y)).astype(int)
+    own, left, skin = (
+        float((view.display[y + drop - 2 : y + drop + 1, x] @ (-1, 0, 1)).mean())
+        for view, drop in ((kept, 0), (gone, 0), (kept, 8))
+    )
+    assert left - own > 0.6 * (skin - own)
+
+
+def test_frames_of_a_clip_decide_together(collins: Still, codec: Codec) -> None:
+    """A view whose rims are hardly seen loses them too; one that looks as if loses nothing."""
+    with_glasses, without = put_on_glasses(collins)[0].frame(codec), collins.frame(codec)
+    assert recognise_worn_glasses([with_glasses, without, with_glasses]).sureness == 1
+    assert recognise_worn_glasses([without, with_glasses, without]).sureness == 0
+    assert recognise_worn_glasses([]).sureness == 0
 
 
 def test_eyes_stay_sharp_behind_glasses(collins: Still, codec: Codec) -> None:
@@ -81,3 +155,176 @@ def test_arms_of_glasses_that_go_are_not_shown(collins: Still, codec: Codec) -> 
     kept, gone = prepare(worn, codec, keep_glasses=True), prepare(worn, codec)
     assert (gone.matte <= kept.matte + 1e-6).all()
     assert (kept.matte - gone.matte).max() > 0.5
+
+
+def test_kept_glasses_do_not_blink(collins: Still, codec: Codec) -> None:
+    """The clip decides, also in a frame that hardly shows them (but for its arms); taken off, none are drawn."""
+
+    def sum_drawn(still: Still, tell: Callable[[], bool] | None) -> float:
+        measured = measure_mattes(replace(still.frame(codec), look_for_glasses=tell), params=MaskParams())
+        return float(measured.get_known(MATTE_GLASSES).sum())
+
+    clear, faint = (put_on_glasses(collins, opacity=opacity)[0] for opacity in (1.0, FAINT))
+    usual = sum_drawn(clear, None)
+    assert sum_drawn(faint, None) < 0.1 * usual < 0.6 * usual < sum_drawn(faint, lambda: True)
+    assert sum_drawn(clear, lambda: False) == 0
+    assert sum_drawn(collins, lambda: True) < 0.1 * usual
+
+
+def test_dark_lenses_stay_whole(collins: Still, codec: Codec) -> None:
+    """No new eyes are drawn on sunglasses."""
+    worn, cover = put_on_glasses(collins)
+    inner = cover.copy()
+    outside = np.zeros((cover.shape[0] + 2, cover.shape[1] + 2), np.uint8)
+    for eye in (slice(36, 42), slice(42, 48)):
+        middle = np.round(collins.face.landmarks[eye].mean(0)).astype(int).tolist()
+        cv2.floodFill(inner, outside, middle, 1.0, 0.5, 0.5)
+    dark = worn.painted(np.where(inner[..., None] > 0.5, DARK, worn.plate.pixels))
+    region = dark.region
+    lenses = cv2.erode(inner, np.ones((5, 5), np.uint8))[region.y : region.bottom, region.x : region.right] > 0.9
+    assert lenses.sum() > 500
+    matte = dark.mattes(codec).get_matte(MATTE_FACE)
+    assert matte[lenses].max() < 0.05
+    x, y = np.round(collins.face.landmarks[[39, 42]].mean(0)).astype(int) - (region.x, region.y)
+    assert matte[y - 8 : y + 9, x - 1 : x + 2].min(0).max() < 0.5, "the bridge"
+    assert dark.mattes(codec, MaskParams(keep_glasses=False)).get_matte(MATTE_FACE)[lenses].max() > 0.9
+    assert worn.mattes(codec).get_matte(MATTE_FACE)[lenses].mean() > 0.8
+
+
+def shine_on_lens(worn: Still, place: np.ndarray, colour: tuple[float, float, float]) -> Still:
+    """Light of a colour added around a place."""
+    pixels, (x, y) = worn.plate.pixels.copy(), np.round(place).astype(int)
+    pixels[y - 4 : y + 5, x - 8 : x + 9] += np.array(colour, np.float32)
+    return worn.painted(pixels)
+
+
+def get_around(view: SourceView, place: np.ndarray) -> np.ndarray:
+    """Mean display-like value around a place."""
+    x, y = np.round(place).astype(int) - (view.window.x, view.window.y)
+    return np.asarray(view.display[y - 2 : y + 3, x - 5 : x + 6].mean((0, 1)))
+
+
+@pytest.mark.parametrize(
+    ("colour", "channel", "other"), [((0.0, 0.12, 0.06), 1, 0), ((0.1, 0.0, 0.12), 2, 1)], ids=["green", "violet"]
+)
+def test_coloured_reflections_go_with_the_glasses(
+    colour: tuple[float, float, float], channel: int, other: int, collins: Still, codec: Codec
+) -> None:
+    """A lens that mirrors a screen, or shines violet; light of another colour on the whole cheek stays."""
+    worn, _ = put_on_glasses(collins)
+    place = collins.face.landmarks[36:42].mean(0) + np.array([0, 0.09 * collins.width])
+    shining = shine_on_lens(worn, place, colour)
+
+    def measure_cast(view: SourceView) -> float:
+        seen = get_around(view, place)
+        return float(seen[channel] / seen[other])
+
+    skin = measure_cast(prepare(worn, codec))
+    assert measure_cast(prepare(shining, codec, keep_glasses=True)) > 1.15 * skin
+    assert measure_cast(prepare(shining, codec)) < 1.08 * skin
+
+
+def test_violet_goes_from_the_lids_too(collins: Still, codec: Codec) -> None:
+    """From the corner of the eye; the iris keeps its colour."""
+    worn, _ = put_on_glasses(collins)
+    plain = prepare(worn, codec)
+
+    def measure_added_blue(place: np.ndarray) -> float:
+        shown = prepare(shine_on_lens(worn, place, (0.02, 0.0, 0.1)), codec)
+        return float((get_around(shown, place) - get_around(plain, place))[2])
+
+    iris = measure_added_blue(collins.face.landmarks[36:42].mean(0))
+    assert iris > 0.05
+    assert measure_added_blue(collins.face.landmarks[36]) < 0.6 * iris
+
+
+@pytest.mark.parametrize("squeezed", [False, True])
+def test_kept_frame_is_drawn_no_wider_than_it_is(squeezed: bool, collins: Still, codec: Codec) -> None:
+    worn, cover = put_on_glasses(collins)
+    if squeezed:
+        worn, cover = worn.squeezed(), cover[:, ::2]
+    frame = worn.frame(codec)
+    region = frame.region
+    drawn = draw_glasses(frame.display, worn.face.landmarks, region, worn.plate.pixel_aspect, 1.0)
+    cover = cover[region.y : region.bottom, region.x : region.right]
+    around = cv2.dilate(cover, np.ones((7, 7), np.uint8)) > 0
+    points = worn.face.landmarks - (region.x, region.y)
+    between_hinges = slice(round(points[17, 0]), round(points[26, 0]))  # arms are not drawn
+    assert drawn[:, between_hinges][cover[:, between_hinges] > 0.9].mean() > 0.8
+    assert drawn[~around].sum() < 0.05 * drawn.sum()
+
+
+def test_a_brow_stays_dark_above_a_low_rim(collins: Still, codec: Codec) -> None:
+    """Brows are darker than such a rim, so they are not taken for one; nor do they go on into the skin."""
+    points, brows = collins.face.landmarks, np.zeros(collins.plate.pixels.shape[:2], np.float32)
+    for brow in (points[17:22], points[22:27]):
+        ends = np.round(brow[[0, -1]] + (0, 0.03 * collins.width)).astype(int).tolist()
+        cv2.line(brows, *ends, 1.0, round(0.07 * collins.width))
+    dark = collins.painted(np.where(brows[..., None] > 0, np.float32(DARK), collins.plate.pixels))
+    cover = put_on_glasses(dark, LOW)[1][..., None]
+    worn = dark.painted(dark.plate.pixels + cover * (BRIGHT - dark.plate.pixels)).frame(codec)
+    look = FaceLook(worn.display, worn.face.landmarks, worn.region, worn.pixel_aspect)
+    gone = remove_glasses(look, Pair(1.0, LOW_LENSES))
+    region = worn.region
+    inside = ((brows > 0) & (cover[..., 0] == 0))[region.y : region.bottom, region.x : region.right]
+    assert float(np.abs(gone - worn.display).mean(-1)[inside].mean()) < 0.2
+
+
+@pytest.mark.parametrize("value", [DARK, BRIGHT])
+def test_thick_dark_bars_of_a_kept_frame_stay(value: float, collins: Still, codec: Codec) -> None:
+    """A bar above the lenses is too thick for a line. What is bright there is skin."""
+    worn, cover = put_on_glasses(collins)
+    points, bars = collins.face.landmarks, draw_bars(collins)
+    barred = worn.painted(np.where(bars[..., None] > 0, np.float32(value), worn.plate.pixels)).frame(codec)
+    region = barred.region
+    drawn = draw_glasses(barred.display, points, region, barred.pixel_aspect, 1.0)
+    inside = (bars * (cv2.dilate(cover, np.ones((3, 3), np.uint8)) == 0))[
+        region.y : region.bottom, region.x : region.right
+    ]
+    assert (drawn[inside > 0].mean() > 0.55) == (value == DARK)
+
+
+def enlarge(still: Still, factor: int) -> Still:
+    """The same picture with more pixels, so that a rim can be thinner than a brow."""
+    large = cv2.resize(still.plate.pixels, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
+    return Still(plate_at(large), face_at((still.face.landmarks + 0.5) * factor - 0.5))
+
+
+def test_an_upper_rim_close_above_the_lids_is_found(collins: Still, codec: Codec) -> None:
+    """Not the crease of the lid above it."""
+    large = enlarge(collins, 3)
+    points, creases = large.face.landmarks, np.zeros(large.plate.pixels.shape[:2], np.float32)
+    gap = points[45, 0] - points[36, 0]
+    for eye in (slice(36, 42), slice(42, 48)):
+        ends = np.round(points[eye].mean(0) + np.array([(-0.12, -0.115), (0.12, -0.115)]) * gap).astype(int)
+        cv2.line(creases, *ends.tolist(), 1.0, round(0.012 * large.width), cv2.LINE_AA)
+    creased = large.painted(large.plate.pixels * (1 - 0.6 * creases[..., None]))
+    worn, cover = put_on_glasses(creased, (0.3, 0.2, 0.134), rim=0.01)
+    frame, region = worn.frame(codec), worn.region
+    drawn = np.zeros_like(cover)
+    drawn[region.y : region.bottom, region.x : region.right] = draw_glasses(
+        frame.display, points, region, frame.pixel_aspect, 1.0
+    )
+    above = np.s_[: round(points[36:48, 1].min()), round(points[36, 0]) : round(points[45, 0])]
+    assert drawn[above][cover[above] > 0.9].mean() > 0.85
+
+
+def test_clear_nose_pads_of_kept_glasses_are_whole(collins: Still, codec: Codec) -> None:
+    """Only their edges are seen, more faintly than the rims."""
+    worn, cover = put_on_glasses(enlarge(collins, 3), rim=0.01)
+    points, pads = worn.face.landmarks, np.zeros_like(cover)
+    gap = points[45, 0] - points[36, 0]
+    middle = points[36:42].mean(0) + gap * np.array([0.33, 0.12])
+    axes = round(0.016 * gap), round(0.045 * gap)
+    cv2.ellipse(pads, np.round(middle).astype(int).tolist(), axes, 0, 0, 360, 1.0, 1, cv2.LINE_AA)
+    edged = worn.painted(worn.plate.pixels * (1 - 0.75 * pads[..., None])).frame(codec)
+    drawn = draw_glasses(edged.display, points, edged.region, edged.pixel_aspect, 1.0)
+    x, y = np.round(middle).astype(int) - (edged.region.x, edged.region.y)
+    assert drawn[y - 3 : y + 4, x].min() > 0.6
+
+
+def test_what_is_only_drawn_is_not_marked(hopper: Still, codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(WornGlasses, "marked", property(lambda self: pytest.fail("marked")))
+    frame = hopper.frame(codec)
+    drawn = draw_glasses(frame.display, frame.face.landmarks, frame.region, 1.0, 1.0, True)
+    assert drawn.max() > HALF_COVERED

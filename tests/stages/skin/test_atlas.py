@@ -97,6 +97,14 @@ def test_one_view_gives_its_texture_back() -> None:
     assert fused[row, column].mean() < 0.35
 
 
+def test_views_without_skin_give_an_atlas_that_is_sure_of_nothing() -> None:
+    view = make_view(make_texture())
+    hidden = replace(view, view=replace(view.view, matte=np.zeros_like(view.view.matte)))
+    fused, confidence = atlas.fuse_views([hidden, hidden], SIZE)
+    assert np.isfinite(fused).all()
+    assert not confidence.any()
+
+
 def test_what_moves_over_the_skin_drops_out() -> None:
     texture = make_texture()
     views = [make_view(texture, yaw) for yaw in (-20, -10, 0, 10, 20)]
@@ -127,6 +135,21 @@ def test_a_hidden_half_comes_from_the_other_one() -> None:
     row, column = locate_mole()
     assert fused[row, SIZE - 1 - column].mean() < 0.4  # the mole, mirrored
     assert confidence[row, SIZE - 1 - column] == pytest.approx(atlas.MIRROR_CONFIDENCE, abs=0.05)
+
+
+def test_hair_in_the_corner_of_an_eye_does_not_spread_over_the_temple() -> None:
+    """The opening of an eye is kept, though it may show hair there, but it does not say how skin goes on."""
+    texture = make_texture()
+    row, column = np.round(to_texels(UV[33], SIZE)).astype(int)[::-1]
+    texture[row - 6 : row + 7, : column + 4] = 0.1
+    view = make_view(texture)
+    matte = view.view.matte.copy()
+    matte[:, : round(float(view.mesh[133, 0]))] = 0  # hidden as far as the inner corner of that eye
+    fused, confidence = atlas.fuse_views([replace(view, view=replace(view.view, matte=matte))], SIZE)
+    beside = slice(row - 12, row + 13), slice(column - 20, column - 4)
+    mirrored = atlas.mirror_texels(fused)[beside]
+    assert (confidence[beside] > 0).any()
+    assert np.abs(fused[beside] - mirrored).max() < 0.1
 
 
 def test_push_pull_keeps_what_is_known() -> None:

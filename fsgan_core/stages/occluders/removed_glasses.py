@@ -1,0 +1,128 @@
+"""A pair of glasses taken off: the skin continued behind its frame, coloured reflections taken off its lenses.
+
+Lengths are shares of the face's width, unless said otherwise.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from fsgan_core.contract.landmarks import EYE_L, EYE_R
+from fsgan_core.plates.curve import LUMA_WEIGHTS
+from fsgan_core.plates.plate import Window, compute_slices
+from fsgan_core.runtime.arrays import Image, Mask, Matte, Points68, Vector
+from fsgan_core.stages.image_ops import (
+    HALF_COVERED,
+    draw_convex_hull,
+    draw_polygon,
+    ease_between,
+    enlarge_polygon,
+    make_disc,
+    weigh,
+)
+from fsgan_core.stages.occluders.worn_glasses import (
+    EYE_GROWTH,
+    LINE_RADIUS,
+    LOW_LENSES,
+    MIN_SOFTNESS,
+    FaceLook,
+    Pair,
+    WornGlasses,
+    draw_brows,
+    draw_eyes,
+    find_bars,
+    look_for_glasses,
+)
+from fsgan_core.stages.skin.atlas import push_pull
+from fsgan_core.stages.warp_points import EYE_OUTER_L, EYE_OUTER_R, measure_face_width
+
+GROWTH, SOFTNESS = 0.006, 0.003  # of what is marked
+LENS_EDGE, BALL_EDGE = 0.012, 0.005  # softness of a lens, of an eyeball
+HUE_PERCENTILE = 95  # of the skin's hues: coloured light on a cheek is on the whole cheek
+EYEBALL_GROWTH = 0.8  # times the size of an eye: its lids and corners lie behind the lens as skin does
+MIN_VALUE = 0.02  # display value
+CHEEKS_AND_NOSE = [EYE_OUTER_R, EYE_OUTER_L, 2, 14, 31, 35]
+LASH_GROWTH = 1.4  # times the size of an eye: with the shadow of its lashes
+FRAME_PERCENTILE = 25  # of the luma of what is marked: the upper side of a rim may be darker
+HAIR_EDGE, HAIR_RANGE = 0.006, (0.7, 0.9)  # softness of a brow; so dark it surely is and may be, times that luma
+
+
+def remove_glasses(look: FaceLook, pair: Pair) -> Image:
+    """Continue the skin behind the frame of a pair of glasses, and take coloured reflections off the lenses. Arms stay.
+
+    Args:
+        look: The picture.
+        pair: The glasses (`recognise_glasses`).
+
+    Returns:
+        The picture, the same one if there are no glasses.
+    """
+    display, window = look.display, look.window
+    found = look_for_glasses(look, pair.lenses) if pair.sureness > 0 else None
+    if found is None:
+        return display
+    small, points, part = found.picture, found.points, compute_slices(found.part, window)
+    width, full, size = (
+        measure_face_width(points),
+        (found.part.width, found.part.height),
+        Window(0, 0, *small.shape[1::-1]),
+    )
+    if pair.lenses == LOW_LENSES:
+        (hair, seen_hair), growth = find_brow_hair(found), LASH_GROWTH
+        marked = found.marked & ~seen_hair
+    else:  # a usual rim reaches the brow, and may be a dark bar on it
+        hair, growth = np.zeros(small.shape[:2], np.float32), EYE_GROWTH
+        marked = found.marked | find_bars(found)
+    grown: Matte = np.asarray(cv2.dilate(marked.astype(np.float32), make_disc(GROWTH * width + 1)), np.float32)
+    shown = (1 - grown) * ~draw_eyes(points, size, growth)  # lashes do not go on behind a rim
+    lenses = np.maximum(*(draw_polygon(rim, size, LENS_EDGE * width) for rim in found.rims))
+    eyeballs = [enlarge_polygon(points[eye], EYEBALL_GROWTH) for eye in (EYE_R, EYE_L)]
+    limits = measure_skin_hue(small, (1 - grown) * (1 - lenses), points)
+    lenses *= 1 - np.maximum(*(draw_convex_hull(ball, size, BALL_EDGE * width) for ball in eyeballs))
+    clear = limit_hue(display[part], np.asarray(cv2.resize(lenses, full)), limits)
+    clean = limit_hue(small, lenses, limits)
+    skin, brows = (push_pull(clean, (shown * part_of).astype(np.float32)) for part_of in (1 - hair, hair))
+    behind = np.asarray(cv2.resize(skin + weigh(brows - skin, hair), full))
+    soft = np.asarray(cv2.resize(cv2.GaussianBlur(grown, (0, 0), max(MIN_SOFTNESS, SOFTNESS * width)), full))
+    result = np.array(display, np.float32)
+    result[part] += np.float32(pair.sureness) * (clear + weigh(behind - clear, soft) - display[part])
+    return result
+
+
+def measure_skin_hue(picture: Image, shown: Matte, points: Points68) -> Vector:
+    """Measure how green and how blue skin is at most over its red, and how blue over its green: beside the lenses.
+
+    Args:
+        picture: (height, width, 3) display-like values.
+        shown: (height, width) 1 where nothing of the glasses is.
+        points: Landmarks in it.
+    """
+    height, width = shown.shape
+    seen = picture[draw_convex_hull(points[CHEEKS_AND_NOSE], Window(0, 0, width, height)) * shown > HALF_COVERED]
+    if not len(seen):
+        return np.full(3, np.inf)
+    ratios = seen[:, [1, 2, 2]] / np.maximum(seen[:, [0, 0, 1]], MIN_VALUE)
+    return np.asarray(np.percentile(ratios, HUE_PERCENTILE, 0))
+
+
+def limit_hue(picture: Image, amount: Matte, limits: Vector) -> Image:
+    """Make nothing greener, bluer or more violet than skin: that is light of a screen or of the coating of a lens."""
+    limited = picture.copy()
+    for channel, other, limit in zip((1, 2, 2), (0, 0, 1), limits, strict=True):
+        most = np.float32(limit) * np.maximum(limited[..., other], MIN_VALUE)
+        limited[..., channel] = np.minimum(limited[..., channel], most)
+    return np.asarray(picture + weigh(limited - picture, amount), np.float32)
+
+
+def find_brow_hair(found: WornGlasses) -> tuple[Matte, Mask]:
+    """Find brows that are darker than the rims, also behind these; and what of them is in front of no rim."""
+    luma, width = found.picture @ LUMA_WEIGHTS, measure_face_width(found.points)
+    brows = draw_brows(found.points, Window(0, 0, *luma.shape[::-1]), width)
+    frame = luma[found.marked & ~brows]
+    if not len(frame):
+        return np.zeros(luma.shape, np.float32), np.zeros(luma.shape, bool)
+    darker = np.percentile(frame, FRAME_PERCENTILE) * np.array(HAIR_RANGE)
+    behind = cv2.morphologyEx(luma, cv2.MORPH_OPEN, make_disc(LINE_RADIUS * width))
+    hair = (brows * (1 - ease_between(behind, *darker))).astype(np.float32)
+    return np.asarray(cv2.GaussianBlur(hair, (0, 0), HAIR_EDGE * width), np.float32), brows & (luma < darker.mean())
