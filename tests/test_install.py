@@ -56,9 +56,18 @@ def install() -> ModuleType:
     return module
 
 
+def set_free_space(monkeypatch: pytest.MonkeyPatch, gigabytes: float) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**12, 10**12, round(gigabytes * 1e9)))
+
+
 @pytest.fixture
-def checkout(tmp_path: Path) -> Path:
-    """A folder, with a space in its name, that has what install.py reads."""
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder, with a space in its name, that has what install.py reads.
+
+    Its disk has room for an install, however full the disk of the tests is.
+    """
+    set_free_space(monkeypatch, 100)
     root = tmp_path / "a checkout"
     root.mkdir()
     (root / "constraints.txt").write_text("# pins\nnumpy==2.0\ntorch==2.0\n")
@@ -173,8 +182,7 @@ class TestMachine:
     def test_no_space(
         self, install: ModuleType, checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        usage = namedtuple("usage", "total used free")
-        monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**12, 10**12, 2 * 10**9))
+        set_free_space(monkeypatch, 2)
         assert install.main(["--dry-run"], checkout) == EXIT_MACHINE
         assert "2.0 GB are free" in capsys.readouterr().err
         assert not (checkout / ".venv").exists()
