@@ -86,14 +86,20 @@ def _render_shot(shot: Shot, frames: str, options: Namespace, presenter: Present
     )
     if not options.report:
         return presenter.show_result(result)
-    from fsgan_core.report.write import make_report
+    from fsgan_core.report.figures import NETWORK_FIGURES
+    from fsgan_core.report.write import MEASURE_ALL, MEASURE_SOME, make_report
 
+    # A limit of a figure must not be broken only because the report had no time for it.
+    measure = MEASURE_ALL if any(limit.name in NETWORK_FIGURES for limit in limits) else MEASURE_SOME
     try:
-        report = make_report(Path(options.report), shot, result, on_event=presenter.on_event, kept=kept)
+        report = make_report(
+            Path(options.report), shot, result, measure=measure, on_event=presenter.on_event, kept=kept
+        )
     except OutputError as error:
         done = f"{len(result.frames) - len(result.failures)} of {len(result.frames)} frames are finished"
         raise OutputError(f"{done}, but their report is not: {error}") from error
-    return presenter.show_result(result, str(report.files[0]), find_broken_limits(report.data, limits))
+    broken = find_broken_limits(report.data, limits)
+    return presenter.show_result(result, str(report.files[0]), broken, report.data.measured)
 
 
 def _check_report_folder(folder: Path) -> None:

@@ -140,13 +140,20 @@ class Presenter:
         self._last_line_time = now
         print_error(escape_line(line))
 
-    def show_result(self, result: RenderResult, report: str = "", broken_limits: Sequence[str] = ()) -> int:
+    def show_result(
+        self,
+        result: RenderResult,
+        report: str = "",
+        broken_limits: Sequence[str] = (),
+        measured: Sequence[str] = (),
+    ) -> int:
         """Print the result of a render, and return the exit code.
 
         Args:
             result: What the render returned.
             report: Page of its report, if it has one.
             broken_limits: Limits of --fail-on that are broken, each as a line.
+            measured: What the report measured, and what it did not and why.
         """
         self._end_progress()
         failures = result.failures
@@ -154,7 +161,9 @@ class Presenter:
         if failures and self._farm_progress is not None:
             self._farm_progress.report_failure(FramesFailedError(failures))
         if self.json:
-            facts = {"report": report, "broken_limits": list(broken_limits)} if report else {}
+            facts = (
+                {"report": report, "broken_limits": list(broken_limits), "measured": list(measured)} if report else {}
+            )
             self.print_json({"ok": code == 0, "exit_code": code, **result.to_dict(), **facts})
             return code
         if not self.quiet:
@@ -166,6 +175,8 @@ class Presenter:
             self.print_problem(f"limit {line}")
         if report:
             self.print_line(f"report: {report}")
+            for line in measured:
+                self.print_line(f"  {line}")
         return code
 
     def print_json(self, data: Mapping[str, Any] | list[Any]) -> None:

@@ -63,6 +63,8 @@ META_LICENCE = "fsgan/licence"  # licence classes of the weights
 META_VERSION = "fsgan/version"
 META_COLORSPACE = "fsgan/colorspace"
 META_FLAGS = "fsgan/flags"
+META_HELD = "fsgan/held"  # the frame of the target whose plate stands for one that is missing (output.missing=hold)
+META_BAD_PIXELS = "fsgan/bad-pixels"  # how many pixels of the plate around the face are NaN or infinite
 META_FACE = "fsgan/face"
 META_MOUTH = "fsgan/mouth"  # share of the inner mouth that is the plate's own, 0..1
 META_TEXTURE = "fsgan/texture"  # sharpness and grain of the target's face, measured by the mask stage

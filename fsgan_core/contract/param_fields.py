@@ -36,6 +36,7 @@ class ParamField:
         maximum: Hard limit, inclusive.
         soft_maximum: End of the slider.
         choices: Possible values of a choice.
+        removed: Values that a choice had in earlier versions, each with what to do now.
         optional: Whether None is allowed.
         multiple: A whole number must be a multiple of this; 0 allows all.
         group: Parameters of one group stand together on a panel. Only the fsgan engine reads the group "network".
@@ -54,6 +55,7 @@ class ParamField:
     maximum: float | None = None
     soft_maximum: float | None = None
     choices: tuple[str, ...] = ()
+    removed: Mapping[str, str] | None = None
     optional: bool = False
     multiple: int = 0
     group: str = ""
@@ -130,10 +132,17 @@ def declare_switch(default: bool, label: str, help: str, *, group: str = "") -> 
 
 
 def declare_choice(
-    default: str, choices: tuple[str, ...], label: str, help: str, *, group: str = "", when: tuple[str, ...] = ()
+    default: str,
+    choices: tuple[str, ...],
+    label: str,
+    help: str,
+    *,
+    removed: Mapping[str, str] | None = None,
+    group: str = "",
+    when: tuple[str, ...] = (),
 ) -> Any:
     """Declares one of several texts."""
-    return _declare_field("choice", default, label, help, choices=choices, group=group, when=when)
+    return _declare_field("choice", default, label, help, choices=choices, removed=removed, group=group, when=when)
 
 
 def declare_text(default: str, label: str, help: str, *, group: str = "", when: tuple[str, ...] = ()) -> Any:
@@ -360,6 +369,8 @@ def _build_value_error(cls: type[Params], knob: ParamField, value: Any) -> Param
             wanted += f", a multiple of {knob.multiple}"
     near = get_close_matches(value, knob.choices, n=1) if isinstance(value, str) else []
     hint = f"; did you mean {near[0]}?" if near else ""
+    if knob.removed and isinstance(value, str) and value in knob.removed:
+        hint = f"; {knob.removed[value]}"
     return ParameterError(
         f"{get_stage_name(cls)}.{knob.name} = {shorten_repr(value)} is not allowed; it must be {wanted}{hint}"
     )

@@ -33,7 +33,7 @@ import os
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from importlib import import_module
-from typing import Any, Mapping, Sequence, Union
+from typing import Any, Callable, Mapping, Sequence, Union
 
 from fsgan_core.contract.errors import FrameRangeError, InputError, ParameterError, ShotError
 from fsgan_core.contract.param_fields import Params, parse_param_value
@@ -253,7 +253,7 @@ class Shot:
                 f"the shot file has version {shorten_repr(data['version'])}; this program reads {SHOT_VERSION}"
             )
         known = ("version", "job", "frames", "source", "target", "output", "holdout", "stages")
-        _reject_unknown_keys("the shot", data, known)
+        _reject_unknown_keys("the shot", data, known, _hint_at_stages)
         for key in ("source", "target", "output"):
             if key not in data:
                 raise ShotError(f"the shot has no '{key}'")
@@ -407,11 +407,22 @@ def _parse_table(cls: Any, name: str, data: Any) -> Any:
     return cls(**data)
 
 
-def _reject_unknown_keys(where: str, data: Any, known: tuple[str, ...]) -> None:
+def _hint_at_stages(key: str, value: Any) -> str:
+    """Where the parameters belong that somebody wrote into a table of their own."""
+    if key in STAGE_PARAMS:
+        return f"parameters of {key} belong in [stages.{key}]"
+    tables = ", ".join(STAGE_PARAMS)
+    return f"parameters belong in [stages.NAME], NAME being one of {tables}" if isinstance(value, Mapping) else ""
+
+
+def _reject_unknown_keys(
+    where: str, data: Any, known: tuple[str, ...], advise: Callable[[str, Any], str] = lambda key, value: ""
+) -> None:
     if not isinstance(data, Mapping):
         raise ShotError(f"{where} must be a table of keys")
     for key in data:
         if key not in known:
             near = get_close_matches(str(key), known, n=3, cutoff=MIN_LIKENESS)
-            hint = f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(known)}"
+            hint = f"did you mean {', '.join(near)}?" if near else advise(str(key), data[key])
+            hint = hint or f"known: {', '.join(known)}"
             raise ShotError(f"{where} has no key '{key}'; {hint}")

@@ -373,6 +373,7 @@ def gather_result(shot: Shot, frames: str, work: Path) -> RenderResult:
         last["engines"] if isinstance(last.get("engines"), dict) else {},
         str(last.get("device", "cpu")),
         tuple(notes),
+        tuple(sorted({int(frame) for chunk in chunks for frame in _list_texts(chunk, "skipped")})),
     )
 
 

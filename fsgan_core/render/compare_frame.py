@@ -19,6 +19,7 @@ from fsgan_core.plates.image_reader import list_other_parts, read_frame_metadata
 from fsgan_core.plates.plate import Plate, compute_slices
 from fsgan_core.render.final import EXTRA_CHANNELS, to_output_space
 from fsgan_core.render.pipeline import RenderJob
+from fsgan_core.render.plate_faults import add_plate_faults
 from fsgan_core.render.provenance import collect_provenance
 from fsgan_core.runtime.arrays import AnyArray
 
@@ -37,6 +38,8 @@ _STATEMENTS = (
     layers.META_CONSENT,
     layers.META_COLORSPACE,
     layers.META_FLAGS,
+    layers.META_HELD,
+    layers.META_BAD_PIXELS,
     layers.META_FACE,
 )
 _WRITTEN_BY_LIBRARY = (*OIIO_ATTRIBUTES, PART_NAME)
@@ -56,8 +59,8 @@ def find_false_statement(job: RenderJob, frame: int, path: Path) -> str:
     Raises:
         PlateError: The file or the target cannot be read.
     """
-    source = job.plan.resolve_held_frame(frame)
-    expected, stated = _make_statements(job, source), read_frame_metadata(path)
+    statements = _make_statements(job, job.plan.resolve_held_frame(frame))
+    expected, stated = add_plate_faults(job.plan, job.renderer, frame, statements), read_frame_metadata(path)
     for name in _STATEMENTS:
         if stated.get(name) != expected.get(name):
             return f"{name} is {_quote(stated.get(name))}; by the shot it must be {_quote(expected.get(name))}"

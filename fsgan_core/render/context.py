@@ -17,15 +17,19 @@ from fsgan_core.render.scene import Scene
 from fsgan_core.stages.allowed_views import ViewRef
 from fsgan_core.stages.drive import compute_drive_margin
 
-__all__ = ["BRIDGED", "FLAG_MEANINGS", "NO_FACE", "QUICK", "RenderContext", "make_context"]
+__all__ = ["BAD_PIXELS", "BRIDGED", "FLAG_MEANINGS", "HELD", "NO_FACE", "QUICK", "RenderContext", "make_context"]
 
 # Flags of a frame.
 NO_FACE = "no-face"
 QUICK = "quick"
 BRIDGED = "bridged"
+HELD = "held"
+BAD_PIXELS = "bad-pixels"
 
 
 FLAG_MEANINGS: Mapping[str, str] = {
+    HELD: "no file of the target; the frame before is used (output.missing=hold)",
+    BAD_PIXELS: "the plate has NaN or infinite pixels around the face; they are replaced inside the matte only",
     "driver-held": "outside the driver's clip; its first or last frame is held",
     "turn-limited": "the driver turns further than a single picture of a head can be turned",
     "pose-clamped": "the head turns further than any source view; the nearest pose was used",

@@ -31,6 +31,7 @@ from fsgan_core.render.context import FLAG_MEANINGS, NO_FACE, make_context
 from fsgan_core.render.final import make_empty_picture, make_passed_plate, render_final_plate
 from fsgan_core.render.frames import FrameRenderer
 from fsgan_core.render.plan import RenderPlan, plan_shot_job, plan_stage_job
+from fsgan_core.render.plate_faults import add_plate_faults
 from fsgan_core.render.provenance import is_full_frame, read_finished_metadata, read_flags, read_other_parts
 from fsgan_core.render.scene import JobScenes
 from fsgan_core.render.shared_dependencies import Dependencies
@@ -269,7 +270,8 @@ class RenderJob:
             self._report_begin(frame)
             plate, state = self._render_picture(source)
             keys = {layers.META_KEY: key, layers.META_PARTS: format_parts(compute_parts(dependencies))}
-            plate = replace(plate, metadata={**plate.metadata, **keys})
+            metadata = add_plate_faults(self.plan, self.renderer, frame, plate.metadata)
+            plate = replace(plate, metadata={**metadata, **keys})
             if self.on_picture is not None:
                 self.on_picture(self, frame, plate)
             unchanged = self.renderer.get_target(source).find_unchanged_rows(plate)
@@ -403,6 +405,7 @@ class RenderJob:
             seconds=self._seconds,
             engines={stage: self.context.engines[stage].name for stage in plan.running_stages},
             device=inputs.device,
+            skipped=plan.skipped_frames,
             notes=tuple(self._iterate_notes(reports)),
         )
 
@@ -418,14 +421,17 @@ class RenderJob:
             yield self._foreign_note
         if self._other_parts:
             yield self._describe_other_settings()
-        held = [one.frame for one in reports if self.plan.resolve_held_frame(one.frame) != one.frame]
-        if held:
-            yield f"no file for {format_frames(held)} of the target: the frame before is used (output.missing=hold)"
+        if self.plan.skipped_frames:
+            skipped = self.plan.skipped_frames
+            yield (
+                f"skipped {format_frames(skipped)} ({_count_frames(skipped)}): no file of the target "
+                "(output.missing=skip)"
+            )
         yield from self._iterate_faceless_notes(reports)
         for flag, meaning in FLAG_MEANINGS.items():
             frames = [report.frame for report in reports if flag in report.flags]
             if frames:
-                yield f"{flag} in {format_frames(frames)}: {meaning}"
+                yield f"{flag} in {format_frames(frames)} ({_count_frames(frames)}): {meaning}"
 
     def _iterate_faceless_notes(self, reports: Sequence[FrameReport]) -> Iterator[str]:
         """Notes on frames without the person's face; they say who else is there, as after a cut."""
@@ -447,3 +453,7 @@ class RenderJob:
                 yield "no face was found in any of these frames of the target; they are the plate, unchanged"
             else:
                 yield f"no face in {format_frames(frames)}; these frames are the plate, unchanged"
+
+
+def _count_frames(frames: Sequence[int]) -> str:
+    return "1 frame" if len(frames) == 1 else f"{len(frames)} frames"

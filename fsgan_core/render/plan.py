@@ -32,6 +32,7 @@ class RenderPlan:
         upstream: Stage -> its opened files, which are read in place of rendering the stage.
         output: Path of the frames, with #### for the frame number.
         frames: The frames to write.
+        skipped_frames: Those left out because the target has no file there.
         is_quick: Whether only these frames of the target are analysed, and a few of each source.
     """
 
@@ -41,6 +42,7 @@ class RenderPlan:
     upstream: Mapping[str, ClipInput]
     output: str
     frames: tuple[int, ...]
+    skipped_frames: tuple[int, ...] = ()
     is_quick: bool = False
 
     @property
@@ -168,6 +170,6 @@ def _make_plan(
     if job == "drive":
         inputs = replace(inputs, stages=resolve_drive_stages(inputs.stages))
     target = inputs.target.sequence
-    return RenderPlan(
-        command, job, inputs, upstream, output, select_frames(frames, target.frames, target.missing_policy)
-    )
+    chosen = select_frames(frames, target.frames, target.missing_policy)
+    skipped = set(select_frames(frames, target.frames, "hold")) - set(chosen)
+    return RenderPlan(command, job, inputs, upstream, output, chosen, tuple(sorted(skipped)))

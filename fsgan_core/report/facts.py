@@ -57,6 +57,8 @@ def list_summary(
         for state, name in _STATE_NAMES.items()
         if result.list_frames(state)
     ]
+    if result.skipped:
+        facts.append(Fact("skipped, no file", f"{format_frames(result.skipped)} ({len(result.skipped)})"))
     return tuple(facts)
 
 

@@ -69,6 +69,7 @@ def gather_rendered_frames(shot: Shot, folder: Path, frames: str = "", device: s
         engines,
         last.device if last else device,
         last.notes if last else (),
+        plan.skipped_frames,
     )
 
 

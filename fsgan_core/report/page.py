@@ -61,6 +61,7 @@ def make_render_page(
     movies: Mapping[str, Path] | None = None,
     seconds: Mapping[str, float] | None = None,
     remarks: Sequence[str] = (),
+    measured: Sequence[str] = (),
 ) -> ReportPage:
     """Makes the page of a render.
 
@@ -72,6 +73,7 @@ def make_render_page(
         movies: Paths by label.
         seconds: Further times to list, such as the evaluation's.
         remarks: Further reasons to look at frames, such as figures beyond their limits.
+        measured: How the figures were measured, and which were not and why.
     """
     sections = [_make_summary_section(result, shot), _make_time_section(result, dict(seconds or {}))]
     flagged = [
@@ -97,6 +99,8 @@ def make_render_page(
                 (("parameter", "value"), *changed) if changed else (),
             )
         )
+    if measured:
+        sections.append(PageSection("How it was measured", tuple(measured)))
     if evaluation is not None:
         rows = [
             (
@@ -134,6 +138,8 @@ def _make_summary_section(result: RenderResult, shot: Shot | None) -> PageSectio
         FAILED: "failed",
     }
     rows += [(name, str(len(result.list_frames(state)))) for state, name in names.items() if result.list_frames(state)]
+    if result.skipped:
+        rows.append(("skipped, no file", f"{format_frames(result.skipped)} ({len(result.skipped)})"))
     rows += [("colour space", result.colorspace), ("device", result.device)]
     rows += [(f"{stage} engine", engine) for stage, engine in result.engines.items()]
     return PageSection("What was done", (SYNTHETIC_NOTICE,), tuple(rows))

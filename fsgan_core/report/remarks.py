@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from fsgan_core.evaluation.verdicts import LOOK_FACTOR
 from fsgan_core.plates.sequence import format_frames
-from fsgan_core.render.context import BRIDGED, FLAG_MEANINGS, NO_FACE, QUICK
+from fsgan_core.render.context import BAD_PIXELS, BRIDGED, FLAG_MEANINGS, HELD, NO_FACE, QUICK
 from fsgan_core.report.data import Figure, Remark, ReportFrame
 from fsgan_core.runtime.events import FAILED
 
@@ -24,6 +24,8 @@ _FLAG_ADVICE: Mapping[str, str] = {
     "driver-held": "The driver's clip is too short for the plate. Change drive.offset or drive.speed, or use a longer "
     "clip.",
     "turn-limited": "Lower drive.pose for these frames.",
+    HELD: "Deliver the missing frames and render again; only these frames are rendered.",
+    BAD_PIXELS: "Look for holes around the face at 100 %, or mend the plate; `fsgan inspect` counts the pixels.",
     QUICK: "Do not judge how steady the face is yet. Start the same render without the quick look: it renders these "
     "frames again.",
 }

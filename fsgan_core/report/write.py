@@ -23,6 +23,7 @@ from fsgan_core.contract.shot import Clip, Shot
 from fsgan_core.faces.face import Face
 from fsgan_core.plates.sequence import format_frames
 from fsgan_core.plates.signing_identity import SigningIdentity, open_signing_identity
+from fsgan_core.plates.synthetic_mark import DIGITAL_SOURCE_TYPE, read_xmp, read_xmp_fields
 from fsgan_core.render import source_checks
 from fsgan_core.render.frame_list import write_frame_list
 from fsgan_core.render.scene import JobScenes
@@ -64,6 +65,7 @@ from fsgan_core.runtime.atomic import make_folder, write_atomically
 from fsgan_core.runtime.events import FAILED, RENDERED, Event, EventListener, RenderResult, ignore_event
 from fsgan_core.runtime.text_files import read_text_file
 from fsgan_core.runtime.threads import limit_algebra_threads
+from fsgan_core.runtime.user_paths import is_plain_file
 
 __all__ = ["MEASURE_MODES", "Report", "make_report", "read_frame_seconds", "write_report"]
 
@@ -72,6 +74,8 @@ RESULT_FILE, TABLE_FILE = "result.json", "report.csv"
 CHECK_STEP = "check"
 """Step of a render that looks whether a frame is up to date."""
 SHEET_FILE, MOVIE_FILE = "contact_sheet.jpg", "preview.mp4"
+FORMER_SHEET_FILE = "contact_sheet.png"
+"""Name of the contact sheet in reports of earlier versions."""
 DEFAULT_FPS = 24.0
 """Frames per second of the preview of a target that is not a movie."""
 SOURCE_SECONDS = 2.0
@@ -174,7 +178,9 @@ def make_report(
         folder / PAGE_FILE, data, findings.player, findings.player_facts, findings.source, pairs, neighbours
     )
     remarks = [remark.reason for remark in data.remarks if data.find_figure(remark.name)]
-    short = make_render_page(result, shot, pictures=findings.pictures, movies=findings.movies, remarks=remarks)
+    short = make_render_page(
+        result, shot, pictures=findings.pictures, movies=findings.movies, remarks=remarks, measured=data.measured
+    )
     written = [
         page,
         write_page(short, folder / MARKDOWN_FILE),
@@ -184,10 +190,24 @@ def make_report(
     ]
     with write_atomically(folder / RESULT_FILE) as temporary:
         temporary.write_text(json.dumps(result.to_dict(), indent=1) + "\n", encoding="utf-8")
+    if last.data and findings.pictures:
+        _remove_former_sheet(folder / FORMER_SHEET_FILE)
     log.info("report in %s, %.1f s", folder, time.perf_counter() - start)
     signed = () if identity is None else _sign_frames(shot, result, identity)
     files = (*written, folder / RESULT_FILE, *_list_pictures(findings), *signed)
     return Report(data, files)
+
+
+def _remove_former_sheet(path: Path) -> None:
+    """Removes the contact sheet of an earlier version's report: it would show other pictures than this one.
+
+    Only a file that carries the mark of our pictures is ours.
+    """
+    try:
+        if is_plain_file(path) and read_xmp_fields(read_xmp(path)).get("digital source type") == DIGITAL_SOURCE_TYPE:
+            path.unlink()
+    except (OSError, PlateError) as error:
+        log.warning("the contact sheet %s of an earlier report stays: %s", path, error)
 
 
 def _sign_frames(shot: Shot, result: RenderResult, identity: SigningIdentity) -> tuple[Path, ...]:

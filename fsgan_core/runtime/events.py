@@ -133,6 +133,7 @@ class RenderResult:
         engines: Stage -> the engine that ran.
         device: Device of the networks.
         notes: Remarks that are no failures.
+        skipped: Frames that are left out because the target has no file there.
     """
 
     command: str
@@ -143,6 +144,7 @@ class RenderResult:
     engines: Mapping[str, str]
     device: str = "cpu"
     notes: tuple[str, ...] = ()
+    skipped: tuple[int, ...] = ()
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> RenderResult:
@@ -167,6 +169,7 @@ class RenderResult:
             data["engines"],
             data["device"],
             tuple(data["notes"]),
+            tuple(data.get("skipped", ())),
         )
 
     def list_frames(self, state: str) -> tuple[int, ...]:
@@ -197,6 +200,7 @@ class RenderResult:
             "engines": dict(self.engines),
             "counts": {state: len(self.list_frames(state)) for state in (RENDERED, KEPT, PASSED, FAILED)},
             "passed": list(self.list_frames(PASSED)),
+            "skipped": list(self.skipped),
             "failed": [{"frame": frame, "message": message} for frame, message in self.failures],
             "flags": {flag: list(frames) for flag, frames in self.flagged_frames.items()},
             "seconds": {stage: round(seconds, 3) for stage, seconds in self.seconds.items()},

@@ -124,12 +124,9 @@ def measure_mattes(frame: FaceFrame, *, params: MaskParams, strictness: float = 
     # Colours are compared on a small raster of square pixels.
     sight = make_face_raster(display, face, hull, inside, region, aspect)
     glasses = detect_glasses(sight) if frame.wears_glasses is None else float(frame.wears_glasses)
-    lenses = draw_dark_lenses(display, face.landmarks, region, aspect) if params.keep_glasses else None
-    glasses, is_known = (glasses, bool(frame.wears_glasses)) if lenses is None else (1.0, True)
     frames = None
-    if params.keep_glasses and glasses > 0:
-        frames = draw_glasses(display, face.landmarks, region, aspect, glasses, is_known)
-        frames = frames if lenses is None else np.maximum(frames, lenses)
+    if params.keep_glasses:
+        frames, glasses = draw_kept_glasses(frame, display, glasses)
     # Rims that are not sure are objects like others, and so are the arms then.
     is_replaced = not params.keep_glasses
     found = find_stems(sight, glasses) if is_replaced or (frames is not None and frames.any()) else None
@@ -163,6 +160,26 @@ def measure_mattes(frame: FaceFrame, *, params: MaskParams, strictness: float = 
     if params.hands:
         measured = add_hands(measured, measure_hand_mattes(frame, display, hull), hull, params.occlusions)
     return add_texture(frame, measured, display)
+
+
+def draw_kept_glasses(frame: FaceFrame, display: Image, glasses: float) -> tuple[Matte | None, float]:
+    """Draw the frames of glasses, and lenses that hide the eyes.
+
+    Args:
+        frame: One frame by itself.
+        display: Display-like picture of the region.
+        glasses: How surely it wears some, 0..1.
+
+    Returns:
+        The matte on the region, None if there are none; and how surely there are some, now that the lenses are known.
+    """
+    landmarks, region, aspect = frame.face.landmarks, frame.region, frame.pixel_aspect
+    lenses = draw_dark_lenses(display, landmarks, region, aspect)
+    if lenses is None and glasses <= 0:
+        return None, glasses
+    if lenses is None:
+        return draw_glasses(display, landmarks, region, aspect, glasses, bool(frame.wears_glasses)), glasses
+    return np.maximum(lenses, draw_glasses(display, landmarks, region, aspect, 1.0, True)), 1.0
 
 
 def measure_glasses(frame: FaceFrame, params: MaskParams) -> float:

@@ -163,3 +163,9 @@ class TestCurves:
             AnalyseParams.from_dict({"smooth": {1: 0.5, 2: 1.0}})
         with pytest.raises(ParameterError, match="true or false"):
             MaskParams.from_dict({"hands": {1: True}})
+
+
+@pytest.mark.parametrize("detector", ["dlib", "dlib-cnn"])
+def test_a_removed_choice_says_what_to_do(detector: str) -> None:
+    with pytest.raises(ParameterError, match=r"it was removed; use auto.*analyse.landmarks=dlib"):
+        AnalyseParams(detector=detector)

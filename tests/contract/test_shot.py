@@ -62,7 +62,7 @@ class TestDict:
             ({"target": {"path": "a", "colourspace": "x"}}, "did you mean colorspace"),
             ({"target": {"path": "a", "part": 3}}, "must be text"),
             ({"tagret": "a"}, "did you mean target"),
-            ({"parameters": {}}, "known: .*stages"),
+            ({"parameters": 3}, "known: .*stages"),
             ({"stages": {"blnd": {}}}, "did you mean blend"),
             ({"stages": {"blend": 3}}, "must be a table"),
             ({"stages": 3}, "must be a table"),
@@ -123,3 +123,16 @@ class TestSettings:
 )
 def test_person(person: str, settings: dict[str, object]) -> None:
     assert parse_person(person) == settings
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        ({"parameters": {"blend": {"mix": 0.5}}}, r"no key 'parameters'; parameters belong in \[stages.NAME\]"),
+        ({"mask": {"feather": 0.5}}, r"no key 'mask'; parameters of mask belong in \[stages.mask\]"),
+        ({"stage": {"mask": {}}}, "did you mean stages"),
+    ],
+)
+def test_tables_that_are_not_those_of_stages(table: dict[str, object], says: str) -> None:
+    with pytest.raises(ShotError, match=says):
+        Shot.from_dict({"source": "a.mov", "target": "b.mov", "output": "c.####.exr", **table})

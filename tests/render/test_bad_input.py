@@ -33,11 +33,14 @@ from fsgan_core.contract.shot import Clip, Shot
 from fsgan_core.faces.track import Person
 from fsgan_core.faces.track_file import load_track, save_track
 from fsgan_core.plates.exr_writer import write_exr
-from fsgan_core.plates.image_reader import read_header, read_image
+from fsgan_core.plates.image_reader import read_frame_metadata, read_header, read_image
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.plates.sequence import format_output_path
 from fsgan_core.render.pipeline import render_shot
-from fsgan_core.runtime.events import Event
+from fsgan_core.render.verify import verify_shot
+from fsgan_core.report.data import Fact
+from fsgan_core.report.facts import list_summary
+from fsgan_core.runtime.events import Event, RenderResult
 from fsgan_core.stages.interface import BlendedPlate, FaceFrame
 from tests.small_shot import FRAMES, Small, plate_of
 
@@ -232,7 +235,14 @@ class TestPixels:
         pixels[y : y + 2, x : x + 2, :3] = (np.nan, np.inf, -np.inf)
         fsgan_core.write_exr(path, replace(plate, pixels=pixels))
         before = read_image(path).get(*RGB)
-        render_shot(plates.shot(tmp_path / "out", "2", layers="all"))
+        shot = plates.shot(tmp_path / "out", "2-3", layers="all")
+        result = render_shot(shot)
+        assert result.flagged_frames == {"bad-pixels": (2,)}
+        assert next(note for note in result.notes if "bad-pixels" in note).startswith("bad-pixels in 2 (1 frame): ")
+        said, other = (read_frame_metadata(tmp_path / "out" / f"swap.000{n}.exr") for n in (2, 3))
+        assert said["fsgan/bad-pixels"] == 4 and "bad-pixels" in said["fsgan/flags"] and "fsgan/bad-pixels" not in other
+        assert [found.state for found in verify_shot(shot)] == ["whole"] * 2
+        assert render_shot(shot).flagged_frames == {"bad-pixels": (2,)}  # kept frames too
         after = read_image(tmp_path / "out" / "swap.0002.exr")
         outside = after.get_matte(layers.MATTE_SOFT) == 0
         assert after.get(*RGB)[outside].tobytes() == before[outside].tobytes()
@@ -338,11 +348,20 @@ class TestWhatIsAskedFor:
             with pytest.raises(FrameRangeError, match="missing frames: 3"):
                 render_shot(shot)
             return
-        notes = render_shot(shot).notes
+        result = render_shot(shot)
         names = [path.name for path in sorted((tmp_path / "out").iterdir())]
         assert names == [f"swap.{n:04d}.exr" for n in ((2, 3, 4) if missing == "hold" else (2, 4))]
-        if missing == "hold":
-            assert notes[0] == "no file for 3 of the target: the frame before is used (output.missing=hold)"
+        if missing == "skip":
+            assert result.notes[0] == "skipped 3 (1 frame): no file of the target (output.missing=skip)"
+            assert result.skipped == (3,) and result.to_dict()["skipped"] == [3]
+            assert RenderResult.from_dict(result.to_dict()).skipped == (3,)
+            assert Fact("skipped, no file", "3 (1)") in list_summary(result, shot)
+        else:
+            assert any(note.startswith("held in 3 (1 frame): no file") for note in result.notes)
+            assert result.skipped == () and result.flagged_frames["held"] == (3,)
+            said, own = (read_frame_metadata(tmp_path / "out" / f"swap.000{n}.exr") for n in (3, 2))
+            assert (said["fsgan/held"], said["fsgan/flags"]) == (2, "held") and "fsgan/held" not in own
+            assert [found.state for found in verify_shot(shot)] == ["whole"] * 3
             held, own = (read_image(tmp_path / "out" / f"swap.000{n}.exr").pixels for n in (3, 2))
             assert held.tobytes() == own.tobytes()
 

@@ -23,6 +23,7 @@ from fsgan_core.contract.version import __version__
 from fsgan_core.plates.synthetic_mark import DIGITAL_SOURCE_TYPE, read_xmp
 from fsgan_core.render.inspection import inspect_file
 from fsgan_core.render.pipeline import render_shot
+from fsgan_core.report.contact_sheet import write_picture
 from fsgan_core.report.figures import PANELS
 from fsgan_core.report.write import make_report
 from tests.report.chromium import Chromium, find_chromium
@@ -233,6 +234,34 @@ def _check_facts(browser: Chromium, rendered: Path) -> None:
     versions = {"fsgan": __version__, "Python": platform.python_version(), "numpy": np.__version__}
     assert versions.items() <= surroundings.items()
     assert {"torch", "opencv-python", "OpenImageIO", "opencolorio", "av"} <= set(surroundings)
+
+
+def test_a_limit_of_a_render_is_measured(rendered: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A report has no time for identity on a short shot, and says so; a limit takes the time."""
+    words = ["render", str(rendered), "--device", "cpu", "--report", str(tmp_path / "r"), "--force"]
+    assert main(words) == 0
+    assert "Identity, gaze, lids, lips, landmarks and pose" in capsys.readouterr().out
+    page = (tmp_path / "r" / "summary.md").read_text()
+    assert "## How it was measured" in page and "Identity, gaze" in page
+    assert main([*words, "--json", "--fail-on", "identity>1.9"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert any("source frames" in line for line in said["measured"]) and said["broken_limits"] == []
+
+
+def test_the_contact_sheet_of_an_earlier_version_goes(rendered: Path) -> None:
+    """Only our own picture in the folder of a report; one without the mark stays."""
+    folder = rendered.parent / "report"
+    former = folder / "contact_sheet.png"
+    empty = np.zeros((8, 8, 3), np.uint8)
+    for is_ours in (False, True):
+        write_picture(former, empty, is_synthetic=is_ours)
+        assert report(rendered, "--quiet", "--measure", "none") == 0
+        assert former.exists() is not is_ours
+    elsewhere = rendered.parent / "other" / "contact_sheet.png"
+    elsewhere.parent.mkdir()
+    write_picture(elsewhere, empty, is_synthetic=True)
+    assert report(rendered, "--quiet", "--measure", "none", "--output", str(elsewhere.parent)) == 0
+    assert elsewhere.exists()
 
 
 def test_limits_of_a_render(rendered: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,6 +13,8 @@ from fsgan_core.contract.param_fields import (
     declare_point,
 )
 
+_WITHOUT_DLIB = "it was removed; use auto, which finds what it found (dlib's landmarks are analyse.landmarks=dlib)"
+
 
 @dataclass(frozen=True)
 class AnalyseParams(Params):
@@ -82,6 +84,7 @@ class AnalyseParams(Params):
         "detector",
         "Face detector. auto is mesh, the networks that come with the package. Try another one if the face is not "
         "found: sfd and blazeface come with the package face-alignment, which downloads their weights at first use.",
+        removed=dict.fromkeys(("dlib", "dlib-cnn"), _WITHOUT_DLIB),
     )
     landmarks: str = declare_choice(
         "auto",

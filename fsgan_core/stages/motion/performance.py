@@ -6,6 +6,7 @@ open mouth bend the fit of the head. The clip itself shows by how much.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -21,6 +22,8 @@ from fsgan_core.runtime.arrays import Angles, AnyArray, IndexArray, Points, Poin
 from fsgan_core.stages.mesh_warp import square_mesh
 from fsgan_core.stages.proportions import bring_to_head
 from fsgan_core.stages.warp_points import Performer
+
+log = logging.getLogger(__name__)
 
 # Landmarks that face each other: lids (right eye first) and inner lips.
 UPPER_LIDS, LOWER_LIDS = np.array([37, 38, 43, 44]), np.array([41, 40, 47, 46])
@@ -193,6 +196,12 @@ def measure_performance(
     offsets = np.array([_lift_to_head(face, performer) for face in faces])
     gaps = [_measure_gaps(face, performer.pixel_aspect, pose) for face, pose in zip(faces, poses, strict=True)]
     lids, lips = np.array([lid for lid, _ in gaps]), np.maximum(np.array([lip for _, lip in gaps]), 0)
+    if rest_frame is None:
+        log.info(
+            "face at rest: computed over %d frames; if it smiles or frowns in all, name one with drive.%s",
+            len(frames),
+            name,
+        )
     if rest_frame is not None:
         at_rest = offsets[int(np.searchsorted(frames, rest_frame))]
     else:

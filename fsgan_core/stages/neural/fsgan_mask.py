@@ -27,6 +27,7 @@ from fsgan_core.stages.masking import (
     add_texture,
     average_mattes,
     draw_hull,
+    draw_kept_glasses,
     draw_mouth,
     finish_mask,
     measure_glasses,
@@ -42,7 +43,6 @@ from fsgan_core.stages.neural.fsgan_network import (
 )
 from fsgan_core.stages.occluders.beard import draw_beard_zone
 from fsgan_core.stages.occluders.hands import add_hands, measure_hand_mattes
-from fsgan_core.stages.occluders.worn_glasses import draw_glasses
 
 if TYPE_CHECKING:
     from fsgan_core.networks.network import Network
@@ -83,11 +83,8 @@ class FsganMask:
 
         display = to_display(target, region, codec)
         hull = draw_hull(face, region, aspect, 1.0)
-        frames = np.zeros_like(hull)
-        if params.keep_glasses:
-            shown = measure_glasses(frame, params)
-            if shown > 0:
-                frames = draw_glasses(display, face.landmarks, region, aspect, shown, bool(frame.wears_glasses)) * hull
+        glasses = draw_kept_glasses(frame, display, measure_glasses(frame, params))[0] if params.keep_glasses else None
+        frames = np.zeros_like(hull) if glasses is None else glasses * hull
         mattes = _make_mattes(scores, frames, face, region, crop, params)
         pixels = np.dstack([*(mattes[name] for name in MATTES), scores, frames]).astype(np.float32)
         channels = (*MATTES, *SCORE_CHANNELS, MATTE_GLASSES)

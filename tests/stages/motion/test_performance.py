@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from fsgan_core.faces.mesh_pose import fit_rigid
 from fsgan_core.faces.pose import FACE_MODEL
@@ -65,3 +66,13 @@ def test_rest_is_a_face() -> None:
     scale, rotation, shift = fit_rigid(done.rest_shape, FACE_MODEL, np.ones(68))  # the mesh has its own head axes
     there = scale * done.rest_shape @ rotation.T + shift
     assert np.abs(there - FACE_MODEL)[27:36].max() < 1.0 and abs(scale - 1) < 0.03
+
+
+def test_log_says_how_to_set_the_face_at_rest(caplog: pytest.LogCaptureFixture) -> None:
+    who = clip(*[shape_of()] * 3)
+    with caplog.at_level("INFO"):
+        measure_performance(who, measure_landmark_bias(who), name="plate_rest")
+        assert "computed over 3 frames" in caplog.text and "drive.plate_rest" in caplog.text
+        caplog.clear()
+        measure_performance(who, measure_landmark_bias(who), 2)
+        assert not caplog.text

@@ -244,3 +244,16 @@ class TestHardMatte:
         assert hard[1].mean() > 0.1
         for other in (hard[0], hard[2]):
             assert np.abs(other - hard[1]).mean() < 0.05 * hard[1].mean(), "a pixel along the edge"
+
+
+def test_dark_lenses_stay(collins: Still, codec: Codec) -> None:
+    """What the network calls face is no face where sunglasses hide the eyes."""
+    pixels, eyes = collins.plate.pixels.copy(), collins.face.landmarks[36:48].reshape(2, 6, 2).mean(1)
+    radius = 0.27 * float(np.ptp(collins.face.landmarks[36:48, 0]))
+    for eye in eyes:
+        axes = (round(radius), round(0.8 * radius))
+        cv2.ellipse(pixels, np.rint(eye).astype(int), axes, 0, 0, 360, (0.004,) * 3, -1)
+    matte = masked(collins.painted(pixels), codec, labels(OVAL)).get_matte("matte.face")
+    bare = masked(collins, codec, labels(OVAL)).get_matte("matte.face")
+    for x, y in np.rint(eyes - (collins.region.x, collins.region.y)).astype(int):
+        assert matte[y, x] < 0.05 and bare[y, x] > 0.9

@@ -1,0 +1,53 @@
+"""What is the matter with a frame's plate: no file, so that another frame stands for it; pixels that are no numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from fsgan_core.contract import layers
+from fsgan_core.contract.layers import RGB
+from fsgan_core.plates.plate import Plate, Window, compute_slices
+from fsgan_core.render.context import BAD_PIXELS, HELD
+from fsgan_core.render.frames import FrameRenderer
+from fsgan_core.render.plan import RenderPlan
+from fsgan_core.render.provenance import read_flags
+
+__all__ = ["add_plate_faults", "count_bad_pixels"]
+
+
+def add_plate_faults(
+    plan: RenderPlan, renderer: FrameRenderer, frame: int, metadata: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Adds the faults of a frame's plate to the metadata of its file: flags, the frame held, the number of bad pixels.
+
+    Args:
+        plan: The render.
+        renderer: Reads the target.
+        frame: Number of the file.
+        metadata: What the file says otherwise.
+
+    Raises:
+        PlateError: The target cannot be read.
+    """
+    source, faults = plan.resolve_held_frame(frame), dict[str, Any]()
+    flags = list(read_flags(metadata))
+    if source != frame:
+        flags.append(HELD)
+        faults[layers.META_HELD] = source
+    if renderer.context.has_face(source):
+        bad = count_bad_pixels(renderer.get_target(source).plate, renderer.context.get_region(source))
+        if bad:
+            flags.append(BAD_PIXELS)
+            faults[layers.META_BAD_PIXELS] = bad
+    if faults:
+        faults[layers.META_FLAGS] = ", ".join(dict.fromkeys(flags))
+    return {**metadata, **faults}
+
+
+def count_bad_pixels(plate: Plate, window: Window) -> int:
+    """Counts the pixels of a window in which red, green or blue is NaN or infinite."""
+    part = plate.pixels[compute_slices(window.intersect(plate.data_window), plate.data_window)]
+    return int(np.count_nonzero(~np.isfinite(part[..., plate.find_channels(RGB)]).all(axis=-1)))
