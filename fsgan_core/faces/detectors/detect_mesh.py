@@ -22,6 +22,7 @@ from fsgan_core.faces.detectors.detect_blaze import (
 )
 from fsgan_core.faces.detectors.detector_interface import Detection, drop_duplicates
 from fsgan_core.faces.detectors.rotated_square import RotatedSquare
+from fsgan_core.faces.geometry import compute_coverage, compute_overlap
 from fsgan_core.faces.mesh import read_landmarks68
 from fsgan_core.faces.mesh_measure import measure_mesh
 from fsgan_core.faces.mesh_network import FACE_THRESHOLD, fit_square_to_detection
@@ -34,6 +35,8 @@ _TILE_SHARES = (0.75, 0.4)  # sides of the tiles over the picture's shorter side
 _SURE_CONFIDENCE = 0.5  # confidence (0..1) of a face that ends the search; folds of clothes reach 0.4
 _TURN_THRESHOLD = 0.1  # confidence (0..1) from which a face in a turned region counts
 _TURN_ADVANTAGE = 0.2  # of the turn that was found first, in the sum of two confidences
+_SAME_FACE = 0.4  # overlap
+_PART_SIZE, _PART_COVERAGE = 0.6, 0.7  # of a face's box; of the part's, which lies in it
 _MIN_TILE = 256  # pixels; the network does not gain from smaller ones
 
 
@@ -60,8 +63,28 @@ class MeshDetector:
         """Finds what may be faces; see `Detector.find_candidates`."""
         found = find_faces(picture, device=self._device)
         if fine:
-            found = drop_duplicates([*found, *self._look_at_tiles(picture, _TILE_SHARES[0])])
+            small = self._look_at_tiles(picture, _TILE_SHARES[0])
+            whole = self._find_faces_around(picture, small, found)
+            small = [one for one in small if not _is_part(one, whole)]
+            found = drop_duplicates([*found, *whole, *small])
         return [_make_detection(one) for one in found]
+
+    def _find_faces_around(
+        self, picture: Image8, small: Sequence[BlazeDetection], found: Sequence[BlazeDetection]
+    ) -> list[BlazeDetection]:
+        """Finds the faces of which a tile may have shown a part only: a lens of glasses can look more like a face.
+
+        Args:
+            picture: The picture.
+            small: What tiles show.
+            found: What the whole picture shows.
+        """
+        if all(any(compute_overlap(one.box, other.box) > _SAME_FACE for other in found) for one in small):
+            return []
+        for margin in _CLOSE_UP_MARGINS:
+            found = [*found, *find_faces(picture, SHORT_RANGE, margin=margin, device=self._device)]
+        around = [other for other in drop_duplicates(found) if any(_is_part(one, [other]) for one in small)]
+        return [one for one in around if self._confirm(picture, [one])]
 
     def _looks(self, picture: Image8) -> Iterator[list[BlazeDetection]]:
         """What each look finds, from the quickest to the most thorough."""
@@ -123,6 +146,14 @@ def choose_turn(picture: Image8, square: RotatedSquare, device: str = "cpu") -> 
         found = detect_in_pictures(crops, model, threshold=_TURN_THRESHOLD, device=device)
         sureness += [max((one.confidence for one in faces), default=0.0) for faces in found]
     return turned[int(np.argmax(sureness))]
+
+
+def _is_part(small: BlazeDetection, faces: Sequence[BlazeDetection]) -> bool:
+    """Whether a detection lies in a much larger one."""
+    return any(
+        small.box[2] < _PART_SIZE * face.box[2] and compute_coverage(small.box, face.box) > _PART_COVERAGE
+        for face in faces
+    )
 
 
 def _make_detection(found: BlazeDetection) -> Detection:

@@ -112,3 +112,10 @@ def test_nothing(mesh_detector: MeshDetector) -> None:
 def test_the_turn_of_an_upright_face_stays(astronaut: np.ndarray) -> None:
     square = fit_square_to_box(FACE)
     assert choose_turn(astronaut, square).angle == square.angle
+
+
+def test_a_lens_of_glasses_is_no_face(mesh_detector: MeshDetector, grace_hopper: np.ndarray) -> None:
+    """Of a face that the frame cuts below the eyes, a tile shows a lens, which looks more like a face than the rest."""
+    upper_half = np.ascontiguousarray(grace_hopper[130:248])
+    (face,) = mesh_detector.find_candidates(upper_half, fine=True)
+    assert 170 < face.box[2] < 250
