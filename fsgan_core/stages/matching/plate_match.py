@@ -82,10 +82,12 @@ def match_darks(
     aspect: float,
     amount: float,
 ) -> Image:
-    """Make a hazy face's features darker against its skin, towards the plate's and never beyond its darkest.
+    """Bring a face's features towards the darks of the plate's.
 
     A veil of stray light, or light from everywhere, leaves a face without darks. What is darker than the skin around
-    gets darker, half by a factor and half away from that skin's colour: so lips keep theirs, and no halo arises.
+    gets darker, half by a factor and half away from that skin's colour: so lips keep theirs, and no halo arises. A
+    plate that is soft or small has none either: what is darker than its darkest (black brows) looks pasted, and gets
+    half as much darker than that.
 
     Args:
         face: The new face, in perceptual steps.
@@ -110,7 +112,7 @@ def match_darks(
     (wanted, darkest), (own, _) = (np.percentile(depth[sure], DARK_PERCENTILES) for depth in depths)
     gain = float(np.clip((wanted / max(float(own), MIN_DARK)) ** DARK_SHARE, 1, MAX_DARK_GAIN)) - 1
     depth = np.maximum(depths[1], MIN_STRENGTH)
-    more = np.minimum(gain, np.maximum(darkest / depth - 1, 0) / 2) * (depths[1] > 0)
+    more = np.minimum(gain, (darkest / depth - 1) / 2) * (depths[1] > 0)
     lighter = weigh(face, skin @ LUMA_WEIGHTS / np.maximum(luma, MIN_STRENGTH)) - face
     change = weigh(lighter + skin - face, np.float32(amount / 2) * (1 - plain) * (1 - finished) * more)
     return np.asarray(np.where(face > 0, np.maximum(face - change, 0), face), np.float32)

@@ -249,9 +249,16 @@ class TestDarks:
         away = cv2.dilate(strokes, np.ones((9, 9))) == 0
         assert np.abs(self.match(face, plate, strokes) - face)[away & (WEIGHT > 0)].max() < 0.01
 
-    def test_a_face_with_deeper_darks_keeps_them(self) -> None:
+    def test_what_is_darker_than_the_plates_darkest_comes_half_as_far(self) -> None:
         plate, face, strokes = self.hazy()
-        assert np.abs(self.match(plate, face, strokes) - plate).max() < 1e-5
+        done = self.match(plate, face, strokes)
+        depths = [(SKIN - picture).mean(-1) for picture in (plate, done)]
+        darkest = np.percentile((SKIN - face).mean(-1)[strokes > 0], 98)
+        deep, shallow = depths[0] > 1.5 * darkest, depths[0] < 0.7 * darkest
+        less, beyond = depths[0] - depths[1], depths[0] - darkest
+        assert (less[deep] > 0).all()
+        assert less[deep].mean() == pytest.approx(beyond[deep].mean() / 2, rel=0.15)
+        assert np.abs(done - plate)[shallow].max() < 0.01
 
     def test_what_has_the_plates_contrast_stays(self) -> None:
         plate, face, strokes = self.hazy()
