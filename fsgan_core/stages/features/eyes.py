@@ -66,7 +66,7 @@ UPPER_SHADE = 0.25  # how much a lid darkens an iris at its edge
 # Lids that close. An eye is closed by this module from the first value on, wholly from the second on: how much less
 # open the new eye is than the view shows it, as a share.
 CLOSING_RANGE = (0.25, 0.6)
-HALF_SHUT_RANGE = (0.2, 0.25)  # an eye closes with its fellow while it is less open; the open eye of a wink does not
+WINK_RANGE = (0.4, 0.55)  # difference of these shares, up to which both eyes close alike; from which on neither does
 SKIN_REACH = 0.45  # around the socket: skin that the lid is continued from
 BROW_MARGIN = 0.06  # around the brow, that is no skin
 MIN_KNOWN = 0.25  # share of the skin around that the view must show; else all of it counts
@@ -321,16 +321,15 @@ def measure_closing_shares(goal_openings: Vector, view_openings: Vector) -> Vect
     """Measures how much of each lid must be made because the view's eyes are further open: (2,), 0..1.
 
     In a blink the mesh often has one eye further shut than the other. If only that one was made, one eye would be the
-    plate's and the other one the view's. So an eye that is half shut is made as far as its fellow.
+    plate's and the other one the view's, with lashes on one side alone. So both are made alike, but for a wink.
 
-    >>> half_shut, wink, opened = np.array([0.18, 0.08]), np.array([0.3, 0.02]), np.array([0.3, 0.3])
+    >>> half_shut, wink, opened = np.array([0.15, 0.08]), np.array([0.3, 0.02]), np.array([0.3, 0.3])
     >>> [measure_closing_shares(goal, opened).tolist() for goal in (half_shut, wink, opened)]
     [[1.0, 1.0], [0.0, 1.0], [0.0, 0.0]]
     """
     closed = 1 - goal_openings / np.maximum(view_openings, 1e-6)
-    shares = ease_between(closed, *CLOSING_RANGE)
-    half_shut = 1 - ease_between(goal_openings, *HALF_SHUT_RANGE)
-    return np.asarray(np.maximum(shares, half_shut * shares[::-1]))
+    alike = 1 - ease_between(abs(closed[1] - closed[0]), *WINK_RANGE)
+    return np.asarray(ease_between(closed + alike * (closed.mean() - closed), *CLOSING_RANGE))
 
 
 def _draw_lid_zone(goal: Mesh, eye: Eye, part: OpeningWindow, aspect: float) -> tuple[Matte, Plane]:

@@ -98,13 +98,15 @@ def square_points(mesh: Mesh, vertices: Sequence[int] | slice, aspect: float) ->
 def measure_lid_openings(mesh: Mesh, aspect: float = 1.0) -> Vector:
     """Measures how far each eye is open, as a share of its width: (2,), right eye first.
 
-    About 0.3 is open, below 0.08 shut.
+    About 0.3 is open, below 0.08 shut. The width counts in depth too: a head that turns away shows an eye narrower, and
+    no further open.
     """
     openings = []
     for eye in EYES:
         ring = square_points(mesh, eye.lids, aspect)
         gaps = np.linalg.norm(ring[1:8] - ring[:8:-1], axis=1)[MIDDLE_PAIRS]
-        openings.append(gaps.mean() / max(measure_ring_width(ring), 1e-6))
+        corners = np.asarray(mesh, np.float64)[[eye.lids[0], eye.lids[8]]] * (aspect, 1.0, 1.0)
+        openings.append(gaps.mean() / max(float(np.linalg.norm(corners[1] - corners[0])), 1e-6))
     return np.array(openings)
 
 

@@ -1,10 +1,12 @@
-"""Feature tint: the hue of the new lips and brows, kept near what the target's are to the target's skin.
+"""Feature tint: the hue of the new lips, brows and lids, kept near what the target's are to the target's skin.
 
 `light` multiplies the whole face by one smooth field. That is right for skin. But lips and brows have little of the
 pigment in which skins differ, and a cast of the source's light tints them more than skin shows. So brown skin brought
 to pale skin got grey lips and green brows, and a source in cyan light got magenta lips. Here both keep their own hue
 within a bound around the plate's, at each place: beside teeth a lip of a compressed picture may be grey in part.
 Lips stay near the darkness of the plate's lips too: darker ones are made up or in a shadow, and paler ones are lost.
+What is around the eyes may have any hue between the skin's and that of the plate's lids, and hardly be darker than
+these: what lies beyond (the source's make-up, the green of its lenses, a cast in its shadows) looks like a bruise.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from fsgan_core.faces.mesh import BROW_L, BROW_R, OUTER_LIPS
 from fsgan_core.plates.curve import LUMA_WEIGHTS
 from fsgan_core.plates.plate import Window, compute_slices
 from fsgan_core.runtime.arrays import AnyArray, Image, Matte, Mesh, Plane, Vector
+from fsgan_core.stages.features.openings import EYES
 from fsgan_core.stages.image_ops import (
     BLUR_REACH,
     HALF_COVERED,
@@ -35,13 +38,17 @@ from fsgan_core.stages.image_ops import (
 )
 from fsgan_core.stages.matching.light import LIGHT_FLOOR, limit_softly
 
-LUMA_LIMIT = 0.12  # logarithm: the most by which lips may be darker or paler than the plate's
+LUMA_LIMIT = 0.12  # logarithm: the most by which lips may be darker or paler than the plate's, and lids darker
 LUMA_CHANGE = 0.25  # logarithm: the most by which they change: the plate's lips may be in hard light
-LIP_LIMIT, BROW_LIMIT = 0.05, 0.15  # logarithm of R, G or B over luma: the most by which they may differ
+LIP_LIMIT, BROW_LIMIT, LID_LIMIT = (
+    0.05,
+    0.15,
+    0.03,
+)  # logarithm of R, G or B over luma: the most by which they may differ
 RED_LIPS = 0.4  # logarithm of R over G, against the skin's: redder lips are made up or graded, and nobody else's follow
 BLED_RED = 0.12  # logarithm of R over G, against the skin's: skin near the lips is hardly redder by itself
 BLED_REACH = 0.05  # of the face's width: around the lips
-LIP_FEATHER, BROW_FEATHER = 0.006, 0.015  # of the face's width: softness of the edges
+LIP_FEATHER, BROW_FEATHER, LID_FEATHER = 0.006, 0.015, 0.015  # of the face's width: softness of the edges
 DARK_RANGE = (0.1, 0.6)  # logarithm: darker than skin by this much, a pixel of the brow begins to be hair, and is hair
 LIP_RANGE = (0.04, 0.12)  # logarithm: other than skin by this much, a pixel begins to be lip: new lips may be thinner
 TINT_SIGMA, LUMA_SIGMA = 0.01, 0.03  # of the face: of a hue, and of a brightness, around a place
@@ -67,7 +74,9 @@ def match_feature_tints(
     amount: float,
     aspect: float = 1.0,
 ) -> Image:
-    """Limits how far the hue of lips and brows, and the darkness of lips, are from the plate's, against the skin.
+    """Limits how far the hue of lips, brows and lids, and the darkness of lips and lids, are from the plate's.
+
+    All are measured against the skin.
 
     Args:
         new: The new face in the target's light, in perceptual steps.
@@ -93,13 +102,14 @@ def match_feature_tints(
     for draw, feather, limit, mark, softness in (
         (draw_lips, LIP_FEATHER, LIP_LIMIT, _mark_lip, TINT_SIGMA),
         (draw_brows, BROW_FEATHER, BROW_LIMIT, _mark_dark, 0.0),
+        (draw_lids, LID_FEATHER, LID_LIMIT, _mark_lip, TINT_SIGMA),
     ):
         whole = draw(mesh, region, feather * width, aspect) * (1 - inner)
         part = slice_marked(whole > 0)
         feature = whole[part]
         logs = [
             _take_logs(picture[part]) - _take_logs(around[part])
-            for picture, around in zip(pictures, usual, strict=True)
+            for picture, around in zip((result, target), usual, strict=True)
         ]
         marked = [_blur(mark(values), softness * width, aspect) for values in logs]
         weights = [feature * share * matte[part] for share, matte in zip(marked, (shown, bare), strict=True)]
@@ -111,20 +121,25 @@ def match_feature_tints(
         own, other = (_average(values, weight) for values, weight in zip(tints, weights, strict=True))
         made_up = _measure_make_up(own, other) if draw is draw_lips else 0.0
         other = other * np.float32(1 - made_up)
-        difference = own + _blur_towards_zero(tints[0] - own, weights[0], TINT_SIGMA * width, aspect) - other
+        local = own + _blur_towards_zero(tints[0] - own, weights[0], TINT_SIGMA * width, aspect)
+        if draw is draw_lids:
+            other = _find_nearest_hue(local, other)
+        difference = local - other
         excess = difference - limit_softly(difference, limit)
         sure = smoothstep(np.asarray((seen / float(feature.sum()) - SEEN_RANGE[0]) / (SEEN_RANGE[1] - SEEN_RANGE[0])))
         # What is brighter than the feature is in part shine, which has the hue of the lamp.
         usual_luma = np.percentile(lumas[0][weights[0] > HALF_COVERED * weights[0].max()], DULL_PERCENTILE)
         dull = np.exp(-SHINE_FALL * np.maximum(lumas[0] - np.float32(usual_luma), 0))
         share = (feature * marked[0] * dull)[..., None]
+        if draw is draw_lids:
+            excess = excess - _find_lift(lumas, weights, width, aspect)[..., None]
         if draw is draw_lips:
             excess = excess + _find_excess_luma(lumas, weights, made_up, width, aspect)[..., None]
             own_share = _measure_lip_share(logs[0], tints[0], weights[0])
             share = share * _blur(own_share, SHARE_SIGMA * width, aspect)[..., None]
         factor = np.exp(share * np.float32(-amount * sure) * excess.astype(np.float32))
-        changed = to_perceptual((to_scene_linear(new[part], 0.0) + LIGHT_FLOOR) * factor - LIGHT_FLOOR, 0.0)
-        result[part] = np.where(feature[..., None] > 0, changed, new[part])
+        changed = to_perceptual((to_scene_linear(result[part], 0.0) + LIGHT_FLOOR) * factor - LIGHT_FLOOR, 0.0)
+        result[part] = np.where(feature[..., None] > 0, changed, result[part])
     _fade_bled_red(result, usual[0], mesh, region, shown, width, amount, aspect)
     return result
 
@@ -163,6 +178,12 @@ def draw_lips(mesh: Mesh, region: Window, feather: float, aspect: float = 1.0) -
 def draw_brows(mesh: Mesh, region: Window, feather: float, aspect: float = 1.0) -> Matte:
     """Draws both brows; arguments as for `draw_lips`."""
     return _draw_wide((BROW_R, BROW_L), mesh, region, feather, aspect)
+
+
+def draw_lids(mesh: Mesh, region: Window, feather: float, aspect: float = 1.0) -> Matte:
+    """Draws what is around both eyes, without the brows; arguments as for `draw_lips`."""
+    sockets = _draw_wide([eye.socket for eye in EYES], mesh, region, feather, aspect)
+    return sockets * (1 - draw_brows(mesh, region, feather, aspect))
 
 
 def _draw_wide(outlines: Sequence[Sequence[int]], mesh: Mesh, region: Window, feather: float, aspect: float) -> Matte:
@@ -217,14 +238,34 @@ def _find_excess_luma(
     lumas: Sequence[Plane], weights: Sequence[Matte], made_up: float, width: float, aspect: float
 ) -> Plane:
     """By how much each place of the new lips is darker or paler, against skin, than the plate's lips let it be."""
-    own, other = (
-        mean + _blur_towards_zero(luma - mean, weight, LUMA_SIGMA * width, aspect)
-        for luma, weight in zip(lumas, weights, strict=True)
-        for mean in [np.float32(np.average(luma, weights=weight))]
-    )
+    own, other = _blur_lumas(lumas, weights, width, aspect)
     difference = own - np.float32(1 - made_up) * other
     excess = difference - limit_softly(difference, LUMA_LIMIT)
     return np.asarray(limit_softly(excess, LUMA_CHANGE), np.float32)
+
+
+def _find_lift(lumas: Sequence[Plane], weights: Sequence[Matte], width: float, aspect: float) -> Plane:
+    """By how much each pixel of dark rings becomes brighter; none becomes brighter than the plate's lids."""
+    own, other = _blur_lumas(lumas, weights, width, aspect)
+    bound = np.minimum(other, 0)
+    darker = np.minimum(own - bound, 0)
+    lift = limit_softly(darker, LUMA_LIMIT) - darker
+    return np.asarray(np.minimum(lift, np.maximum(bound - lumas[0], 0)), np.float32)
+
+
+def _blur_lumas(lumas: Sequence[Plane], weights: Sequence[Matte], width: float, aspect: float) -> list[Plane]:
+    """How bright a feature is around each place, of both faces."""
+    return [
+        mean + _blur_towards_zero(luma - mean, weight, LUMA_SIGMA * width, aspect)
+        for luma, weight in zip(lumas, weights, strict=True)
+        for mean in [np.float32(np.average(luma, weights=weight))]
+    ]
+
+
+def _find_nearest_hue(tints: Image, other: Vector) -> Image:
+    """The hues between the skin's and another one that are nearest to some; both are logarithms against the skin."""
+    share = np.clip(tints @ other / np.float32(max(float(other @ other), 1e-6)), 0, 1)
+    return weigh(np.broadcast_to(other, tints.shape), share)
 
 
 def _measure_lip_share(logs: AnyArray, tints: AnyArray, weight: Matte) -> Matte:

@@ -275,17 +275,23 @@ def make_half_shut_mesh(right: float, left: float) -> Mesh:
     return mesh
 
 
-@pytest.mark.parametrize(("right", "is_closed"), [(0.8, True), (1.4, False)], ids=["half-shut", "wink"])
+@pytest.mark.parametrize(("right", "is_closed"), [(0.65, True), (1.0, False)], ids=["half-shut", "wink"])
 def test_half_shut_eyes_close_alike_and_winks_stay(right: float, is_closed: bool) -> None:
     """A mesh that has one of two half-shut eyes less open says nothing about whose lids show."""
-    target = make_half_shut_mesh(right, 0.2)
-    openings = np.repeat(measure_lid_openings(target)[:1], 2)  # the view's right eye is as far open as the target's
-    view = draw_face(make_mesh(1.0), (0.1, 0.1, 0.3))
+    target, opened = make_half_shut_mesh(right, 0.3), make_mesh(1.0)
+    openings = measure_lid_openings(opened)
+    view = draw_face(opened, (0.1, 0.1, 0.3))
     closed = close_lids(view, np.ones(view.shape[:2], np.float32), view, target, target, openings, REGION, 1.0)
     change = np.abs(closed - view).max(-1)
     right_half = get_places()[..., 0] < 160
     assert (change[right_half].max() > 0.3) == is_closed
     assert change[~right_half].max() > 0.3
+
+
+def test_an_eye_that_turns_away_is_no_further_open() -> None:
+    turn = np.radians(40)
+    turned = make_mesh() @ [[np.cos(turn), 0, np.sin(turn)], [0, 1, 0], [-np.sin(turn), 0, np.cos(turn)]]
+    np.testing.assert_allclose(measure_lid_openings(turned), measure_lid_openings(make_mesh()), rtol=0.1)
 
 
 def mark_inner_lips(mesh: Mesh) -> AnyArray:

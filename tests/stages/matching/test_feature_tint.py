@@ -1,4 +1,4 @@
-"""Lips and brows keep their hue within a bound around the plate's; nothing else changes."""
+"""Lips, brows and lids keep their hue within a bound around the plate's; nothing else changes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fsgan_core.faces.mesh import CANONICAL, INNER_LIPS, OUTER_LIPS
 from fsgan_core.plates.curve import LUMA_WEIGHTS
 from fsgan_core.plates.plate import Window
 from fsgan_core.stages.image_ops import draw_polygon, to_perceptual, to_scene_linear
-from fsgan_core.stages.matching.feature_tint import draw_brows, draw_lips, match_feature_tints
+from fsgan_core.stages.matching.feature_tint import draw_brows, draw_lids, draw_lips, match_feature_tints
 
 SIDE = 240
 REGION = Window(0, 0, SIDE, SIDE)
@@ -185,7 +185,7 @@ def test_red_that_bled_from_the_lips_fades() -> None:
     assert np.abs(match(redder, target, skin=skin) - redder)[rim].max() < 0.002
 
 
-@pytest.mark.parametrize("draw", [draw_lips, draw_brows])
+@pytest.mark.parametrize("draw", [draw_lips, draw_brows, draw_lids])
 def test_outlines_are_as_wide_in_pixels_that_are_twice_as_wide(draw: Callable[..., np.ndarray]) -> None:
     squeezed = np.add(MESH, (0.5, 0, 0)) / (2, 1, 1) - (0.5, 0, 0)
     narrow = draw(squeezed, Window(0, 0, SIDE // 2, SIDE), 4.0, 2.0)
@@ -227,6 +227,45 @@ def test_brows_come_near_the_hue_of_the_plates() -> None:
     after = np.abs(read_tint(match(new, target), BROWS) - read_tint(target, BROWS)).max()
     assert before > 0.25
     assert after < before - 0.1
+
+
+LIDS = draw_lids(MESH, REGION, 2.0)
+LIDLESS = SKIN_ONLY * (LIDS < 1e-3)
+
+
+def draw_lidded_face(lids: np.ndarray) -> np.ndarray:
+    face, colour = draw_face(PINK), to_perceptual(np.array([[lids]], np.float32), 0.0)
+    return np.asarray(face + LIDS[..., None] * (colour - face))
+
+
+def read_lids(picture: np.ndarray) -> np.ndarray:
+    return read_tint(picture, LIDS)
+
+
+@pytest.mark.parametrize("cast", [(1.0, 0.7, 1.3), (0.7, 1.2, 1.0)], ids=["purple", "green"])
+def test_rings_around_the_eyes_come_near_the_hue_of_the_plates(cast: tuple[float, float, float]) -> None:
+    new, target = draw_lidded_face(SKIN * 0.7 * cast), draw_lidded_face(SKIN * (0.7, 0.65, 0.65))
+    after = match(new, target, skin=LIDLESS)
+    before, changed = (np.abs(read_lids(picture) - read_lids(target)).max() for picture in (new, after))
+    assert before > 0.2
+    assert changed < before / 2
+
+
+def test_plain_lids_do_not_take_on_make_up_of_the_plate() -> None:
+    new, target = draw_lidded_face(SKIN * 0.8), draw_lidded_face(SKIN * (0.7, 0.4, 0.5))
+    assert np.abs(match(new, target, skin=LIDLESS) - new)[LIDS > 0].max() < 0.01
+
+
+def test_dark_rings_come_near_the_darkness_of_the_plates_lids_and_none_becomes_brighter() -> None:
+    new, target = draw_lidded_face(SKIN * 0.4), draw_lidded_face(SKIN * 0.8)
+    bright = (LIDS > 0.98) & (np.arange(SIDE) % 6 == 0)
+    new[bright] = draw_face(PINK)[bright]
+    after = match(new, target, skin=LIDLESS)
+    dark = (LIDS > 0.98) & ~bright
+    luma = [np.log(to_scene_linear(picture, 0.0) @ LUMA_WEIGHTS)[dark].mean() for picture in (new, target, after)]
+    assert 0.2 < luma[2] - luma[0] < luma[1] - luma[0]
+    assert np.abs(after - new)[bright].max() < 0.01
+    assert np.abs(match(target, new, skin=LIDLESS) - target)[LIDS > 0].max() < 0.01, "the plate's rings are its own"
 
 
 def test_a_small_difference_is_the_persons() -> None:
