@@ -86,8 +86,8 @@ def match_darks(
 
     A veil of stray light, or light from everywhere, leaves a face without darks. What is darker than the skin around
     gets darker, half by a factor and half away from that skin's colour: so lips keep theirs, and no halo arises. A
-    plate that is soft or small has none either: what is darker than its darkest (black brows) looks pasted, and gets
-    half as much darker than that.
+    plate that is soft or small has none either: what is darker than its darkest (black brows) looks pasted, and comes
+    half way to it, towards the skin's colour.
 
     Args:
         face: The new face, in perceptual steps.
@@ -114,7 +114,9 @@ def match_darks(
     depth = np.maximum(depths[1], MIN_STRENGTH)
     more = np.minimum(gain, (darkest / depth - 1) / 2) * (depths[1] > 0)
     lighter = weigh(face, skin @ LUMA_WEIGHTS / np.maximum(luma, MIN_STRENGTH)) - face
-    change = weigh(lighter + skin - face, np.float32(amount / 2) * (1 - plain) * (1 - finished) * more)
+    # What is black has no hue that could be made brighter.
+    away = np.where(more[..., None] > 0, (lighter + skin - face) / 2, skin - face)
+    change = weigh(away, np.float32(amount) * (1 - plain) * (1 - finished) * more)
     return np.asarray(np.where(face > 0, np.maximum(face - change, 0), face), np.float32)
 
 

@@ -260,6 +260,13 @@ class TestDarks:
         assert less[deep].mean() == pytest.approx(beyond[deep].mean() / 2, rel=0.15)
         assert np.abs(done - plate)[shallow].max() < 0.01
 
+    def test_a_black_pixel_that_is_slightly_green_gets_no_colour(self) -> None:
+        plate, face, strokes = self.hazy()
+        black = strokes.astype(bool) & (np.indices(strokes.shape).sum(0) % 7 == 0)
+        deep = np.where(black[..., None], np.float32([0, 1e-3, 0]), plate)
+        done = self.match(deep, face, strokes)
+        assert (done[black].max(-1) - done[black].min(-1)).max() < 0.2
+
     def test_what_has_the_plates_contrast_stays(self) -> None:
         plate, face, strokes = self.hazy()
         finished = NOWHERE.copy()
