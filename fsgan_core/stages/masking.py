@@ -66,9 +66,9 @@ from fsgan_core.stages.occluders.hands import (
     merge_hands,
     remove_hands,
 )
+from fsgan_core.stages.occluders.kept_glasses import draw_glasses
 from fsgan_core.stages.occluders.occlusion import find_occluders
 from fsgan_core.stages.occluders.sunglasses import draw_dark_lenses
-from fsgan_core.stages.occluders.worn_glasses import draw_glasses
 from fsgan_core.stages.skin.skin_model import FaceRaster
 
 # The raster on which colours are compared.

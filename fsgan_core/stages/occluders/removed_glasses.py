@@ -73,7 +73,7 @@ def remove_glasses(look: FaceLook, pair: Pair) -> Image:
         marked = found.marked & ~seen_hair
     else:  # a usual rim reaches the brow, and may be a dark bar on it
         hair, growth = np.zeros(small.shape[:2], np.float32), EYE_GROWTH
-        marked = found.marked | find_bars(found)
+        marked = found.marked | find_bars(found, found.rims)
     grown: Matte = np.asarray(cv2.dilate(marked.astype(np.float32), make_disc(GROWTH * width + 1)), np.float32)
     shown = (1 - grown) * ~draw_eyes(points, size, growth)  # lashes do not go on behind a rim
     lenses = np.maximum(*(draw_polygon(rim, size, LENS_EDGE * width) for rim in found.rims))

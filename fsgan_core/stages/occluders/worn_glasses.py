@@ -6,8 +6,8 @@ eye, so gaps and reflections in it do not matter. Lengths are shares of the face
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cached_property
 
 import cv2
@@ -16,7 +16,7 @@ import numpy as np
 from fsgan_core.contract.landmarks import BROW_L, BROW_R, EYE_L, EYE_R
 from fsgan_core.plates.curve import LUMA_WEIGHTS
 from fsgan_core.plates.plate import Window, compute_slices
-from fsgan_core.runtime.arrays import AnyArray, Image, IndexArray, Mask, Matte, Plane, Points, Points68, Vector
+from fsgan_core.runtime.arrays import AnyArray, Image, Mask, Matte, Plane, Points, Points68, Vector
 from fsgan_core.stages.image_ops import (
     HALF_COVERED,
     SUBPIXEL_BITS,
@@ -28,7 +28,7 @@ from fsgan_core.stages.image_ops import (
     make_disc,
 )
 from fsgan_core.stages.occluders.glasses import find_narrow
-from fsgan_core.stages.occluders.rim_paths import find_closed_paths, find_paths, find_smooth_paths
+from fsgan_core.stages.occluders.rim_paths import find_closed_paths, find_paths
 from fsgan_core.stages.warp_points import EYE_OUTER_L, EYE_OUTER_R, measure_face_width
 
 WORKING_WIDTH = 400.0  # pixels of the face: larger ones are looked at in a smaller picture
@@ -49,7 +49,6 @@ RIM_PERCENTILE, SKIN_PERCENTILE = 30, 60
 BRIDGE_WORTH = 0.5  # added for a bridge that is surely seen; a turned head or a pale one hides it
 BRIDGE_RANGE = (0.15, 0.35)  # mean of the frames, from which on low lenses are looked for
 LOW_GAIN = 1.25  # times the strength of usual rims, from which on the lenses are low: 2.1 with such, 1.0 with others
-KNOWN_RANGE = (1.65, 1.8)  # as `LensShape.sure`, where other frames of the clip show glasses
 
 # What is marked around the line.
 BAND, CORE = 0.046, 0.014  # thickness of what may belong to it, and of what does
@@ -60,19 +59,8 @@ BRIDGE_ANGLE = np.pi / 2.6  # of the rim, towards the nose
 BRIDGE_LINES, MIN_BRIDGE = 2.5, 0.05  # as for the rim
 BRIDGE_OVER_SKIN = 2.0  # times the skin's lines: the line over the nose is the bridge
 
-# The frame itself, drawn sharply where it is kept.
-FINE_RADII = (0.006, 0.009, 0.013, 0.018, LINE_RADIUS)  # as LINE_RADIUS, of ever thicker rims
-FINE_FEATURE_SHARE = 0.7  # as FEATURE_SHARE, for lines no thicker than the rim
-FINE_SHARE = 0.7  # of the strength with the thickest: the rim is no thicker
-FRAME_RANGE = (0.2, 0.5)  # of the strength along it: what is frame
-FRAME_REACH, MAX_REACH = (1.3, 0.004), 0.021  # from its middle: times the radius, and more
-SOFT_SHARE = 0.35  # of that reach: its soft end
-MIN_FRAME = (0.004, 0.008)  # from its middle: what is frame however weak the line is, and its soft edge
 BRIDGE_COLUMNS, BRIDGE_ROWS, BRIDGE_HEIGHT = 48, 61, (-0.16, 0.06)  # samples; of the distance between the eyes
-BRIDGE_SHARE = 0.3  # of the rims' strength: weaker bridges are not seen
 BAR_LUMA, BAR_REACH = 0.4, 0.07  # of the skin's luma; from a rim
-PAD_REACH, PAD_SHARE, PAD_LINES = 0.05, 0.45, 5  # from a rim; of the rims' strength; times the skin's lines
-PAD_GAP = 0.015  # in a clear pad, between its edges
 
 EYE_GROWTH = 1.2  # times the size of an eye: with its lashes
 MIN_SOFTNESS = 0.6  # pixels
@@ -102,7 +90,6 @@ USUAL_LENSES = LensShape(0.17, 0.44, 0.06, (1.7, 2.1))
 # Creases of lids are lines too, so low lenses count only with a bridge. Measured where one is seen: 2.0 with low lenses
 # on a face of 130 pixels, 1.2 without; 1.4 with glasses on a face of 60 pixels, which stay.
 LOW_LENSES = LensShape(0.11, 0.36, 0.03, (1.5, 1.9))
-HANGING_LENSES = replace(USUAL_LENSES, drop=0.09)  # of glasses that are worn: their upper rims may be near the lids
 
 
 @dataclass(frozen=True)
@@ -166,15 +153,15 @@ class WornGlasses:
         window, width = Window(0, 0, *lines.shape[::-1]), measure_face_width(self.points)
         marked, brows = np.zeros(lines.shape, bool), draw_brows(self.points, window, width)
         for rim in self.rims:
-            strength = _sample(lines, rim)
+            strength = sample(lines, rim)
             wide, core = (_draw_along(rim, strength, lines.shape, share * width) for share in (BAND, CORE))
             marked |= (wide > 0) & ~brows & (lines > np.maximum(RIM_SHARE * wide, SKIN_LINES * skin + MIN_LINE))
             marked |= core > skin
-        bridge = _draw_between(self.rims, window) > HALF_COVERED
+        bridge = draw_between(self.rims, window) > HALF_COVERED
         marked |= bridge & (lines > max(BRIDGE_LINES * skin, MIN_BRIDGE))
         over_nose = _find_bridge(lines, self.rims, self.points)
-        if np.percentile(_sample(lines, over_nose), RIM_PERCENTILE) > BRIDGE_OVER_SKIN * skin:
-            marked |= _measure_distance(np.vstack([over_nose, over_nose[::-1]]), window) < CORE * width
+        if np.percentile(sample(lines, over_nose), RIM_PERCENTILE) > BRIDGE_OVER_SKIN * skin:
+            marked |= measure_distance(np.vstack([over_nose, over_nose[::-1]]), window) < CORE * width
         return np.asarray(marked & ~draw_eyes(self.points, window))
 
 
@@ -201,113 +188,43 @@ def _compute_sureness(strength: float, bridge: float, lenses: LensShape) -> floa
     return float(ease_between(strength + BRIDGE_WORTH * bridge, *lenses.sure))
 
 
-def draw_glasses(
-    display: Image, landmarks: Points68, window: Window, aspect: float, bridge: float, is_known: bool = False
-) -> Matte:
-    """Draw the frame of a pair of glasses, without arms and lenses.
-
-    Args:
-        display: This and the next ones as for `FaceLook`.
-        landmarks: See there.
-        window: See there.
-        aspect: See there.
-        bridge: How surely a bridge is seen, 0..1.
-        is_known: Whether other frames of the clip show the glasses.
-    """
-    found = look_for_glasses(FaceLook(display, landmarks, window, aspect), USUAL_LENSES)
-    sure = KNOWN_RANGE if is_known else USUAL_LENSES.sure
-    sureness = float(ease_between(found.strength + BRIDGE_WORTH * bridge, *sure)) if found is not None else 0.0
-    matte = np.zeros((window.height, window.width), np.float32)
-    if found is not None and sureness > 0:
-        frame = cv2.resize(_draw_frame(found), (found.part.width, found.part.height))
-        matte[compute_slices(found.part, window)] = np.float32(sureness) * frame
-    return matte
-
-
-def _draw_frame(found: WornGlasses) -> Matte:
-    """The frame on the picture: rims, bridge and pads, no wider than they are."""
-    window = Window(0, 0, *found.picture.shape[1::-1])
-    width, skin_lines = measure_face_width(found.points), MIN_LINE
-    rims, lines, radius = _find_fine_rims(found, window, width)
-    nose = _draw_nose(found.points, window)
-    if nose.any():
-        skin_lines = max(skin_lines, float(np.percentile(lines[nose], SKIN_PERCENTILE)))
-    usual = float(np.median(_sample_peaks(lines, rims)))
-    bridge = _find_bridge(lines, rims, found.points)
-    is_seen = np.percentile(_sample_peaks(lines, [bridge]), RIM_PERCENTILE) > BRIDGE_SHARE * usual
-    frame, nearest = np.zeros(lines.shape, np.float32), np.full(lines.shape, np.inf, np.float32)
-    reach = min(MAX_REACH, FRAME_REACH[0] * radius + FRAME_REACH[1])
-    for path in (*rims, *([np.vstack([bridge, bridge[::-1]])] if is_seen else [])):
-        distance = _measure_distance(path, window) / np.float32(width)
-        along = _draw_along(path, _sample_peaks(lines, [path]), lines.shape, 2 * reach * width)
-        even = np.maximum(along, 2 * skin_lines)
-        near = ease_between(distance, reach, (1 - SOFT_SHARE) * reach)
-        drawn = np.maximum(ease_between(lines / even, *FRAME_RANGE) * near, ease_between(distance, *MIN_FRAME[::-1]))
-        frame, nearest = np.maximum(frame, drawn), np.minimum(nearest, distance)
-    pads = (nearest < PAD_REACH) & (lines > max(PAD_SHARE * usual, PAD_LINES * skin_lines))
-    pads &= _draw_between(rims, window) > HALF_COVERED
-    whole = cv2.morphologyEx(pads.astype(np.uint8), cv2.MORPH_CLOSE, make_disc(PAD_GAP * width)) > 0
-    broad = (whole | _find_bars(found, rims, nearest)) & ~draw_eyes(found.points, window)
-    return np.asarray(np.maximum(frame, cv2.GaussianBlur(broad.astype(np.float32), (0, 0), MIN_SOFTNESS)), np.float32)
-
-
-def find_bars(found: WornGlasses) -> Mask:
-    """Find what of a dark frame is too thick for a line."""
-    window, width = Window(0, 0, *found.picture.shape[1::-1]), np.float32(measure_face_width(found.points))
-    nearest = np.minimum(*(_measure_distance(rim, window) / width for rim in found.rims))
-    return _find_bars(found, found.rims, nearest)
-
-
-def _find_bars(found: WornGlasses, rims: list[Points], nearest: Plane) -> Mask:
+def find_bars(found: WornGlasses, rims: list[Points]) -> Mask:
     """Find what of a dark frame is too thick for a line: what is as dark beside a rim whose middle is dark."""
     luma, window = found.picture @ LUMA_WEIGHTS, Window(0, 0, *found.picture.shape[1::-1])
-    nose = _draw_nose(found.points, window)
-    skin = float(np.median(luma[nose])) if nose.any() else 0.0
+    nearest = np.minimum(*(measure_distance(rim, window) for rim in rims)) / measure_face_width(found.points)
+    darkness = BAR_LUMA * measure_nose_luma(found)
     # A bright rim in front of a dark brow is no bar.
     brightest = np.asarray(cv2.dilate(luma, np.ones((3, 3), np.uint8)), np.float32)
     middle = np.zeros(luma.shape, np.uint8)
     for rim in rims:
-        places = np.round(rim[_sample(brightest, rim) < BAR_LUMA * skin]).astype(int)
+        places = np.round(rim[sample(brightest, rim) < darkness]).astype(int)
         places = np.clip(places, 0, (window.width - 1, window.height - 1))
         middle[places[:, 1], places[:, 0]] = 1
-    dark = (luma < BAR_LUMA * skin) & (nearest < BAR_REACH)
-    count, labels = cv2.connectedComponents(dark.astype(np.uint8))
+    count, labels = cv2.connectedComponents(((luma < darkness) & (nearest < BAR_REACH)).astype(np.uint8))
     is_bar = np.zeros(count, bool)
     is_bar[labels[middle > 0]] = True
     is_bar[0] = False
     return np.asarray(is_bar[labels])
 
 
-def _find_fine_rims(found: WornGlasses, window: Window, width: float) -> tuple[list[Points], Plane, float]:
-    """The rims of glasses that are surely worn, lines no thicker than these, and half that thickness.
-
-    Brows, lids and their creases are broader than most rims: they fade from the finest lines that still show the rims.
-    """
-    planes = [_find_lines(found.picture, radius * width) for radius in FINE_RADII[:-1]] + [found.lines]
-    free = _weigh_features(found.points, window, width, FINE_FEATURE_SHARE) * ~draw_eyes(found.points, window)
-    pairs = _find_rims([lines * free for lines in planes], found.points, HANGING_LENSES, find_smooth_paths)
-    strengths = [np.median(_sample_peaks(lines, rims)) for lines, rims in zip(planes, pairs, strict=True)]
-    best = next(number for number, strength in enumerate(strengths) if strength >= FINE_SHARE * max(strengths))
-    return pairs[best], planes[best], FINE_RADII[best]
-
-
-def _sample_peaks(lines: Plane, paths: Sequence[Points]) -> Plane:
-    """The strongest pixel beside each place of some paths: these run between pixels."""
-    return _sample(np.asarray(cv2.dilate(lines, np.ones((3, 3), np.uint8)), np.float32), np.asarray(paths))
+def measure_nose_luma(found: WornGlasses) -> float:
+    """Measure the luma of the skin of the nose, 0 if it is not seen."""
+    nose = draw_nose(found.points, Window(0, 0, *found.picture.shape[1::-1]))
+    return float(np.median((found.picture @ LUMA_WEIGHTS)[nose])) if nose.any() else 0.0
 
 
 def _find_bridge(lines: Plane, rims: list[Points], points: Points68) -> Points:
     """The strongest line from rim to rim over the nose, (BRIDGE_COLUMNS, 2)."""
-    _, down, gap = _measure_axes(points)
+    _, down, gap = measure_axes(points)
     right, left = (rim[ANGLES // 2] for rim in rims)
     columns = right + np.linspace(0, 1, BRIDGE_COLUMNS)[:, None] * (left - right)
     places = columns + np.linspace(*BRIDGE_HEIGHT, BRIDGE_ROWS)[:, None, None] * gap * down
-    gains = _sample(lines, places)
+    gains = sample(lines, places)
     path = find_paths(gains[None] / max(float(gains.max()), MIN_STRONG))[0]
     return np.asarray(places[path, np.arange(BRIDGE_COLUMNS)])
 
 
-def _measure_distance(path: Points, window: Window) -> Plane:
+def measure_distance(path: Points, window: Window) -> Plane:
     """Distance of each pixel from a closed path."""
     free = np.full((window.height, window.width), 255, np.uint8)
     cv2.polylines(free, [np.round(path).astype(np.int32)], True, 0)
@@ -326,16 +243,16 @@ def look_for_glasses(look: FaceLook, lenses: LensShape) -> WornGlasses | None:
     small = np.clip(near, 0, 1).astype(np.float32)
     points = np.asarray((look.landmarks - (part.x, part.y) + 0.5) * steps - 0.5)
     window, width = Window(0, 0, *size), measure_face_width(points)
-    lines = _find_lines(small, LINE_RADIUS * width)
-    nose = _draw_nose(points, window)
+    lines = find_lines(small, LINE_RADIUS * width)
+    nose = draw_nose(points, window)
     skin = float(np.percentile(lines[nose], SKIN_PERCENTILE)) if nose.any() else 1.0
-    free = _weigh_features(points, window, width) * ~draw_eyes(points, window)
-    [rims] = _find_rims([lines * free], points, lenses, find_closed_paths)
-    usual = np.mean([np.percentile(_sample(lines, rim), RIM_PERCENTILE) for rim in rims])
+    free = weigh_features(points, window, width) * ~draw_eyes(points, window)
+    rims = _find_rims(lines * free, points, lenses)
+    usual = np.mean([np.percentile(sample(lines, rim), RIM_PERCENTILE) for rim in rims])
     return WornGlasses(part, small, points, lines, skin, rims, float(usual) / max(skin, MIN_LINE))
 
 
-def _find_lines(picture: Image, radius: float) -> Plane:
+def find_lines(picture: Image, radius: float) -> Plane:
     """How much what is narrow differs from what is around, in the channel that shows most."""
     return find_largest(find_narrow(picture, make_disc(radius)))
 
@@ -343,17 +260,17 @@ def _find_lines(picture: Image, radius: float) -> Plane:
 def _find_part(landmarks: Points68, window: Window, aspect: float) -> Window:
     """The part of a window that can show a frame."""
     eyes = np.vstack([landmarks[EYE_R], landmarks[EYE_L]])
-    reach = PART_REACH * _measure_axes(landmarks * (aspect, 1.0))[2] / np.array([aspect, 1.0])
+    reach = PART_REACH * measure_axes(landmarks * (aspect, 1.0))[2] / np.array([aspect, 1.0])
     (left, top), (right, bottom) = np.floor(eyes.min(0) - reach), np.ceil(eyes.max(0) + reach)
     return Window(int(left), int(top), int(right - left), int(bottom - top)).intersect(window)
 
 
-def _draw_nose(points: Points68, window: Window) -> Mask:
+def draw_nose(points: Points68, window: Window) -> Mask:
     """Draw the lower half of the nose, where no frame is."""
     return np.asarray(draw_convex_hull(points[[29, 31, 35, 33]], window) > HALF_COVERED)
 
 
-def _draw_between(rims: list[Points], window: Window) -> Matte:
+def draw_between(rims: list[Points], window: Window) -> Matte:
     """Draw where bridge and pads are: between the inner sides of the rims."""
     return draw_convex_hull(np.vstack([_cut_inner_side(rim) for rim in rims]), window)
 
@@ -364,9 +281,9 @@ def draw_eyes(points: Points68, window: Window, growth: float = EYE_GROWTH) -> M
     return np.asarray(np.maximum(*eyes) > HALF_COVERED)
 
 
-def _weigh_features(points: Points68, window: Window, width: float, share: float = FEATURE_SHARE) -> Matte:
+def weigh_features(points: Points68, window: Window, width: float, share: float = FEATURE_SHARE) -> Matte:
     """`share` from brows to eyes, 1 elsewhere: brows, lids and their creases are lines too."""
-    rise = -BROW_RISE * width * _measure_axes(points)[1]
+    rise = -BROW_RISE * width * measure_axes(points)[1]
     sides = [np.vstack([points[brow] + rise, points[eye]]) for brow, eye in ((BROW_R, EYE_R), (BROW_L, EYE_L))]
     features = np.maximum(*(draw_convex_hull(side, window) for side in sides))
     return np.asarray(1 - (1 - share) * features, np.float32)
@@ -374,7 +291,7 @@ def _weigh_features(points: Points68, window: Window, width: float, share: float
 
 def draw_brows(points: Points68, window: Window, width: float) -> Mask:
     """Draw both brows: their hairs are lines as strong as a rim."""
-    down = width * _measure_axes(points)[1]
+    down = width * measure_axes(points)[1]
     brows = (
         draw_polygon(np.vstack([points[brow] - BROW_RISE * down, (points[brow] + BROW_DEPTH * down)[::-1]]), window)
         for brow in (BROW_R, BROW_L)
@@ -382,7 +299,7 @@ def draw_brows(points: Points68, window: Window, width: float) -> Mask:
     return np.asarray(np.maximum(*brows) > HALF_COVERED)
 
 
-def _measure_axes(points: Points68) -> tuple[Vector, Vector, float]:
+def measure_axes(points: Points68) -> tuple[Vector, Vector, float]:
     """Unit vectors along the eyes and down, and the distance between the eyes' outer corners."""
     across = points[EYE_OUTER_L] - points[EYE_OUTER_R]
     gap = float(np.linalg.norm(across))
@@ -390,35 +307,47 @@ def _measure_axes(points: Points68) -> tuple[Vector, Vector, float]:
     return across, np.array([-across[1], across[0]]), gap
 
 
-def _find_rims(
-    planes: Sequence[Plane], points: Points68, lenses: LensShape, find_each: Callable[[AnyArray], IndexArray]
-) -> list[list[Points]]:
-    """The strongest closed line around each eye on each plane.
+def unroll_eyes(points: Points68, lenses: LensShape, count: int = RADII) -> list[AnyArray]:
+    """Find where the picture lies that is unrolled around each eye: (count, ANGLES, 2), outwards.
 
-    Each is (ANGLES, 2): from the outer side, down, to the nose and up.
+    The columns go from the outer side down, to the nose and up, so both eyes unroll alike.
     """
-    across, down, gap = _measure_axes(points)
-    angles, radii = np.arange(ANGLES) * (2 * np.pi / ANGLES), np.linspace(lenses.nearest, lenses.farthest, RADII) * gap
+    across, down, gap = measure_axes(points)
+    angles, radii = np.arange(ANGLES) * (2 * np.pi / ANGLES), np.linspace(lenses.nearest, lenses.farthest, count) * gap
     places = []
-    for eye, outward in ((EYE_R, -across), (EYE_L, across)):  # so both eyes unroll alike
+    for eye, outward in ((EYE_R, -across), (EYE_L, across)):
         directions = np.cos(angles)[:, None] * outward + FLATNESS * np.sin(angles)[:, None] * down
         places.append(points[eye].mean(0) + lenses.drop * gap * down + radii[:, None, None] * directions)
-    kernel = np.ones((SHAPE_TOLERANCE, SHAPE_TOLERANCE), np.uint8)
-    gains = []
-    for lines in planes:
-        unrolled = [_sample(lines, place) for place in places]
-        for own, other in zip(unrolled, unrolled[::-1], strict=True):
-            strong = max(float(np.percentile(own, STRONG_PERCENTILE)), MIN_STRONG)
-            shape = np.minimum(cv2.dilate(other, kernel) / strong, 1)
-            gains.append(np.minimum(own, strong) / strong + OTHER_EYE * shape)
-    paths = find_each(np.stack(gains)).reshape(len(planes), len(places), ANGLES)
-    columns = np.arange(ANGLES)
-    return [[place[path, columns] for place, path in zip(places, pair, strict=True)] for pair in paths]
+    return places
 
 
-def _sample(values: Plane, places: Points) -> Plane:
+def add_other_eye(own: AnyArray, other: AnyArray) -> AnyArray:
+    """What an unrolled eye gains where the other one does: both lenses have one shape.
+
+    Args:
+        own: (rows, columns) up to 1.
+        other: Likewise.
+    """
+    shape = cv2.dilate(other, np.ones((SHAPE_TOLERANCE, SHAPE_TOLERANCE), np.uint8))
+    return np.asarray(own + OTHER_EYE * np.minimum(shape, 1))
+
+
+def _find_rims(lines: Plane, points: Points68, lenses: LensShape) -> list[Points]:
+    """The strongest closed line around each eye, (ANGLES, 2)."""
+    places = unroll_eyes(points, lenses)
+    unrolled, gains = [sample(lines, place) for place in places], []
+    for own, other in zip(unrolled, unrolled[::-1], strict=True):
+        strong = max(float(np.percentile(own, STRONG_PERCENTILE)), MIN_STRONG)
+        gains.append(add_other_eye(np.minimum(own / strong, 1), other / strong))
+    paths = find_closed_paths(np.stack(gains))
+    return [place[path, np.arange(ANGLES)] for place, path in zip(places, paths, strict=True)]
+
+
+def sample(values: AnyArray, places: AnyArray) -> AnyArray:
+    """Sample a plane or a picture at some places of it."""
     flat = np.asarray(places, np.float32)
-    return np.asarray(cv2.remap(values, flat[..., 0], flat[..., 1], cv2.INTER_LINEAR).reshape(places.shape[:-1]))
+    values_there = cv2.remap(values, flat[..., 0], flat[..., 1], cv2.INTER_LINEAR)
+    return np.asarray(values_there.reshape(*places.shape[:-1], *values.shape[2:]))
 
 
 def _draw_along(rim: Points, strength: Vector, shape: tuple[int, ...], thickness: float) -> Plane:

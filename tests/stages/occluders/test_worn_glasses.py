@@ -15,13 +15,13 @@ from fsgan_core.plates.colour import Codec
 from fsgan_core.stages.image_ops import HALF_COVERED
 from fsgan_core.stages.interface import SourceView
 from fsgan_core.stages.masking import measure_mattes
+from fsgan_core.stages.occluders.kept_glasses import draw_glasses
 from fsgan_core.stages.occluders.removed_glasses import remove_glasses
 from fsgan_core.stages.occluders.worn_glasses import (
     LOW_LENSES,
     FaceLook,
     Pair,
     WornGlasses,
-    draw_glasses,
 )
 from fsgan_core.stages.reenactment import recognise_worn_glasses
 from tests.stages.conftest import Still, face_at, plate_at
@@ -321,6 +321,44 @@ def test_clear_nose_pads_of_kept_glasses_are_whole(collins: Still, codec: Codec)
     drawn = draw_glasses(edged.display, points, edged.region, edged.pixel_aspect, 1.0)
     x, y = np.round(middle).astype(int) - (edged.region.x, edged.region.y)
     assert drawn[y - 3 : y + 4, x].min() > 0.6
+
+
+@pytest.mark.parametrize("colour", [(0.85, 0.75, 0.5), (0.6, 0.35, 0.12)])
+def test_a_pale_rim_is_drawn_and_not_its_darker_shadow(
+    colour: tuple[float, float, float], collins: Still, codec: Codec
+) -> None:
+    """The shadow differs more from the skin, but is soft at its lower edge."""
+    large = enlarge(collins, 3)
+    cover = put_on_glasses(large, rim=0.015)[1]
+    below = np.float32([[1, 0, 0], [0, 1, 0.025 * large.width]])
+    shadow = cv2.warpAffine(cover, below, cover.shape[::-1])
+    shadow = np.clip(2 * cv2.GaussianBlur(shadow, (0, 0), 0.02 * large.width), 0, 1)
+    shadow[: round(large.face.landmarks[36:48, 1].mean())] = 0
+    shaded = large.plate.pixels * (1 - 0.8 * shadow[..., None] * (0.6, 1, 1))
+    worn = large.painted(shaded + cover[..., None] * (colour - shaded))
+    frame, region = worn.frame(codec), worn.region
+    drawn = draw_glasses(frame.display, worn.face.landmarks, region, 1.0, 1.0)
+    part = np.s_[region.y : region.bottom, region.x : region.right]
+    points = worn.face.landmarks - (region.x, region.y)
+    low = np.s_[round(points[36:48, 1].mean() + 0.1 * large.width) :, round(points[36, 0]) : round(points[45, 0])]
+    rim, shade = cover[part] > 0.9, (shadow[part] > 0.4) & (cv2.dilate(cover[part], np.ones((5, 5), np.uint8)) < 0.1)
+    assert drawn[low][rim[low]].mean() > 0.85
+    assert drawn[low][shade[low]].mean() < 0.1
+
+
+def test_a_thick_bridge_is_whole(collins: Still, codec: Codec) -> None:
+    worn, cover = put_on_glasses(enlarge(collins, 3), rim=0.015, has_bridge=False)
+    points, bridge = worn.face.landmarks, np.zeros_like(cover)
+    gap = points[45, 0] - points[36, 0]
+    middle = points[36:48].mean(0) + np.array([0, 0.01 * gap])
+    ends = np.round(middle + np.array([(-0.1, 0), (0.1, 0)]) * gap).astype(int).tolist()
+    cv2.line(bridge, *ends, 1.0, round(0.045 * worn.width))
+    amber = worn.painted(np.where(bridge[..., None] > 0, (0.3, 0.13, 0.04), worn.plate.pixels)).frame(codec)
+    region = amber.region
+    drawn = draw_glasses(amber.display, points, region, 1.0, 1.0)
+    x, y = np.round(middle).astype(int) - (region.x, region.y)
+    reach = round(0.018 * worn.width)
+    assert drawn[y - reach : y + reach + 1, x].min() > 0.9
 
 
 def test_what_is_only_drawn_is_not_marked(hopper: Still, codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,197 @@
+"""The frame of a pair of glasses that stays on a face: rims and bridge as strips with crisp edges, pads and dark bars.
+
+Lengths are shares of the face's width, unless said otherwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+
+from fsgan_core.plates.curve import LUMA_WEIGHTS
+from fsgan_core.plates.plate import Window, compute_slices
+from fsgan_core.runtime.arrays import AnyArray, Image, IndexArray, Mask, Matte, Points, Points68
+from fsgan_core.stages.image_ops import HALF_COVERED, draw_convex_hull, draw_polygon, ease_between, make_disc
+from fsgan_core.stages.occluders.rim_paths import find_paths, find_smooth_paths
+from fsgan_core.stages.occluders.strips import NEARLY, Strip, fit_strip, measure_strips
+from fsgan_core.stages.occluders.worn_glasses import (
+    ANGLES,
+    BAR_LUMA,
+    BRIDGE_WORTH,
+    MIN_LINE,
+    MIN_SOFTNESS,
+    MIN_STRONG,
+    RIM_PERCENTILE,
+    SKIN_PERCENTILE,
+    USUAL_LENSES,
+    FaceLook,
+    WornGlasses,
+    add_other_eye,
+    draw_eyes,
+    draw_nose,
+    find_bars,
+    find_lines,
+    look_for_glasses,
+    measure_axes,
+    measure_distance,
+    measure_nose_luma,
+    sample,
+    unroll_eyes,
+    weigh_features,
+)
+from fsgan_core.stages.warp_points import measure_face_width
+
+KNOWN_RANGE = (1.65, 1.8)  # as `LensShape.sure`, where other frames of the clip show glasses
+HANGING_LENSES = replace(
+    USUAL_LENSES, nearest=0.11, drop=0.09
+)  # of glasses that are worn: their upper rims may be near the lids
+
+RIM_RADII = 110  # samples outwards: a path bends less than with few ones
+THICKNESSES = np.geomspace(0.006, 0.06, 9)
+THICKEST_RIM = 7  # of these: the path of a rim is looked for with them
+EDGE_SIGMA = 0.7  # pixels of the picture: of the blur with which edges are measured
+EDGE_GROWTH = 0.5  # times that: how far the blurred edge of a strip belongs to it
+THIN_SHARE = 0.85  # of the strength with the best thickness: rims are no thicker than what has so much
+THICKER = 2  # thicknesses more that a rim may have in places
+FEATURE_SHARE = 0.7  # what strips from brows to eyes count
+EYE_SHARE = 1.1  # times the size of an eye, where nothing counts: upper rims may be near the lids
+STRONG_PERCENTILE = 90  # of strips: one that is so strong counts half as much as the strongest possible
+
+BAR_EDGE = (0.75, 0.3)  # of the skin's luma: what is not of a dark bar, and what is
+
+BRIDGE_COLUMNS, BRIDGE_ROWS, BRIDGE_HEIGHT = 64, 72, (-0.16, 0.08)  # samples; of the distance between the eyes
+BRIDGE_REACH = 0.3  # of the way from rim to rim, beyond both: where a thick one widens
+BRIDGE_SHARE = 0.3  # of the rims' strength: weaker bridges are not seen
+PAD_RADIUS = 0.01  # half the thickest line of a pad
+PAD_REACH, PAD_SHARE, PAD_LINES = 0.05, 0.45, 5  # from a rim; of the rims' strength; times the skin's lines
+PAD_COLUMNS = slice(63, 100)  # of a rim: at its side to the nose, and below
+PAD_GAP = 0.015  # in a clear pad, between its edges
+
+
+def draw_glasses(
+    display: Image, landmarks: Points68, window: Window, aspect: float, bridge: float, is_known: bool = False
+) -> Matte:
+    """Draw the frame of a pair of glasses, without arms and lenses.
+
+    Args:
+        display: This and the next ones as for `FaceLook`.
+        landmarks: See there.
+        window: See there.
+        aspect: See there.
+        bridge: How surely a bridge is seen, 0..1.
+        is_known: Whether other frames of the clip show the glasses.
+    """
+    found = look_for_glasses(FaceLook(display, landmarks, window, aspect), USUAL_LENSES)
+    sure = KNOWN_RANGE if is_known else USUAL_LENSES.sure
+    sureness = float(ease_between(found.strength + BRIDGE_WORTH * bridge, *sure)) if found is not None else 0.0
+    matte = np.zeros((window.height, window.width), np.float32)
+    if found is not None and sureness > 0:
+        matte[compute_slices(found.part, window)] = np.float32(sureness) * _draw_frame(found)
+    return matte
+
+
+def _draw_frame(found: WornGlasses) -> Matte:
+    """The frame on the part of the plate: rims, bridge, bars and pads, no wider than they are."""
+    small, width = Window(0, 0, *found.picture.shape[1::-1]), measure_face_width(found.points)
+    full = Window(0, 0, found.part.width, found.part.height)
+    scale = np.array([full.width / small.width, full.height / small.height])
+
+    def draw(*edges: Points) -> Matte:
+        return draw_polygon((np.vstack(edges) + 0.5) * scale - 0.5, full)
+
+    rims = _find_rim_strips(found, width)
+    bridge = _find_bridge_strip(found, rims, width)
+    frame, lenses = (np.maximum(*(draw(rim.place(side)) for rim in rims)) for side in (1, -1))
+    usual = float(np.median([rim.strength for rim in rims]))
+    if np.percentile(bridge.strength, RIM_PERCENTILE) > BRIDGE_SHARE * usual:
+        frame = np.maximum(frame, draw(bridge.place(-1), bridge.place(1)[::-1]))
+    middles = [rim.place() for rim in rims]
+    pads = cv2.GaussianBlur(_find_pads(found, middles, width).astype(np.float32), (0, 0), MIN_SOFTNESS)
+    bars = _draw_bars(found, [middle[ANGLES // 2 :] for middle in middles])
+    broad = np.maximum(pads, bars) * ~draw_eyes(found.points, small)
+    thin = np.maximum(frame - lenses, 0)
+    return np.asarray(np.maximum(thin, cv2.resize(broad, (full.width, full.height))), np.float32)
+
+
+def _draw_bars(found: WornGlasses, rims: list[Points]) -> Matte:
+    """Draw what of a dark frame is too thick for a line, at its edge as much as it is dark."""
+    skin = measure_nose_luma(found)
+    around = cv2.dilate(find_bars(found, rims).astype(np.float32), np.ones((3, 3), np.uint8))
+    return np.asarray(
+        around * ease_between(found.picture @ LUMA_WEIGHTS, BAR_EDGE[0] * skin, BAR_EDGE[1] * skin), np.float32
+    )
+
+
+def _find_rim_strips(found: WornGlasses, width: float) -> list[Strip]:
+    """The rims of glasses that are surely worn: strips that run smoothly around the eyes.
+
+    Only dark bars are thicker than usual: what else is so thick is a shadow, or skin between two lines.
+    """
+    window = Window(0, 0, *found.picture.shape[1::-1])
+    free = weigh_features(found.points, window, width, FEATURE_SHARE) * ~draw_eyes(found.points, window, EYE_SHARE)
+    is_dark = found.picture @ LUMA_WEIGHTS < BAR_LUMA * measure_nose_luma(found)
+    places = unroll_eyes(found.points, HANGING_LENSES, RIM_RADII)
+    halves, sigma = _measure_thicknesses(places[0], width)
+    strips, bars = [], []
+    for place in places:
+        unrolled, weight = sample(found.picture, place), sample(free, place)
+        strips.append(measure_strips(unrolled, halves, sigma, closes=True) * weight)
+        bar = sample(is_dark.astype(np.float32), place) > HALF_COVERED
+        bars.append(measure_strips(unrolled, halves, sigma, closes=True, dark=True) * weight * bar)
+
+    def find(shown: list[AnyArray]) -> tuple[IndexArray, float]:
+        """Paths of strips, and how strong they are."""
+        strong = max(float(np.percentile(shown, STRONG_PERCENTILE)), MIN_STRONG)
+        gains = [one / (one + strong) for one in shown]
+        paths = find_smooth_paths(np.stack([add_other_eye(*pair) for pair in (gains, gains[::-1])]))
+        return paths, float(np.median([one[path, np.arange(ANGLES)] for one, path in zip(shown, paths, strict=True)]))
+
+    strengths = [find([one[number] for one in strips])[1] for number in range(THICKEST_RIM)]
+    usual = next(number for number, strength in enumerate(strengths) if strength >= THIN_SHARE * max(strengths))
+    paths, _ = find([np.maximum(one[: usual + 1].max(0), bar.max(0)) for one, bar in zip(strips, bars, strict=True)])
+    for strip, bar in zip(strips, bars, strict=True):
+        thicker = min(usual + 1 + THICKER, THICKEST_RIM)
+        strip[thicker:] = bar[thicker:]
+    fitted = zip(strips, paths, places, strict=True)
+    return [
+        fit_strip(strip, path, halves, place, closes=True).smooth(sigma * EDGE_GROWTH) for strip, path, place in fitted
+    ]
+
+
+def _find_bridge_strip(found: WornGlasses, rims: list[Strip], width: float) -> Strip:
+    """The strongest strip from rim to rim over the nose."""
+    _, down, gap = measure_axes(found.points)
+    right, left = (rim.place()[ANGLES // 2] for rim in rims)
+    columns = right + np.linspace(-BRIDGE_REACH, 1 + BRIDGE_REACH, BRIDGE_COLUMNS)[:, None] * (left - right)
+    places = columns + np.linspace(*BRIDGE_HEIGHT, BRIDGE_ROWS)[:, None, None] * gap * down
+    halves, sigma = _measure_thicknesses(places, width)
+    strips = measure_strips(sample(found.picture, places), halves, sigma, closes=False)
+
+    def find(thickest: int, thinnest: int = 0) -> tuple[IndexArray, float]:
+        shown = strips[thinnest : thickest + 1].max(0)
+        path = find_paths((shown / max(float(shown.max()), MIN_STRONG))[None])[0]
+        return path, float(np.percentile(shown[path, np.arange(BRIDGE_COLUMNS)], RIM_PERCENTILE))
+
+    strengths = np.array([find(number, number)[1] for number in range(len(halves))])
+    best = int(np.flatnonzero(strengths >= NEARLY * strengths.max())[-1])
+    return fit_strip(strips, find(best)[0], halves, places, closes=False).smooth(sigma * EDGE_GROWTH)
+
+
+def _measure_thicknesses(places: AnyArray, width: float) -> tuple[AnyArray, float]:
+    """Half the thicknesses of what is looked for in an unrolled picture, and the blur of its edges, in its rows."""
+    row = float(np.linalg.norm(places[1] - places[0], axis=-1).mean())
+    return np.maximum(THICKNESSES * width / 2, EDGE_SIGMA) / row, EDGE_SIGMA / row
+
+
+def _find_pads(found: WornGlasses, rims: list[Points], width: float) -> Mask:
+    """What is narrow and strong between the rims, and near them."""
+    window = Window(0, 0, *found.picture.shape[1::-1])
+    nearest = np.minimum(*(measure_distance(rim, window) for rim in rims)) / width
+    lines, nose = find_lines(found.picture, PAD_RADIUS * width), draw_nose(found.points, window)
+    skin = float(np.percentile(lines[nose], SKIN_PERCENTILE)) if nose.any() else 0.0
+    usual = float(np.median(sample(cv2.dilate(lines, np.ones((3, 3), np.uint8)), np.array(rims))))
+    pads = (nearest < PAD_REACH) & (lines > max(PAD_SHARE * usual, PAD_LINES * max(skin, MIN_LINE)))
+    pads &= draw_convex_hull(np.vstack([rim[PAD_COLUMNS] for rim in rims]), window) > HALF_COVERED
+    return np.asarray(cv2.morphologyEx(pads.astype(np.uint8), cv2.MORPH_CLOSE, make_disc(PAD_GAP * width)) > 0)
