@@ -58,6 +58,7 @@ from fsgan_core.stages.matching.plate_match import (
 from fsgan_core.stages.matte_edge import MIN_FEATHER, grow_and_feather
 from fsgan_core.stages.occluders.beard import draw_beard_zone, measure_beard
 from fsgan_core.stages.occluders.glasses import detect_glasses, find_stems
+from fsgan_core.stages.occluders.glasses_frame import draw_glasses
 from fsgan_core.stages.occluders.hands import (
     add_hands,
     combine_hands,
@@ -66,7 +67,6 @@ from fsgan_core.stages.occluders.hands import (
     merge_hands,
     remove_hands,
 )
-from fsgan_core.stages.occluders.kept_glasses import draw_glasses
 from fsgan_core.stages.occluders.occlusion import find_occluders
 from fsgan_core.stages.occluders.sunglasses import draw_dark_lenses
 from fsgan_core.stages.skin.skin_model import FaceRaster

@@ -21,26 +21,32 @@ from fsgan_core.stages.image_ops import (
     make_disc,
     weigh,
 )
+from fsgan_core.stages.occluders.glasses_frame import HANGING_LENSES, draw_frame
 from fsgan_core.stages.occluders.worn_glasses import (
     EYE_GROWTH,
     LINE_RADIUS,
     LOW_LENSES,
+    MIN_LINE,
     MIN_SOFTNESS,
     FaceLook,
+    LensShape,
     Pair,
     WornGlasses,
     draw_brows,
     draw_eyes,
-    find_bars,
     look_for_glasses,
+    measure_nose_luma,
 )
 from fsgan_core.stages.skin.atlas import push_pull
 from fsgan_core.stages.warp_points import EYE_OUTER_L, EYE_OUTER_R, measure_face_width
 
+LEAST_FRAME, BESIDE = 0.1, 0.015  # of a pixel; beside a frame its shadow and shine
+SKIN_LINES = 1.5  # times the lines of the skin: what differs more is none
 GROWTH, SOFTNESS = 0.006, 0.003  # of what is marked
 LENS_EDGE, BALL_EDGE = 0.012, 0.005  # softness of a lens, of an eyeball
 HUE_PERCENTILE = 95  # of the skin's hues: coloured light on a cheek is on the whole cheek
 EYEBALL_GROWTH = 0.8  # times the size of an eye: its lids and corners lie behind the lens as skin does
+LAMP_CHANGE = 0.15  # display values: light in a lens that changes the skin more hides it
 MIN_VALUE = 0.02  # display value
 CHEEKS_AND_NOSE = [EYE_OUTER_R, EYE_OUTER_L, 2, 14, 31, 35]
 LASH_GROWTH = 1.4  # times the size of an eye: with the shadow of its lashes
@@ -69,19 +75,24 @@ def remove_glasses(look: FaceLook, pair: Pair) -> Image:
         Window(0, 0, *small.shape[1::-1]),
     )
     if pair.lenses == LOW_LENSES:
-        (hair, seen_hair), growth = find_brow_hair(found), LASH_GROWTH
-        marked = found.marked & ~seen_hair
+        marked = mark_frame(found, LOW_LENSES)
+        (hair, seen_hair), growth = find_brow_hair(found, marked), LASH_GROWTH
+        marked &= ~seen_hair
     else:  # a usual rim reaches the brow, and may be a dark bar on it
         hair, growth = np.zeros(small.shape[:2], np.float32), EYE_GROWTH
-        marked = found.marked | find_bars(found, found.rims)
+        marked = mark_frame(found, HANGING_LENSES)
     grown: Matte = np.asarray(cv2.dilate(marked.astype(np.float32), make_disc(GROWTH * width + 1)), np.float32)
-    shown = (1 - grown) * ~draw_eyes(points, size, growth)  # lashes do not go on behind a rim
     lenses = np.maximum(*(draw_polygon(rim, size, LENS_EDGE * width) for rim in found.rims))
     eyeballs = [enlarge_polygon(points[eye], EYEBALL_GROWTH) for eye in (EYE_R, EYE_L)]
     limits = measure_skin_hue(small, (1 - grown) * (1 - lenses), points)
     lenses *= 1 - np.maximum(*(draw_convex_hull(ball, size, BALL_EDGE * width) for ball in eyeballs))
     clear = limit_hue(display[part], np.asarray(cv2.resize(lenses, full)), limits)
     clean = limit_hue(small, lenses, limits)
+    # A lamp in a lens hides the skin; a tint lets it be seen.
+    lamps = ((small - clean).max(-1) > LAMP_CHANGE) & (clean @ LUMA_WEIGHTS > measure_nose_luma(found))
+    lamps = cv2.dilate(lamps.astype(np.float32), make_disc(GROWTH * width + 1)) * lenses
+    grown = np.maximum(grown, lamps)
+    shown = (1 - grown) * ~draw_eyes(points, size, growth)  # lashes do not go on behind a rim
     skin, brows = (push_pull(clean, (shown * part_of).astype(np.float32)) for part_of in (1 - hair, hair))
     behind = np.asarray(cv2.resize(skin + weigh(brows - skin, hair), full))
     soft = np.asarray(cv2.resize(cv2.GaussianBlur(grown, (0, 0), max(MIN_SOFTNESS, SOFTNESS * width)), full))
@@ -90,8 +101,19 @@ def remove_glasses(look: FaceLook, pair: Pair) -> Image:
     return result
 
 
+def mark_frame(found: WornGlasses, lenses: LensShape) -> Mask:
+    """Mark a frame and what beside it differs from skin as lines do: its shadow and its shine."""
+    size, width = Window(0, 0, *found.picture.shape[1::-1]), measure_face_width(found.points)
+    frame = draw_frame(found, lenses, size) > LEAST_FRAME
+    beside = cv2.dilate(frame.astype(np.uint8), make_disc(BESIDE * width)) > 0
+    beside &= (found.lines > SKIN_LINES * found.skin_lines + MIN_LINE) & ~draw_brows(found.points, size, width)
+    return np.asarray((frame | beside) & ~draw_eyes(found.points, size))
+
+
 def measure_skin_hue(picture: Image, shown: Matte, points: Points68) -> Vector:
-    """Measure how green and how blue skin is at most over its red, and how blue over its green: beside the lenses.
+    """Measure the hues of the skin beside the lenses.
+
+    How green and how blue it is at most over its red, how blue over its green, and how red at most over its green.
 
     Args:
         picture: (height, width, 3) display-like values.
@@ -101,25 +123,26 @@ def measure_skin_hue(picture: Image, shown: Matte, points: Points68) -> Vector:
     height, width = shown.shape
     seen = picture[draw_convex_hull(points[CHEEKS_AND_NOSE], Window(0, 0, width, height)) * shown > HALF_COVERED]
     if not len(seen):
-        return np.full(3, np.inf)
-    ratios = seen[:, [1, 2, 2]] / np.maximum(seen[:, [0, 0, 1]], MIN_VALUE)
+        return np.full(4, np.inf)
+    ratios = seen[:, [1, 2, 2, 0]] / np.maximum(seen[:, [0, 0, 1, 1]], MIN_VALUE)
     return np.asarray(np.percentile(ratios, HUE_PERCENTILE, 0))
 
 
 def limit_hue(picture: Image, amount: Matte, limits: Vector) -> Image:
-    """Make nothing greener, bluer or more violet than skin: that is light of a screen or of the coating of a lens."""
-    limited = picture.copy()
-    for channel, other, limit in zip((1, 2, 2), (0, 0, 1), limits, strict=True):
-        most = np.float32(limit) * np.maximum(limited[..., other], MIN_VALUE)
+    """Make nothing greener, bluer, more violet or redder than skin: that is light in a lens, or the lens's own tint."""
+    limited, (*most_of_others, most_red) = picture.copy(), limits.astype(np.float32)
+    limited[..., 1] = np.maximum(limited[..., 1], limited[..., 0] / most_red)
+    for channel, other, limit in zip((1, 2, 2), (0, 0, 1), most_of_others, strict=True):
+        most = limit * np.maximum(limited[..., other], MIN_VALUE)
         limited[..., channel] = np.minimum(limited[..., channel], most)
     return np.asarray(picture + weigh(limited - picture, amount), np.float32)
 
 
-def find_brow_hair(found: WornGlasses) -> tuple[Matte, Mask]:
+def find_brow_hair(found: WornGlasses, marked: Mask) -> tuple[Matte, Mask]:
     """Find brows that are darker than the rims, also behind these; and what of them is in front of no rim."""
     luma, width = found.picture @ LUMA_WEIGHTS, measure_face_width(found.points)
     brows = draw_brows(found.points, Window(0, 0, *luma.shape[::-1]), width)
-    frame = luma[found.marked & ~brows]
+    frame = luma[marked & ~brows]
     if not len(frame):
         return np.zeros(luma.shape, np.float32), np.zeros(luma.shape, bool)
     darker = np.percentile(frame, FRAME_PERCENTILE) * np.array(HAIR_RANGE)

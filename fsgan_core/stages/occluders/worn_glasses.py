@@ -1,4 +1,4 @@
-"""Glasses that a face wears: whether it is a pair, where their rims and bridge are, and their frame.
+"""Glasses that a face wears: whether it is a pair, and where its lenses are.
 
 A rim is the strongest closed line around an eye. It is found by dynamic programming on the picture unrolled around the
 eye, so gaps and reflections in it do not matter. Lengths are shares of the face's width, unless said otherwise.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
 
 import cv2
 import numpy as np
@@ -19,7 +18,6 @@ from fsgan_core.plates.plate import Window, compute_slices
 from fsgan_core.runtime.arrays import AnyArray, Image, Mask, Matte, Plane, Points, Points68, Vector
 from fsgan_core.stages.image_ops import (
     HALF_COVERED,
-    SUBPIXEL_BITS,
     draw_convex_hull,
     draw_polygon,
     ease_between,
@@ -28,7 +26,7 @@ from fsgan_core.stages.image_ops import (
     make_disc,
 )
 from fsgan_core.stages.occluders.glasses import find_narrow
-from fsgan_core.stages.occluders.rim_paths import find_closed_paths, find_paths
+from fsgan_core.stages.occluders.rim_paths import find_closed_paths
 from fsgan_core.stages.warp_points import EYE_OUTER_L, EYE_OUTER_R, measure_face_width
 
 WORKING_WIDTH = 400.0  # pixels of the face: larger ones are looked at in a smaller picture
@@ -50,18 +48,7 @@ BRIDGE_WORTH = 0.5  # added for a bridge that is surely seen; a turned head or a
 BRIDGE_RANGE = (0.15, 0.35)  # mean of the frames, from which on low lenses are looked for
 LOW_GAIN = 1.25  # times the strength of usual rims, from which on the lenses are low: 2.1 with such, 1.0 with others
 
-# What is marked around the line.
-BAND, CORE = 0.046, 0.014  # thickness of what may belong to it, and of what does
-EVEN_SIGMA = 4  # samples along the line over which its strength is averaged
-RIM_SHARE = 0.45  # of the line's strength, from which on a pixel belongs to it
-SKIN_LINES, MIN_LINE = 1.5, 0.008  # times the skin's lines; display values
-BRIDGE_ANGLE = np.pi / 2.6  # of the rim, towards the nose
-BRIDGE_LINES, MIN_BRIDGE = 2.5, 0.05  # as for the rim
-BRIDGE_OVER_SKIN = 2.0  # times the skin's lines: the line over the nose is the bridge
-
-BRIDGE_COLUMNS, BRIDGE_ROWS, BRIDGE_HEIGHT = 48, 61, (-0.16, 0.06)  # samples; of the distance between the eyes
-BAR_LUMA, BAR_REACH = 0.4, 0.07  # of the skin's luma; from a rim
-
+MIN_LINE = 0.008  # display values: the weakest lines of skin
 EYE_GROWTH = 1.2  # times the size of an eye: with its lashes
 MIN_SOFTNESS = 0.6  # pixels
 MIN_STRONG = 1e-3  # display values: lines that are weaker are none
@@ -146,24 +133,6 @@ class WornGlasses:
     rims: list[Points]
     strength: float
 
-    @cached_property
-    def marked(self) -> Mask:
-        """What belongs to them: rims, bridge and pads."""
-        lines, skin = self.lines, self.skin_lines
-        window, width = Window(0, 0, *lines.shape[::-1]), measure_face_width(self.points)
-        marked, brows = np.zeros(lines.shape, bool), draw_brows(self.points, window, width)
-        for rim in self.rims:
-            strength = sample(lines, rim)
-            wide, core = (_draw_along(rim, strength, lines.shape, share * width) for share in (BAND, CORE))
-            marked |= (wide > 0) & ~brows & (lines > np.maximum(RIM_SHARE * wide, SKIN_LINES * skin + MIN_LINE))
-            marked |= core > skin
-        bridge = draw_between(self.rims, window) > HALF_COVERED
-        marked |= bridge & (lines > max(BRIDGE_LINES * skin, MIN_BRIDGE))
-        over_nose = _find_bridge(lines, self.rims, self.points)
-        if np.percentile(sample(lines, over_nose), RIM_PERCENTILE) > BRIDGE_OVER_SKIN * skin:
-            marked |= measure_distance(np.vstack([over_nose, over_nose[::-1]]), window) < CORE * width
-        return np.asarray(marked & ~draw_eyes(self.points, window))
-
 
 def recognise_glasses(looks: Iterable[FaceLook]) -> Pair:
     """Tell what pair of glasses a person wears, from one or several pictures; `sureness` is 0 if none."""
@@ -188,40 +157,10 @@ def _compute_sureness(strength: float, bridge: float, lenses: LensShape) -> floa
     return float(ease_between(strength + BRIDGE_WORTH * bridge, *lenses.sure))
 
 
-def find_bars(found: WornGlasses, rims: list[Points]) -> Mask:
-    """Find what of a dark frame is too thick for a line: what is as dark beside a rim whose middle is dark."""
-    luma, window = found.picture @ LUMA_WEIGHTS, Window(0, 0, *found.picture.shape[1::-1])
-    nearest = np.minimum(*(measure_distance(rim, window) for rim in rims)) / measure_face_width(found.points)
-    darkness = BAR_LUMA * measure_nose_luma(found)
-    # A bright rim in front of a dark brow is no bar.
-    brightest = np.asarray(cv2.dilate(luma, np.ones((3, 3), np.uint8)), np.float32)
-    middle = np.zeros(luma.shape, np.uint8)
-    for rim in rims:
-        places = np.round(rim[sample(brightest, rim) < darkness]).astype(int)
-        places = np.clip(places, 0, (window.width - 1, window.height - 1))
-        middle[places[:, 1], places[:, 0]] = 1
-    count, labels = cv2.connectedComponents(((luma < darkness) & (nearest < BAR_REACH)).astype(np.uint8))
-    is_bar = np.zeros(count, bool)
-    is_bar[labels[middle > 0]] = True
-    is_bar[0] = False
-    return np.asarray(is_bar[labels])
-
-
 def measure_nose_luma(found: WornGlasses) -> float:
     """Measure the luma of the skin of the nose, 0 if it is not seen."""
     nose = draw_nose(found.points, Window(0, 0, *found.picture.shape[1::-1]))
     return float(np.median((found.picture @ LUMA_WEIGHTS)[nose])) if nose.any() else 0.0
-
-
-def _find_bridge(lines: Plane, rims: list[Points], points: Points68) -> Points:
-    """The strongest line from rim to rim over the nose, (BRIDGE_COLUMNS, 2)."""
-    _, down, gap = measure_axes(points)
-    right, left = (rim[ANGLES // 2] for rim in rims)
-    columns = right + np.linspace(0, 1, BRIDGE_COLUMNS)[:, None] * (left - right)
-    places = columns + np.linspace(*BRIDGE_HEIGHT, BRIDGE_ROWS)[:, None, None] * gap * down
-    gains = sample(lines, places)
-    path = find_paths(gains[None] / max(float(gains.max()), MIN_STRONG))[0]
-    return np.asarray(places[path, np.arange(BRIDGE_COLUMNS)])
 
 
 def measure_distance(path: Points, window: Window) -> Plane:
@@ -268,11 +207,6 @@ def _find_part(landmarks: Points68, window: Window, aspect: float) -> Window:
 def draw_nose(points: Points68, window: Window) -> Mask:
     """Draw the lower half of the nose, where no frame is."""
     return np.asarray(draw_convex_hull(points[[29, 31, 35, 33]], window) > HALF_COVERED)
-
-
-def draw_between(rims: list[Points], window: Window) -> Matte:
-    """Draw where bridge and pads are: between the inner sides of the rims."""
-    return draw_convex_hull(np.vstack([_cut_inner_side(rim) for rim in rims]), window)
 
 
 def draw_eyes(points: Points68, window: Window, growth: float = EYE_GROWTH) -> Mask:
@@ -348,20 +282,3 @@ def sample(values: AnyArray, places: AnyArray) -> AnyArray:
     flat = np.asarray(places, np.float32)
     values_there = cv2.remap(values, flat[..., 0], flat[..., 1], cv2.INTER_LINEAR)
     return np.asarray(values_there.reshape(*places.shape[:-1], *values.shape[2:]))
-
-
-def _draw_along(rim: Points, strength: Vector, shape: tuple[int, ...], thickness: float) -> Plane:
-    """The rim's strength, averaged along it, within a band; 0 elsewhere."""
-    turns = np.tile(np.asarray(strength, np.float32).ravel(), 3)[None]
-    even = cv2.GaussianBlur(turns, (0, 0), EVEN_SIGMA)[0, len(rim) : 2 * len(rim)]
-    corners = np.round(rim * 2**SUBPIXEL_BITS).astype(int)
-    band = np.zeros(shape, np.float32)
-    for begin, end, value in zip(corners, np.roll(corners, -1, 0), even, strict=True):
-        cv2.line(band, begin.tolist(), end.tolist(), float(value), max(1, round(thickness)), cv2.LINE_8, SUBPIXEL_BITS)
-    return band
-
-
-def _cut_inner_side(rim: Points) -> Points:
-    """The part of a rim that is next to the nose."""
-    from_nose = np.abs(np.arange(ANGLES) * (2 * np.pi / ANGLES) - np.pi)
-    return np.asarray(rim[from_nose < BRIDGE_ANGLE])

@@ -12,16 +12,14 @@ import pytest
 from fsgan_core.contract.layers import MATTE_FACE, MATTE_GLASSES
 from fsgan_core.contract.params import MaskParams
 from fsgan_core.plates.colour import Codec
-from fsgan_core.stages.image_ops import HALF_COVERED
 from fsgan_core.stages.interface import SourceView
 from fsgan_core.stages.masking import measure_mattes
-from fsgan_core.stages.occluders.kept_glasses import draw_glasses
+from fsgan_core.stages.occluders.glasses_frame import draw_glasses
 from fsgan_core.stages.occluders.removed_glasses import remove_glasses
 from fsgan_core.stages.occluders.worn_glasses import (
     LOW_LENSES,
     FaceLook,
     Pair,
-    WornGlasses,
 )
 from fsgan_core.stages.reenactment import recognise_worn_glasses
 from tests.stages.conftest import Still, face_at, plate_at
@@ -238,6 +236,27 @@ def test_violet_goes_from_the_lids_too(collins: Still, codec: Codec) -> None:
     assert measure_added_blue(collins.face.landmarks[36]) < 0.6 * iris
 
 
+def test_a_red_tint_goes_from_the_lenses(collins: Still, codec: Codec) -> None:
+    """The skin is seen behind it, in the hue of skin."""
+    worn, _ = put_on_glasses(collins)
+    place = collins.face.landmarks[36:42].mean(0) + np.array([0, 0.09 * collins.width])
+    tinted = shine_on_lens(worn, place, (0.0, -0.15, -0.12))
+    plain = get_around(prepare(worn, codec), place)
+    kept, gone = (get_around(prepare(tinted, codec, keep_glasses=keep), place) for keep in (True, False))
+    assert np.abs(gone - plain).max() < 0.85 * np.abs(kept - plain).max()
+
+
+def test_skin_goes_on_behind_a_lamp_in_a_lens(collins: Still, codec: Codec) -> None:
+    worn, lamp = put_on_glasses(enlarge(collins, 3))[0], np.zeros(collins.plate.pixels.shape[:2], np.float32)
+    lamp = cv2.resize(lamp, None, fx=3, fy=3)
+    place = worn.face.landmarks[36:42].mean(0) + np.array([0, 0.09 * worn.width])
+    cv2.circle(lamp, np.round(place).astype(int).tolist(), round(0.03 * worn.width), 1.0, -1, cv2.LINE_AA)
+    lit = worn.painted(worn.plate.pixels + 3.0 * lamp[..., None])
+    plain = get_around(prepare(worn, codec), place)
+    kept, gone = (get_around(prepare(lit, codec, keep_glasses=keep), place) for keep in (True, False))
+    assert np.abs(gone - plain).max() < 0.2 * np.abs(kept - plain).max()
+
+
 @pytest.mark.parametrize("squeezed", [False, True])
 def test_kept_frame_is_drawn_no_wider_than_it_is(squeezed: bool, collins: Still, codec: Codec) -> None:
     worn, cover = put_on_glasses(collins)
@@ -359,10 +378,3 @@ def test_a_thick_bridge_is_whole(collins: Still, codec: Codec) -> None:
     x, y = np.round(middle).astype(int) - (region.x, region.y)
     reach = round(0.018 * worn.width)
     assert drawn[y - reach : y + reach + 1, x].min() > 0.9
-
-
-def test_what_is_only_drawn_is_not_marked(hopper: Still, codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(WornGlasses, "marked", property(lambda self: pytest.fail("marked")))
-    frame = hopper.frame(codec)
-    drawn = draw_glasses(frame.display, frame.face.landmarks, frame.region, 1.0, 1.0, True)
-    assert drawn.max() > HALF_COVERED

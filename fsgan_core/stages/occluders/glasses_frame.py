@@ -1,4 +1,4 @@
-"""The frame of a pair of glasses that stays on a face: rims and bridge as strips with crisp edges, pads and dark bars.
+"""The frame of a pair of glasses: rims and bridge as strips with crisp edges, pads and dark bars.
 
 Lengths are shares of the face's width, unless said otherwise.
 """
@@ -18,7 +18,6 @@ from fsgan_core.stages.occluders.rim_paths import find_paths, find_smooth_paths
 from fsgan_core.stages.occluders.strips import NEARLY, Strip, fit_strip, measure_strips
 from fsgan_core.stages.occluders.worn_glasses import (
     ANGLES,
-    BAR_LUMA,
     BRIDGE_WORTH,
     MIN_LINE,
     MIN_SOFTNESS,
@@ -27,11 +26,11 @@ from fsgan_core.stages.occluders.worn_glasses import (
     SKIN_PERCENTILE,
     USUAL_LENSES,
     FaceLook,
+    LensShape,
     WornGlasses,
     add_other_eye,
     draw_eyes,
     draw_nose,
-    find_bars,
     find_lines,
     look_for_glasses,
     measure_axes,
@@ -59,6 +58,7 @@ FEATURE_SHARE = 0.7  # what strips from brows to eyes count
 EYE_SHARE = 1.1  # times the size of an eye, where nothing counts: upper rims may be near the lids
 STRONG_PERCENTILE = 90  # of strips: one that is so strong counts half as much as the strongest possible
 
+BAR_LUMA, BAR_REACH = 0.4, 0.07  # of the skin's luma; from a rim
 BAR_EDGE = (0.75, 0.3)  # of the skin's luma: what is not of a dark bar, and what is
 
 BRIDGE_COLUMNS, BRIDGE_ROWS, BRIDGE_HEIGHT = 64, 72, (-0.16, 0.08)  # samples; of the distance between the eyes
@@ -66,7 +66,7 @@ BRIDGE_REACH = 0.3  # of the way from rim to rim, beyond both: where a thick one
 BRIDGE_SHARE = 0.3  # of the rims' strength: weaker bridges are not seen
 PAD_RADIUS = 0.01  # half the thickest line of a pad
 PAD_REACH, PAD_SHARE, PAD_LINES = 0.05, 0.45, 5  # from a rim; of the rims' strength; times the skin's lines
-PAD_COLUMNS = slice(63, 100)  # of a rim: at its side to the nose, and below
+PAD_COLUMNS = slice(66, 100)  # of a rim: at its side to the nose, and below
 PAD_GAP = 0.015  # in a clear pad, between its edges
 
 
@@ -88,22 +88,28 @@ def draw_glasses(
     sureness = float(ease_between(found.strength + BRIDGE_WORTH * bridge, *sure)) if found is not None else 0.0
     matte = np.zeros((window.height, window.width), np.float32)
     if found is not None and sureness > 0:
-        matte[compute_slices(found.part, window)] = np.float32(sureness) * _draw_frame(found)
+        matte[compute_slices(found.part, window)] = np.float32(sureness) * draw_frame(found, HANGING_LENSES, found.part)
     return matte
 
 
-def _draw_frame(found: WornGlasses) -> Matte:
-    """The frame on the part of the plate: rims, bridge, bars and pads, no wider than they are."""
+def draw_frame(found: WornGlasses, lenses: LensShape, size: Window) -> Matte:
+    """Draw the frame of glasses that are surely worn, without arms: rims, bridge, bars and pads.
+
+    Args:
+        found: The glasses.
+        lenses: Where their rims are looked for.
+        size: How many pixels the part of the plate gets.
+    """
     small, width = Window(0, 0, *found.picture.shape[1::-1]), measure_face_width(found.points)
-    full = Window(0, 0, found.part.width, found.part.height)
+    full = Window(0, 0, size.width, size.height)
     scale = np.array([full.width / small.width, full.height / small.height])
 
     def draw(*edges: Points) -> Matte:
         return draw_polygon((np.vstack(edges) + 0.5) * scale - 0.5, full)
 
-    rims = _find_rim_strips(found, width)
+    rims = _find_rim_strips(found, lenses, width)
     bridge = _find_bridge_strip(found, rims, width)
-    frame, lenses = (np.maximum(*(draw(rim.place(side)) for rim in rims)) for side in (1, -1))
+    frame, inside = (np.maximum(*(draw(rim.place(side)) for rim in rims)) for side in (1, -1))
     usual = float(np.median([rim.strength for rim in rims]))
     if np.percentile(bridge.strength, RIM_PERCENTILE) > BRIDGE_SHARE * usual:
         frame = np.maximum(frame, draw(bridge.place(-1), bridge.place(1)[::-1]))
@@ -111,20 +117,39 @@ def _draw_frame(found: WornGlasses) -> Matte:
     pads = cv2.GaussianBlur(_find_pads(found, middles, width).astype(np.float32), (0, 0), MIN_SOFTNESS)
     bars = _draw_bars(found, [middle[ANGLES // 2 :] for middle in middles])
     broad = np.maximum(pads, bars) * ~draw_eyes(found.points, small)
-    thin = np.maximum(frame - lenses, 0)
+    thin = np.maximum(frame - inside, 0)
     return np.asarray(np.maximum(thin, cv2.resize(broad, (full.width, full.height))), np.float32)
 
 
 def _draw_bars(found: WornGlasses, rims: list[Points]) -> Matte:
     """Draw what of a dark frame is too thick for a line, at its edge as much as it is dark."""
     skin = measure_nose_luma(found)
-    around = cv2.dilate(find_bars(found, rims).astype(np.float32), np.ones((3, 3), np.uint8))
+    around = cv2.dilate(_find_bars(found, rims).astype(np.float32), np.ones((3, 3), np.uint8))
     return np.asarray(
         around * ease_between(found.picture @ LUMA_WEIGHTS, BAR_EDGE[0] * skin, BAR_EDGE[1] * skin), np.float32
     )
 
 
-def _find_rim_strips(found: WornGlasses, width: float) -> list[Strip]:
+def _find_bars(found: WornGlasses, rims: list[Points]) -> Mask:
+    """Find what of a dark frame is too thick for a line: what is as dark beside a rim whose middle is dark."""
+    luma, window = found.picture @ LUMA_WEIGHTS, Window(0, 0, *found.picture.shape[1::-1])
+    nearest = np.minimum(*(measure_distance(rim, window) for rim in rims)) / measure_face_width(found.points)
+    darkness = BAR_LUMA * measure_nose_luma(found)
+    # A bright rim in front of a dark brow is no bar.
+    brightest = np.asarray(cv2.dilate(luma, np.ones((3, 3), np.uint8)), np.float32)
+    middle = np.zeros(luma.shape, np.uint8)
+    for rim in rims:
+        places = np.round(rim[sample(brightest, rim) < darkness]).astype(int)
+        places = np.clip(places, 0, (window.width - 1, window.height - 1))
+        middle[places[:, 1], places[:, 0]] = 1
+    count, labels = cv2.connectedComponents(((luma < darkness) & (nearest < BAR_REACH)).astype(np.uint8))
+    is_bar = np.zeros(count, bool)
+    is_bar[labels[middle > 0]] = True
+    is_bar[0] = False
+    return np.asarray(is_bar[labels])
+
+
+def _find_rim_strips(found: WornGlasses, lenses: LensShape, width: float) -> list[Strip]:
     """The rims of glasses that are surely worn: strips that run smoothly around the eyes.
 
     Only dark bars are thicker than usual: what else is so thick is a shadow, or skin between two lines.
@@ -132,7 +157,7 @@ def _find_rim_strips(found: WornGlasses, width: float) -> list[Strip]:
     window = Window(0, 0, *found.picture.shape[1::-1])
     free = weigh_features(found.points, window, width, FEATURE_SHARE) * ~draw_eyes(found.points, window, EYE_SHARE)
     is_dark = found.picture @ LUMA_WEIGHTS < BAR_LUMA * measure_nose_luma(found)
-    places = unroll_eyes(found.points, HANGING_LENSES, RIM_RADII)
+    places = unroll_eyes(found.points, lenses, RIM_RADII)
     halves, sigma = _measure_thicknesses(places[0], width)
     strips, bars = [], []
     for place in places:
