@@ -40,13 +40,14 @@ from fsgan_core.stages.occluders.worn_glasses import (
 from fsgan_core.stages.skin.atlas import push_pull
 from fsgan_core.stages.warp_points import EYE_OUTER_L, EYE_OUTER_R, measure_face_width
 
-LEAST_FRAME, BESIDE = 0.1, 0.015  # of a pixel; beside a frame its shadow and shine
+LEAST_FRAME, BESIDE = 0.1, 0.022  # of a pixel; beside a frame its shadow and shine
 SKIN_LINES = 1.5  # times the lines of the skin: what differs more is none
 GROWTH, SOFTNESS = 0.006, 0.003  # of what is marked
+LENS_GROWTH = 1.15  # times the size of a lens: with its rim, which shines
 LENS_EDGE, BALL_EDGE = 0.012, 0.005  # softness of a lens, of an eyeball
 HUE_PERCENTILE = 95  # of the skin's hues: coloured light on a cheek is on the whole cheek
 EYEBALL_GROWTH = 0.8  # times the size of an eye: its lids and corners lie behind the lens as skin does
-LAMP_CHANGE = 0.15  # display values: light in a lens that changes the skin more hides it
+LAMP_CHANGE = 0.08  # display values: light in a lens that changes the skin more hides it
 MIN_VALUE = 0.02  # display value
 CHEEKS_AND_NOSE = [EYE_OUTER_R, EYE_OUTER_L, 2, 14, 31, 35]
 LASH_GROWTH = 1.4  # times the size of an eye: with the shadow of its lashes
@@ -82,7 +83,9 @@ def remove_glasses(look: FaceLook, pair: Pair) -> Image:
         hair, growth = np.zeros(small.shape[:2], np.float32), EYE_GROWTH
         marked = mark_frame(found, HANGING_LENSES)
     grown: Matte = np.asarray(cv2.dilate(marked.astype(np.float32), make_disc(GROWTH * width + 1)), np.float32)
-    lenses = np.maximum(*(draw_polygon(rim, size, LENS_EDGE * width) for rim in found.rims))
+    lenses = np.maximum(
+        *(draw_polygon(enlarge_polygon(rim, LENS_GROWTH), size, LENS_EDGE * width) for rim in found.rims)
+    )
     eyeballs = [enlarge_polygon(points[eye], EYEBALL_GROWTH) for eye in (EYE_R, EYE_L)]
     limits = measure_skin_hue(small, (1 - grown) * (1 - lenses), points)
     lenses *= 1 - np.maximum(*(draw_convex_hull(ball, size, BALL_EDGE * width) for ball in eyeballs))
