@@ -124,6 +124,10 @@ def match_feature_tints(
         local = own + _blur_towards_zero(tints[0] - own, weights[0], TINT_SIGMA * width, aspect)
         if draw is draw_lids:
             other = _find_nearest_hue(local, other)
+        if draw is draw_lips:  # upper and lower lip may differ as the plate's do: one is in the shade
+            there = (tints[1] - tints[1] * np.float32(made_up) - other).astype(np.float32)
+            there = other + _blur_towards_zero(there, weights[1], LUMA_SIGMA * width, aspect)
+            other = np.clip(local, np.minimum(other, there), np.maximum(other, there))
         difference = local - other
         excess = difference - limit_softly(difference, limit)
         sure = smoothstep(np.asarray((seen / float(feature.sum()) - SEEN_RANGE[0]) / (SEEN_RANGE[1] - SEEN_RANGE[0])))

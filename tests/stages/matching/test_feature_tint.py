@@ -22,7 +22,7 @@ INNER = draw_polygon(MESH[list(INNER_LIPS), :2], REGION, 0.5)
 LIPS, BROWS = draw_lips(MESH, REGION, 0.5) * (1 - INNER), draw_brows(MESH, REGION, 2.0)
 FULL, SKIN_ONLY = np.ones((SIDE, SIDE), np.float32), ((LIPS + BROWS) < 1e-3).astype(np.float32)
 SKIN = np.array([0.5, 0.33, 0.25])
-RED = np.array([0.4, 0.1, 0.09])
+RED, ORANGE = np.array([0.4, 0.1, 0.09]), np.array([0.4, 0.2, 0.05])
 PINK, GREY, MAGENTA = np.array([0.4, 0.18, 0.15]), np.array([0.24, 0.22, 0.21]), np.array([0.35, 0.12, 0.3])
 BROWN, GREEN = np.array([0.06, 0.04, 0.03]), np.array([0.035, 0.05, 0.03])
 
@@ -110,6 +110,15 @@ def test_each_part_of_the_lips_comes_near_the_hue_of_the_plates() -> None:
     assert np.abs(read_tint(new, upper) - read_tint(target, upper)).max() > 0.5
     assert np.abs(read_tint(after, upper) - read_tint(target, upper)).max() < 0.25
     assert np.abs(read_tint(after, lower) - read_tint(target, lower)).max() < 0.01
+
+
+def test_a_lip_may_have_the_hue_that_the_plates_has_there() -> None:
+    """An upper lip in a warm shade does not make the lower one orange."""
+    above = np.arange(SIDE)[:, None] < MESH[61, 1]
+    lower = (LIPS > 0.98) & cv2.erode((~above).astype(np.uint8), np.ones((25, 1))).astype(bool)
+    new = draw_face(PINK)
+    after = match(new, np.where(above[..., None], draw_face(ORANGE), new))
+    assert np.abs(read_tint(after, lower) - read_tint(new, lower)).max() < 0.02
 
 
 def test_what_is_between_the_lips_is_lip_unless_something_else_is_seen_there() -> None:
