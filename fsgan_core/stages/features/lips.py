@@ -25,7 +25,7 @@ from fsgan_core.stages.features.openings import (
     square_points,
     trace_ring,
 )
-from fsgan_core.stages.image_ops import HALF_COVERED, ease_between, smoothstep
+from fsgan_core.stages.image_ops import HALF_COVERED, ease_between, slice_marked, smoothstep, weigh
 from fsgan_core.stages.warp import sample_picture
 
 REMEMBERED_MOUTHS = 256  # of the views of a job and the frames at work: each is asked for several times
@@ -44,6 +44,8 @@ LIP_GAP = 0.12  # lip colour over less than this does not part teeth from the mo
 DARK_DIFFERENCE = 0.35  # a gap is darker
 PALE_DIFFERENCE = 0.10  # teeth are less red against green
 DIFFERENCE_RANGE = (0.25, 0.55)  # from lip to certainly something else
+SHADE_RANGE = (0.1, 0.4)  # from lip to the shadow between lips that meet
+TONGUE_RANGE = (-0.2, 0.0)  # from a lip that shines to a tongue
 GAP_RANGE = (0.25, 1.2)  # from lip to the dark of a mouth alone
 TEETH_REDNESS = 0.12  # of teeth in warm light
 RED_TEETH = (0.3, 0.4)  # of teeth in red light, at most; what is redder is none
@@ -53,8 +55,10 @@ MOST_REDNESS = 0.6  # of a lip without make-up: what is as red is no teeth, howe
 
 # Shares of the mouth's width.
 CORNER_FADE = 0.06  # from a corner inwards: lips are not stretched at it
-EDGE_MARGIN = 0.015  # beyond the edge that is found
+EDGE_MARGIN = 0.03  # beyond the edge that is found
 SEAM = 0.012  # over which upper and lower lip are blended where they meet
+EVEN_REACH, EVEN_SIGMA = 0.02, 0.06  # past its end, a lip loses its texture over this; blur of that, along the mouth
+DEEP_INSIDE = (0.04, 0.08)  # from the mesh's inner lips inwards: it is rarely so wrong
 STATION_SMOOTHING = 1.5  # stations
 
 BLUR_REACH, BLUR_TAPS = 2.0, 9  # in sigmas, and how many samples
@@ -262,9 +266,11 @@ def continue_lips(
         aspect: Width of a pixel of the result over its height.
     """
     is_between_corners = (lips.along > 0) & (lips.along < 1)
+    from_corner = np.clip(np.minimum(lips.along, 1 - lips.along) / CORNER_FADE, 0, 1)
     normal = mouth.axes[1] / (aspect, 1.0)
     height, width = places.shape[:2]
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
+    seam = max(SEAM * mouth.width, 1.0)
     halves = []
     for edge, outer, shares, goal_shares, side in (
         (lips.upper, lips.upper_outer, edges.upper, goal_edges.upper, 1.0),
@@ -280,8 +286,15 @@ def continue_lips(
         moved = cv2.remap(
             places.astype(np.float32), local_x, local_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
-        halves.append(sample_picture(picture, np.asarray(moved, np.float32)))
-    seam = max(SEAM * mouth.width, 1.0)
+        half = sample_picture(picture, np.asarray(moved, np.float32))
+        # Continued, the texture at its end would be stripes.
+        beyond = (depth - goal_end) * tall / (EVEN_REACH * mouth.width)
+        is_seen = side * (lips.across - lips.middle) < seam
+        even = (smoothstep(beyond) * from_corner * is_seen).astype(np.float32)
+        if (even > 0).any():
+            part = slice_marked(even > 0)
+            half[part] += weigh(blur_along(half[part], mouth, EVEN_SIGMA, aspect) - half[part], even[part])
+        halves.append(half)
     lower = soften_edge(np.asarray(lips.across - lips.middle, np.float32), -seam, seam)
     return np.asarray(halves[0] + lower[..., None] * (halves[1] - halves[0]))
 
@@ -362,16 +375,18 @@ def mark_other_than_lip(picture: Image, lip: Image, teeth: float) -> tuple[Plane
     pale = _measure_paleness(picture, lip, teeth) * ease_between(luma, -high, -low)
     is_red = smoothstep((usual - TEETH_REDNESS) / LEAST_REDNESS)  # else only their brightness tells teeth from lips
     bright = (1 - is_red) * ease_between(luma, low, high)
-    return np.asarray(ease_between(-luma, low, high), np.float32), np.asarray(np.maximum(pale, bright), np.float32)
+    dark = ease_between(-luma, *SHADE_RANGE)
+    return np.asarray(dark, np.float32), np.asarray(np.maximum(pale, bright), np.float32)
 
 
 def mark_open_mouth(
     picture: Image, lip: Image, lips: LipPlaces, mouth: MouthAxes, inside: Matte, teeth: float, aspect: float
 ) -> Plane:
-    """Marks the dark of an open mouth, 0..1.
+    """Marks what an open mouth shows that is no paler than a lip, 0..1.
 
     Between the lips, a lip in a shadow is as dark as the mouth: there the brighter of the two lips tells. A pixel that
     lip and mouth share is darker than a lip by their shares, and what is left of the lip's red tells it from teeth.
+    A tongue may look like a lip, but deep inside there is none; only where a lip shines the mesh may be that wrong.
 
     Args:
         picture: Display-like.
@@ -393,7 +408,9 @@ def mark_open_mouth(
     brighter = np.maximum(np.maximum(*both), lumas)
     darker = lumas + inside * (brighter - lumas) - _measure_log_luma(picture)
     unlike = np.minimum(ease_between(darker, *DIFFERENCE_RANGE), _measure_paleness(picture, lip, teeth))
-    return np.asarray(np.maximum(ease_between(darker, *GAP_RANGE), unlike), np.float32)
+    depth = np.minimum(lips.across - lips.upper, lips.lower - lips.across) / mouth.width
+    deep = ease_between(depth, *DEEP_INSIDE) * ease_between(darker, *TONGUE_RANGE)
+    return np.asarray(np.maximum.reduce([ease_between(darker, *GAP_RANGE), unlike, deep]), np.float32)
 
 
 def measure_dimming(picture: Image, lip: Image) -> Image:

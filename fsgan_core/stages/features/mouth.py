@@ -58,9 +58,9 @@ OTHER_GAIN = 2.0  # where half is no lip, the new mouth may be as bright as the 
 LITTLE_SHINE = np.float32(0.02)  # display value: so much of the plate's shine stays on the new lips
 MIN_LIP = 1e-3  # display value: a lip is divided by no less
 LINE_REACH = 0.05  # outside the inner lips: this far the plate's line between its lips is drawn
-DARK_LINE = 0.05  # half the height of the dark at a corner
-# From where on the dark of a corner is the plate's, and is it all: inwards, outwards, above and below.
-CORNER_INSIDE, CORNER_OUTSIDE, CORNER_HEIGHT = (0.2, 0.12), (0.12, 0.06), (0.09, 0.04)
+DARK_LINE, DARK_DOT = 0.05, 0.02  # half the height of the dark at a corner, and of dots in it
+# From where on the dark of a corner is the plate's, and is it all: along the mouth, above and below.
+CORNER_REACH, CORNER_HEIGHT = (0.2, 0.12), (0.09, 0.04)
 
 # Openings are shares of the outer eye corners' distance.
 FURTHER_OPEN = 0.03  # more than the new mouth: from here on the lips next to the teeth are not used
@@ -127,17 +127,21 @@ def draw_lip_line(mesh: Mesh, region: Window, aspect: float) -> Matte:
 
 def _draw_corners(lips: LipPlaces, mouth: MouthAxes) -> Matte:
     """Draws the corners, where lips are too low to be stretched: along the line between the lips, soft."""
-    beyond = np.maximum(lips.along - 1, -lips.along)
+    beside = np.abs(np.maximum(lips.along - 1, -lips.along))
     above = np.maximum(lips.upper - lips.across, lips.across - lips.lower) / mouth.width
-    parts = (beyond, CORNER_INSIDE), (-beyond, CORNER_OUTSIDE), (-above, CORNER_HEIGHT)
-    edges = [soften_edge(distance, -begin, -end) for distance, (begin, end) in parts]
-    return np.asarray(np.prod(edges, axis=0), np.float32)
+    return soften_edge(-beside, *np.negative(CORNER_REACH)) * soften_edge(-above, *np.negative(CORNER_HEIGHT))
 
 
 def _fill_dark_lines(picture: Image, mouth: MouthAxes, aspect: float) -> Image:
-    """A picture without what is dark and thin."""
-    disc = make_disc(DARK_LINE * mouth.width, aspect)
-    return np.asarray(cv2.morphologyEx(picture, cv2.MORPH_CLOSE, disc), np.float32)
+    """A picture without dots, and without dark lines along a mouth; folds beside it, which run across, stay."""
+    plain = np.asarray(cv2.morphologyEx(picture, cv2.MORPH_CLOSE, make_disc(DARK_DOT * mouth.width, aspect)))
+    steady = blur_along(plain, mouth, STEADY_SIGMA, aspect)
+    reach = DARK_LINE * mouth.width * mouth.axes[1] / (aspect, 1.0)
+    middle = np.ceil(np.abs(reach)).astype(int)
+    across = np.zeros(2 * middle[::-1] + 1, np.uint8)
+    begin, end = (np.rint(middle + side * reach).astype(int).tolist() for side in (-1, 1))
+    cv2.line(across, begin, end, 1)
+    return np.asarray(plain + cv2.morphologyEx(steady, cv2.MORPH_CLOSE, across) - steady, np.float32)
 
 
 def cover_inner_mouth(
@@ -318,7 +322,7 @@ def _take_plate_mouth(
 def _open_window(goal: Mesh, region: Window, aspect: float) -> OpeningWindow | None:
     ring = square_points(goal, OUTER_LIPS, aspect)
     width = measure_ring_width(ring)
-    return make_opening_window(ring, min(MAP_MARGIN, LINE_REACH + WINDOW_EDGE / width) * width, region, aspect)
+    return make_opening_window(ring, min(MAP_MARGIN, CORNER_REACH[0] + WINDOW_EDGE / width) * width, region, aspect)
 
 
 def _fit_lips_map(goal: Mesh, target: Mesh, part: OpeningWindow, region: Window, aspect: float) -> PointMap | None:

@@ -6,7 +6,15 @@ import numpy as np
 
 from fsgan_core.faces.mesh import CANONICAL, INNER_LIPS, OUTER_LIPS
 from fsgan_core.plates.plate import Window
-from fsgan_core.stages.features.lips import find_lip_edges, find_mouth_axes
+from fsgan_core.stages.features.lips import (
+    STATIONS,
+    LipEdges,
+    continue_lips,
+    find_lip_edges,
+    find_mouth_axes,
+    mark_other_than_lip,
+    measure_lip_places,
+)
 from fsgan_core.stages.features.mouth import draw_lip_line, set_inner_mouth
 from fsgan_core.stages.features.openings import measure_lip_opening
 from fsgan_core.stages.image_ops import draw_polygon
@@ -113,3 +121,66 @@ def test_teeth_in_red_light_are_teeth() -> None:
     seen = set_inner_mouth(new, new, plate, mesh, mesh, edges, REGION, 1.0, is_source=False)
     inside = draw_polygon(mesh[list(INNER_LIPS), :2], REGION, 2.0) > 0.95
     assert np.abs(seen.picture - pink)[inside].mean() < 0.05
+
+
+def paint_stripes(picture: np.ndarray, rows: slice, columns: slice, strength: float) -> np.ndarray:
+    """The picture with fine upright stripes, as teeth and wrinkles leave them at the edge of a lip."""
+    result = picture.copy()
+    result[rows, columns] *= 1 - strength * (np.arange(SIDE)[columns] // 2 % 2)[:, None]
+    return result
+
+
+def test_a_lip_is_continued_without_stripes() -> None:
+    """One line of its texture, drawn on over the mouth, would look like teeth or streaks."""
+    mesh = open_mouth(MESH, 18.0)
+    middle, inner = slice(SIDE // 2 - 20, SIDE // 2 + 20), int(mesh[INNER_LIPS[5], 1])
+    plain = draw_mouth(mesh, NEW_LIP, NEW_LIP)
+    striped = paint_stripes(plain, slice(inner - 4, inner + 12), middle, 0.2)
+    mouth = find_mouth_axes(mesh, 1.0)
+    y, x = np.mgrid[0:SIDE, 0:SIDE].astype(np.float32)
+    places, none = np.stack([x, y], -1), LipEdges(np.zeros(STATIONS), np.zeros(STATIONS))
+    lips = measure_lip_places(mouth, places)
+    closed = continue_lips(striped, places, lips, mouth, none, none, 1.0)
+    between = (lips.across < lips.lower - 3) & (lips.across > lips.middle + 3)
+    between[:, : middle.start + 4] = between[:, middle.stop - 4 :] = False
+    assert between.sum() > 200
+    assert np.ptp(closed[between][:, 0]) < 0.25 * np.ptp(striped[inner + 3, middle, 0])
+
+
+def test_the_sources_crease_beside_a_corner_goes_and_a_fold_stays() -> None:
+    """Else there are two lines with a gap: where the plate's ends, and where the source's goes on."""
+    plain = draw_mouth(MESH, RED, RED)
+    new = draw_mouth(MESH, NEW_LIP, NEW_LIP)
+    width = find_mouth_axes(MESH, 1.0).width
+    x, y = MESH[INNER_LIPS[len(INNER_LIPS) // 2], :2].astype(int)
+    x += round(0.09 * width)
+    beside = slice(y - 12, y + 13), slice(x - 2, x + 3)
+    creased, folded = new.copy(), new.copy()
+    creased[y : y + 2, x - 12 : x + 13] *= 0.5
+    folded[y - 30 : y + 31, x - 3 : x + 3] *= 0.5
+    without, crease, fold = (set_shut_mouth(plain, one)[beside].mean(-1) for one in (new, creased, folded))
+    assert (without - crease).max() < 0.05
+    assert (without - fold).max(1).min() > 0.2
+
+
+def test_a_tongue_is_no_lip() -> None:
+    """It is as red; a mouth that is wide open would be full of the new lip."""
+    mesh = open_mouth(MESH, 30.0)
+    lip = np.array([0.62, 0.4, 0.38])
+    plate, new = draw_mouth(mesh, lip, lip, 0.92 * lip), draw_mouth(mesh, RED, RED)
+    edges = find_lip_edges(plate, mesh, REGION, 1.0)
+    seen = set_inner_mouth(new, new, plate, mesh, mesh, edges, REGION, 1.0, is_source=False)
+    deep = draw_polygon(mesh[list(INNER_LIPS), :2], REGION, 1.0)
+    x, y = mesh[list(INNER_LIPS), :2].mean(0).astype(int)
+    assert deep[y - 2 : y + 3, x - 15 : x + 16].min() > 0.9
+    assert np.abs(seen.picture - 0.92 * lip)[y - 2 : y + 3, x - 15 : x + 16].max() < 0.03
+
+
+def test_a_faint_shadow_between_lips_is_one() -> None:
+    """Else the line where they meet would be broken in the middle of a mouth, where it is fainter."""
+    lip = np.full((1, 3, 3), NEW_LIP, np.float32)
+    shades = np.float32([1.0, 0.8, 0.65])[:, None]
+    dark, _ = mark_other_than_lip(lip * shades, lip, 0.12)
+    assert dark[0, 0] == 0
+    assert dark[0, 1] > 0.15
+    assert dark[0, 2] > 0.9
