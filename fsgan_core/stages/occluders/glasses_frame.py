@@ -166,16 +166,21 @@ def _find_rim_strips(found: WornGlasses, lenses: LensShape, width: float) -> lis
         bar = sample(is_dark.astype(np.float32), place) > HALF_COVERED
         bars.append(measure_strips(unrolled, halves, sigma, closes=True, dark=True) * weight * bar)
 
-    def find(shown: list[AnyArray]) -> tuple[IndexArray, float]:
-        """Paths of strips, and how strong they are."""
-        strong = max(float(np.percentile(shown, STRONG_PERCENTILE)), MIN_STRONG)
-        gains = [one / (one + strong) for one in shown]
-        paths = find_smooth_paths(np.stack([add_other_eye(*pair) for pair in (gains, gains[::-1])]))
-        return paths, float(np.median([one[path, np.arange(ANGLES)] for one, path in zip(shown, paths, strict=True)]))
+    def find(pairs: list[list[AnyArray]]) -> tuple[IndexArray, list[float]]:
+        """Paths of strips around both eyes, and how strong they are, in each of some pairs; all in one pass."""
+        gains = []
+        for shown in pairs:
+            strong = max(float(np.percentile(shown, STRONG_PERCENTILE)), MIN_STRONG)
+            pair = [one / (one + strong) for one in shown]
+            gains += [add_other_eye(*pair), add_other_eye(*pair[::-1])]
+        paths = find_smooth_paths(np.stack(gains)).reshape(len(pairs), len(places), ANGLES)
+        shown_by_path = [zip(shown, both, strict=True) for shown, both in zip(pairs, paths, strict=True)]
+        return paths, [float(np.median([one[path, np.arange(ANGLES)] for one, path in two])) for two in shown_by_path]
 
-    strengths = [find([one[number] for one in strips])[1] for number in range(THICKEST_RIM)]
+    _, strengths = find([[one[number] for one in strips] for number in range(THICKEST_RIM)])
     usual = next(number for number, strength in enumerate(strengths) if strength >= THIN_SHARE * max(strengths))
-    paths, _ = find([np.maximum(one[: usual + 1].max(0), bar.max(0)) for one, bar in zip(strips, bars, strict=True)])
+    together = [np.maximum(one[: usual + 1].max(0), bar.max(0)) for one, bar in zip(strips, bars, strict=True)]
+    (paths,), _ = find([together])
     for strip, bar in zip(strips, bars, strict=True):
         thicker = min(usual + 1 + THICKER, THICKEST_RIM)
         strip[thicker:] = bar[thicker:]
@@ -194,14 +199,14 @@ def _find_bridge_strip(found: WornGlasses, rims: list[Strip], width: float) -> S
     halves, sigma = _measure_thicknesses(places, width)
     strips = measure_strips(sample(found.picture, places), halves, sigma, closes=False)
 
-    def find(thickest: int, thinnest: int = 0) -> tuple[IndexArray, float]:
-        shown = strips[thinnest : thickest + 1].max(0)
-        path = find_paths((shown / max(float(shown.max()), MIN_STRONG))[None])[0]
-        return path, float(np.percentile(shown[path, np.arange(BRIDGE_COLUMNS)], RIM_PERCENTILE))
+    def find(shown: AnyArray) -> IndexArray:
+        return find_paths(shown / np.maximum(shown.max((1, 2), keepdims=True), np.float32(MIN_STRONG)))
 
-    strengths = np.array([find(number, number)[1] for number in range(len(halves))])
+    along = np.take_along_axis(strips, find(strips)[:, None], 1)[:, 0]
+    strengths = np.percentile(along, RIM_PERCENTILE, axis=1)
     best = int(np.flatnonzero(strengths >= NEARLY * strengths.max())[-1])
-    return fit_strip(strips, find(best)[0], halves, places, closes=False).smooth(sigma * EDGE_GROWTH)
+    [path] = find(strips[: best + 1].max(0, keepdims=True))
+    return fit_strip(strips, path, halves, places, closes=False).smooth(sigma * EDGE_GROWTH)
 
 
 def _measure_thicknesses(places: AnyArray, width: float) -> tuple[AnyArray, float]:

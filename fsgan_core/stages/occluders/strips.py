@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from fsgan_core.runtime.arrays import AnyArray, Image, Plane, Points, Vector
+from fsgan_core.stages.image_ops import find_largest
 
 BLUR_ALONG = 1.5  # columns over which edges are averaged
 EVEN_SIGMA, THICKNESS_SIGMA, ROW_SIGMA = 4.0, 3.0, 2.0  # columns over which strength, thickness and place are
@@ -73,7 +74,7 @@ def measure_strips(unrolled: Image, halves: AnyArray, sigma: float, *, closes: b
             cv2.warpAffine(slope, np.array([[1.0, 0, 0], [0, 1, way * float(half)]]), size) for way in (1, -1)
         )
         ridge = np.minimum(-upper, lower)
-        strips.append((ridge if dark else np.maximum(ridge, np.minimum(upper, -lower))).max(-1))
+        strips.append(find_largest(ridge if dark else np.maximum(ridge, np.minimum(upper, -lower))))
     return np.maximum(strips, np.float32(0))
 
 
