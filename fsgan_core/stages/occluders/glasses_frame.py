@@ -19,6 +19,7 @@ from fsgan_core.stages.occluders.strips import NEARLY, Strip, fit_strip, measure
 from fsgan_core.stages.occluders.worn_glasses import (
     ANGLES,
     BRIDGE_WORTH,
+    LOW_LENSES,
     MIN_LINE,
     MIN_SOFTNESS,
     MIN_STRONG,
@@ -54,6 +55,7 @@ EDGE_SIGMA = 0.7  # pixels of the picture: of the blur with which edges are meas
 EDGE_GROWTH = 0.5  # times that: how far the blurred edge of a strip belongs to it
 THIN_SHARE = 0.85  # of the strength with the best thickness: rims are no thicker than what has so much
 THICKER = 2  # thicknesses more that a rim may have in places
+LOW_THICKNESS, LOW_BRIDGES = 0.014, 4  # of the rims of low lenses; thicknesses of their bridge: brows end beside it
 FEATURE_SHARE = 0.7  # what strips from brows to eyes count
 EYE_SHARE = 1.1  # times the size of an eye, where nothing counts: upper rims may be near the lids
 STRONG_PERCENTILE = 90  # of strips: one that is so strong counts half as much as the strongest possible
@@ -107,18 +109,30 @@ def draw_frame(found: WornGlasses, lenses: LensShape, size: Window) -> Matte:
     def draw(*edges: Points) -> Matte:
         return draw_polygon((np.vstack(edges) + 0.5) * scale - 0.5, full)
 
-    rims = _find_rim_strips(found, lenses, width)
-    bridge = _find_bridge_strip(found, rims, width)
+    is_low = lenses == LOW_LENSES
+    rims = _follow_lines(found, width) if is_low else _find_rim_strips(found, lenses, width)
+    bridge = _find_bridge_strip(found, rims, width, LOW_BRIDGES if is_low else len(THICKNESSES))
     frame, inside = (np.maximum(*(draw(rim.place(side)) for rim in rims)) for side in (1, -1))
     usual = float(np.median([rim.strength for rim in rims]))
     if np.percentile(bridge.strength, RIM_PERCENTILE) > BRIDGE_SHARE * usual:
         frame = np.maximum(frame, draw(bridge.place(-1), bridge.place(1)[::-1]))
     middles = [rim.place() for rim in rims]
     pads = cv2.GaussianBlur(_find_pads(found, middles, width).astype(np.float32), (0, 0), MIN_SOFTNESS)
-    bars = _draw_bars(found, [middle[ANGLES // 2 :] for middle in middles])
+    # A brow above low lenses would pass for a bar.
+    bars = np.zeros_like(pads) if is_low else _draw_bars(found, [middle[ANGLES // 2 :] for middle in middles])
     broad = np.maximum(pads, bars) * ~draw_eyes(found.points, small)
     thin = np.maximum(frame - inside, 0)
     return np.asarray(np.maximum(thin, cv2.resize(broad, (full.width, full.height))), np.float32)
+
+
+def _follow_lines(found: WornGlasses, width: float) -> list[Strip]:
+    """The rims of low lenses, along the lines by which they were found: a brow near them is a stronger strip."""
+    strips = []
+    for place, rim in zip(unroll_eyes(found.points, LOW_LENSES), found.rims, strict=True):
+        rows = np.linalg.norm(rim - place[0], axis=-1) / np.linalg.norm(place[1] - place[0], axis=-1)
+        half = LOW_THICKNESS * width / 2 / np.linalg.norm(place[1] - place[0], axis=-1)
+        strips.append(Strip(rows, half, np.zeros(ANGLES), place, True).smooth(0.0))
+    return strips
 
 
 def _draw_bars(found: WornGlasses, rims: list[Points]) -> Matte:
@@ -190,13 +204,14 @@ def _find_rim_strips(found: WornGlasses, lenses: LensShape, width: float) -> lis
     ]
 
 
-def _find_bridge_strip(found: WornGlasses, rims: list[Strip], width: float) -> Strip:
-    """The strongest strip from rim to rim over the nose."""
+def _find_bridge_strip(found: WornGlasses, rims: list[Strip], width: float, count: int) -> Strip:
+    """The strongest strip from rim to rim over the nose, as thick as one of the first thicknesses."""
     _, down, gap = measure_axes(found.points)
     right, left = (rim.place()[ANGLES // 2] for rim in rims)
     columns = right + np.linspace(-BRIDGE_REACH, 1 + BRIDGE_REACH, BRIDGE_COLUMNS)[:, None] * (left - right)
     places = columns + np.linspace(*BRIDGE_HEIGHT, BRIDGE_ROWS)[:, None, None] * gap * down
     halves, sigma = _measure_thicknesses(places, width)
+    halves = halves[:count]
     strips = measure_strips(sample(found.picture, places), halves, sigma, closes=False)
 
     def find(shown: AnyArray) -> IndexArray:

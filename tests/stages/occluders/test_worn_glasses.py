@@ -15,11 +15,12 @@ from fsgan_core.plates.colour import Codec
 from fsgan_core.stages.interface import SourceView
 from fsgan_core.stages.masking import measure_mattes
 from fsgan_core.stages.occluders.glasses_frame import draw_glasses
-from fsgan_core.stages.occluders.removed_glasses import remove_glasses
+from fsgan_core.stages.occluders.removed_glasses import mark_frame, remove_glasses
 from fsgan_core.stages.occluders.worn_glasses import (
     LOW_LENSES,
     FaceLook,
     Pair,
+    look_for_glasses,
 )
 from fsgan_core.stages.reenactment import recognise_worn_glasses
 from tests.stages.conftest import Still, face_at, plate_at
@@ -287,6 +288,22 @@ def test_a_brow_stays_dark_above_a_low_rim(collins: Still, codec: Codec) -> None
     region = worn.region
     inside = ((brows > 0) & (cover[..., 0] == 0))[region.y : region.bottom, region.x : region.right]
     assert float(np.abs(gone - worn.display).mean(-1)[inside].mean()) < 0.2
+
+
+def test_a_dark_brow_near_low_lenses_is_no_rim(collins: Still, codec: Codec) -> None:
+    """It has two crisp edges and is stronger than a pale rim."""
+    points, brows = collins.face.landmarks, np.zeros(collins.plate.pixels.shape[:2], np.float32)
+    for brow in (points[17:22], points[22:27]):
+        ends = np.round(brow[[0, -1]] + (0, 0.03 * collins.width)).astype(int).tolist()
+        cv2.line(brows, *ends, 1.0, round(0.05 * collins.width))
+    dark = collins.painted(np.where(brows[..., None] > 0, np.float32(DARK), collins.plate.pixels))
+    worn = put_on_glasses(dark, LOW, opacity=0.3)[0].frame(codec)
+    found = look_for_glasses(FaceLook(worn.display, worn.face.landmarks, worn.region, worn.pixel_aspect), LOW_LENSES)
+    assert found is not None
+    marked = mark_frame(found, LOW_LENSES)
+    size = found.picture.shape[1::-1]
+    part = brows[found.part.y : found.part.bottom, found.part.x : found.part.right]
+    assert marked[cv2.resize(part, size) > 0.9].mean() < 0.3
 
 
 @pytest.mark.parametrize("value", [DARK, BRIGHT])
