@@ -43,6 +43,7 @@ from fsgan_core.stages.features.iris import IrisTint
 from fsgan_core.stages.features.lips import find_lip_edges
 from fsgan_core.stages.features.mouth import cover_inner_mouth, keep_mouth, set_inner_mouth
 from fsgan_core.stages.features.openings import OpeningPicture, measure_lid_openings
+from fsgan_core.stages.features.whites import cover_whites
 from fsgan_core.stages.image_ops import draw_polygon, find_window_around, mark_plate_area, weigh
 from fsgan_core.stages.interface import FaceFrame, SourceView
 from fsgan_core.stages.leading_view import FramePlan
@@ -176,6 +177,7 @@ def reenact(
     alpha = sum(part.alpha for part in shown)
     alpha = np.clip(alpha, 0, 1).astype(np.float32)
     openings = measure_view_openings(plan, views)
+    picture = cover_whites(picture, alpha, plate, goal, window, aspect)
     picture = close_lids(picture, alpha, plate, own, goal, openings, window, aspect)
     if params.eyes == "source":
         eyes = set_eyes(views[leading.view], lead.places, own, goal, window, aspect, alpha.shape)

@@ -70,10 +70,10 @@ class TestPicture:
         assert not confidence[alpha == 0].any()
 
     def test_landmarks_land_on_landmarks(self, collins: Still, codec: Codec) -> None:
-        """Dots painted on a source's landmarks are found on the target's."""
+        """Dots painted on a source's landmarks are found on the target's; beside lids they are covered as whites."""
         face = face_at(collins.face.landmarks * (1.3, 1.2) - (40, 20))
         target = Still(plate_at(np.full((240, 240, 3), 0.2)), face)
-        points = [30, 36, 45, 48, 54, 57]
+        points = [30, 31, 35, 48, 54, 57]
         dots = np.full_like(collins.plate.pixels, 0.2)
         y, x = np.mgrid[0 : dots.shape[0], 0 : dots.shape[1]]
         for number in points:

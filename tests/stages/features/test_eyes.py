@@ -25,6 +25,7 @@ from fsgan_core.stages.features.openings import (
     take_shading,
     trace_ring,
 )
+from fsgan_core.stages.features.whites import cover_whites
 from fsgan_core.stages.interface import SourceView
 
 REGION = Window(10, 20, 300, 300)
@@ -267,6 +268,23 @@ def test_the_line_between_lids_is_as_red_as_the_plates_and_never_blue(
     assert abs(hue[2] - hue[1]) < 0.3
     off_line = closed[np.linalg.norm(get_places() - middle - (0, 9), axis=-1) < 2].mean(0)
     np.testing.assert_allclose(off_line, SKIN, atol=0.05)
+
+
+def test_whites_that_the_mesh_of_a_view_misses_are_covered() -> None:
+    goal, alpha = make_mesh(1.0), np.ones((REGION.height, REGION.width), np.float32)
+    view = draw_face(make_mesh(1.6), (0.3, 0.2, 0.1))  # its whites reach beyond the lids that the mesh says
+    outwards = np.min(
+        [-measure_ring_distance(trace_ring(square_points(goal, eye.lids, 1.0)), get_places()) for eye in EYES], axis=0
+    )
+    beside, dark = (outwards > 0) & (outwards < 2), np.arange(REGION.width) % 5 == 0
+    view[beside & dark] = 0.1  # lashes
+    covered = cover_whites(view, alpha, draw_face(goal, (0.3, 0.2, 0.1)), goal, REGION, 1.0)
+    white = beside & (view.min(-1) > 0.8)
+    assert white.sum() > 20
+    assert np.abs(covered - SKIN)[white].max() < 0.03
+    assert np.array_equal(covered[beside & dark], view[beside & dark])
+    assert np.array_equal(covered[outwards > 12], view[outwards > 12])
+    assert np.array_equal(cover_whites(view, alpha, view, goal, REGION, 1.0), view), "a face on itself stays"
 
 
 def make_half_shut_mesh(right: float, left: float) -> Mesh:
