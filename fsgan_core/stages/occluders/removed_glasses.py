@@ -40,7 +40,9 @@ from fsgan_core.stages.occluders.worn_glasses import (
 from fsgan_core.stages.skin.atlas import push_pull
 from fsgan_core.stages.warp_points import EYE_OUTER_L, EYE_OUTER_R, measure_face_width
 
-LEAST_FRAME, BESIDE = 0.1, 0.022  # of a pixel; beside a frame its shadow and shine
+LEAST_FRAME = 0.1  # of a pixel
+BESIDE, SHINE_BESIDE = 0.022, 0.045  # beside a frame its shadow and shine; what is much brighter than skin further away
+SHINE = 1.15  # times the luma of the skin: so bright
 SKIN_LINES = 1.5  # times the lines of the skin: what differs more is none
 GROWTH, SOFTNESS = 0.006, 0.003  # of what is marked
 LENS_GROWTH = 1.15  # times the size of a lens: with its rim, which shines
@@ -108,7 +110,10 @@ def mark_frame(found: WornGlasses, lenses: LensShape) -> Mask:
     """Mark a frame and what beside it differs from skin as lines do: its shadow and its shine."""
     size, width = Window(0, 0, *found.picture.shape[1::-1]), measure_face_width(found.points)
     frame = draw_frame(found, lenses, size) > LEAST_FRAME
-    beside = cv2.dilate(frame.astype(np.uint8), make_disc(BESIDE * width)) > 0
+    beside, further = (
+        cv2.dilate(frame.astype(np.uint8), make_disc(reach * width)) > 0 for reach in (BESIDE, SHINE_BESIDE)
+    )
+    beside |= further & (found.picture @ LUMA_WEIGHTS > SHINE * measure_nose_luma(found))
     beside &= (found.lines > SKIN_LINES * found.skin_lines + MIN_LINE) & ~draw_brows(found.points, size, width)
     return np.asarray((frame | beside) & ~draw_eyes(found.points, size))
 

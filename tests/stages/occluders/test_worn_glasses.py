@@ -258,6 +258,21 @@ def test_skin_goes_on_behind_a_lamp_in_a_lens(collins: Still, codec: Codec) -> N
     assert np.abs(gone - plain).max() < 0.2 * np.abs(kept - plain).max()
 
 
+def test_a_glint_of_a_rim_that_lies_beside_it_goes(collins: Still, codec: Codec) -> None:
+    """Where a raised brow pulls the path of the upper rim down, its shine lies outside."""
+    worn, frame = put_on_glasses(enlarge(collins, 3))
+    landmarks, width = worn.face.landmarks, worn.width
+    column = round(landmarks[36:42, 0].mean())
+    row = int(np.flatnonzero(frame[:, column] > 0.5)[0] - 0.035 * width)
+    glint, half = np.zeros(frame.shape, np.float32), round(0.03 * width)
+    cv2.line(glint, (column - half, row), (column + half, row), 1.0, round(0.012 * width), cv2.LINE_AA)
+    lit = worn.painted(worn.plate.pixels + 3.0 * glint[..., None])
+    place = np.array([column, row], float)
+    plain = get_around(prepare(worn, codec), place)
+    kept, gone = (get_around(prepare(lit, codec, keep_glasses=keep), place) for keep in (True, False))
+    assert np.abs(gone - plain).max() < 0.3 * np.abs(kept - plain).max()
+
+
 @pytest.mark.parametrize("squeezed", [False, True])
 def test_kept_frame_is_drawn_no_wider_than_it_is(squeezed: bool, collins: Still, codec: Codec) -> None:
     worn, cover = put_on_glasses(collins)
