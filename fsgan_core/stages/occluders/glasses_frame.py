@@ -63,12 +63,13 @@ STRONG_PERCENTILE = 90  # of strips: one that is so strong counts half as much a
 BAR_LUMA, BAR_REACH = 0.4, 0.07  # of the skin's luma; from a rim
 BAR_EDGE = (0.75, 0.3)  # of the skin's luma: what is not of a dark bar, and what is
 
-BRIDGE_COLUMNS, BRIDGE_ROWS, BRIDGE_HEIGHT = 64, 72, (-0.16, 0.08)  # samples; of the distance between the eyes
+BRIDGE_COLUMNS, BRIDGE_ROWS, BRIDGE_HEIGHT = 64, 102, (-0.26, 0.08)  # samples; of the distance between the eyes
 BRIDGE_REACH = 0.3  # of the way from rim to rim, beyond both: where a thick one widens
-BRIDGE_SHARE = 0.3  # of the rims' strength: weaker bridges are not seen
+BETWEEN_RIMS = slice(*(round((BRIDGE_REACH + way) / (1 + 2 * BRIDGE_REACH) * BRIDGE_COLUMNS) for way in (0.1, 0.9)))
+BRIDGE_SHARE = 0.2  # of the rims' strength: weaker bridges are not seen
 PAD_RADIUS = 0.01  # half the thickest line of a pad
 PAD_REACH, PAD_SHARE, PAD_LINES = 0.05, 0.45, 5  # from a rim; of the rims' strength; times the skin's lines
-PAD_COLUMNS = slice(66, 100)  # of a rim: at its side to the nose, and below
+PAD_COLUMNS = slice(60, 116)  # of a rim: at its side to the nose, and below
 PAD_GAP = 0.015  # in a clear pad, between its edges
 
 
@@ -114,7 +115,7 @@ def draw_frame(found: WornGlasses, lenses: LensShape, size: Window) -> Matte:
     bridge = _find_bridge_strip(found, rims, width, LOW_BRIDGES if is_low else len(THICKNESSES))
     frame, inside = (np.maximum(*(draw(rim.place(side)) for rim in rims)) for side in (1, -1))
     usual = float(np.median([rim.strength for rim in rims]))
-    if np.percentile(bridge.strength, RIM_PERCENTILE) > BRIDGE_SHARE * usual:
+    if np.percentile(bridge.strength[BETWEEN_RIMS], RIM_PERCENTILE) > BRIDGE_SHARE * usual:
         frame = np.maximum(frame, draw(bridge.place(-1), bridge.place(1)[::-1]))
     middles = [rim.place() for rim in rims]
     pads = cv2.GaussianBlur(_find_pads(found, middles, width).astype(np.float32), (0, 0), MIN_SOFTNESS)
@@ -218,7 +219,7 @@ def _find_bridge_strip(found: WornGlasses, rims: list[Strip], width: float, coun
         return find_paths(shown / np.maximum(shown.max((1, 2), keepdims=True), np.float32(MIN_STRONG)))
 
     along = np.take_along_axis(strips, find(strips)[:, None], 1)[:, 0]
-    strengths = np.percentile(along, RIM_PERCENTILE, axis=1)
+    strengths = np.percentile(along[:, BETWEEN_RIMS], RIM_PERCENTILE, axis=1)
     best = int(np.flatnonzero(strengths >= NEARLY * strengths.max())[-1])
     [path] = find(strips[: best + 1].max(0, keepdims=True))
     return fit_strip(strips, path, halves, places, closes=False).smooth(sigma * EDGE_GROWTH)

@@ -397,16 +397,17 @@ def test_a_pale_rim_is_drawn_and_not_its_darker_shadow(
     assert drawn[low][shade[low]].mean() < 0.1
 
 
-def test_a_thick_bridge_is_whole(collins: Still, codec: Codec) -> None:
+@pytest.mark.parametrize(("height", "thickness"), [(0.01, 0.045), (-0.14, 0.015)], ids=["thick", "high and thin"])
+def test_a_bridge_is_whole(height: float, thickness: float, collins: Still, codec: Codec) -> None:
     worn, cover = put_on_glasses(enlarge(collins, 3), rim=0.015, has_bridge=False)
     points, bridge = worn.face.landmarks, np.zeros_like(cover)
     gap = points[45, 0] - points[36, 0]
-    middle = points[36:48].mean(0) + np.array([0, 0.01 * gap])
+    middle = points[36:48].mean(0) + np.array([0, height * gap])
     ends = np.round(middle + np.array([(-0.1, 0), (0.1, 0)]) * gap).astype(int).tolist()
-    cv2.line(bridge, *ends, 1.0, round(0.045 * worn.width))
+    cv2.line(bridge, *ends, 1.0, round(thickness * worn.width))
     amber = worn.painted(np.where(bridge[..., None] > 0, (0.3, 0.13, 0.04), worn.plate.pixels)).frame(codec)
     region = amber.region
     drawn = draw_glasses(amber.display, points, region, 1.0, 1.0)
     x, y = np.round(middle).astype(int) - (region.x, region.y)
-    reach = round(0.018 * worn.width)
+    reach = round(0.4 * thickness * worn.width)
     assert drawn[y - reach : y + reach + 1, x].min() > 0.9
