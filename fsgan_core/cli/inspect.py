@@ -23,7 +23,8 @@ weights, under which release. Reads EXR frames, and the mark in PNG, JPEG, MP4 a
   fsgan inspect report/contact_sheet.jpg report/preview.mp4
 
 A file that says nothing may still be synthetic: anybody can remove such a mark. `fsgan verify` checks whole frames.
-The exit code is 1 if a manifest is invalid: somebody changed the file after it was signed.
+The exit code is 1 if a manifest is invalid: somebody changed the file after it was signed. It is 2 if a file cannot be
+read; what the others say is printed all the same.
 """
 _STATES = {
     "trusted": "valid, and the signer is trusted (FSGAN_C2PA_TRUST)",
@@ -41,16 +42,24 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run_inspect(options: Namespace, presenter: Presenter) -> int:
     """Runs `fsgan inspect`."""
-    from fsgan_core.contract.errors import FramesFailedError
+    from fsgan_core.contract.errors import FramesFailedError, PlateError
     from fsgan_core.render.inspection import inspect_file
 
-    statements = [inspect_file(path) for path in options.files]
+    statements: list[FileStatement] = []
+    unread: dict[str, PlateError] = {}
+    for path in options.files:
+        try:
+            statements.append(inspect_file(path))
+        except PlateError as error:
+            if len(options.files) == 1:
+                raise
+            unread[path] = error
     has_invalid = any(one.manifest is not None and one.manifest.state == "invalid" for one in statements)
-    code = FramesFailedError.exit_code if has_invalid else 0
+    code = PlateError.exit_code if unread else FramesFailedError.exit_code if has_invalid else 0
     if options.json:
-        presenter.print_json(
-            {"ok": code == 0, "exit_code": code, "command": "inspect", "files": [asdict(s) for s in statements]}
-        )
+        facts = {"ok": code == 0, "exit_code": code, "command": "inspect", "files": [asdict(s) for s in statements]}
+        failed = [{"path": path, "message": str(error)} for path, error in unread.items()]
+        presenter.print_json({**facts, "failed": failed})
         return code
     for statement in statements:
         presenter.print_line(f"{statement.path}")
@@ -61,6 +70,8 @@ def run_inspect(options: Namespace, presenter: Presenter) -> int:
             presenter.print_line(f"  {'damage':<20} {statement.damage}")
         for name, text in _describe_manifest(statement):
             presenter.print_line(f"  {name:<20} {text}")
+    for problem in unread.values():
+        presenter.print_problem(str(problem))
     return code
 
 

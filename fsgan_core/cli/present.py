@@ -281,11 +281,10 @@ class _ConsoleLogHandler(logging.Handler):
 
 def summarise_result(result: RenderResult) -> list[str]:
     """Describe a result in a few lines."""
-    counts = [
-        f"{len(result.list_frames(state))} {state}"
-        for state in ("rendered", "kept", "passed", "failed")
-        if result.list_frames(state)
-    ]
+    names = {"rendered": "rendered", "kept": "kept", "passed": "without a face", "failed": "failed"}
+    if result.command in ("swap", "drive", "blend"):  # other stages write an empty picture
+        names["passed"] = "without a face (passed through unchanged)"
+    counts = [f"{len(result.list_frames(state))} {name}" for state, name in names.items() if result.list_frames(state)]
     lines = [f"{result.command}: {', '.join(counts)}; {result.output} ({result.colorspace})"]
     engines = ", ".join(f"{stage} {name}" for stage, name in result.engines.items())
     lines.append(f"  engines: {engines}; device: {result.device}")

@@ -66,6 +66,7 @@ def add_limit_flag(parser: argparse._ActionsContainer, condition: str = "") -> N
 def run_report(options: Namespace, presenter: Presenter) -> int:
     """Runs `fsgan report`."""
     from fsgan_core.clips.shot_file import load_shot
+    from fsgan_core.render.plan import describe_skipped_frames
     from fsgan_core.report.gather import gather_rendered_frames
     from fsgan_core.report.limits import find_broken_limits, parse_limit
     from fsgan_core.report.write import make_report
@@ -89,6 +90,7 @@ def run_report(options: Namespace, presenter: Presenter) -> int:
                 "report": str(report.files[0]),
                 "files": [str(path) for path in report.files],
                 "broken_limits": broken,
+                "skipped": list(result.skipped),
                 "failed": [{"frame": frame, "message": message} for frame, message in result.failures],
                 "means": {figure.name: figure.mean for figure in report.data.figures},
                 "remarks": [
@@ -102,6 +104,8 @@ def run_report(options: Namespace, presenter: Presenter) -> int:
         presenter.print_problem(f"frame {frame}: {message}")
     for line in broken:
         presenter.print_problem(f"limit {line}")
+    if result.skipped:
+        presenter.print_line(f"  {describe_skipped_frames(result.skipped)}")
     for remark in report.data.remarks:
         presenter.print_line(f"  {remark.name}: {remark.reason}")
     presenter.print_line(f"report: {report.files[0]}")

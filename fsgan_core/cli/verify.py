@@ -26,7 +26,8 @@ Nothing is rendered or changed.
   fsgan verify shot.toml
   fsgan verify 'out/swap.####.exr' --frames 1001-1048
 
-The exit code is 0 only if every frame is there, whole, marked as synthetic and up to date; else 1.
+The exit code is 0 only if every frame is there, whole, marked as synthetic and up to date; else 1. Frames that a shot
+skips, because its target has no such frame (output.missing=skip), are listed and are no failure.
 """
 
 SHOT_SUFFIX = ".toml"
@@ -61,7 +62,8 @@ def _describe_problems(wrong: Sequence[VerifiedFrame]) -> Iterator[str]:
 
 def run_verify(options: Namespace, presenter: Presenter) -> int:
     """Runs `fsgan verify`."""
-    from fsgan_core.render.verify import WHOLE, verify_files, verify_shot
+    from fsgan_core.render.plan import describe_skipped_frames
+    from fsgan_core.render.verify import SKIPPED, verify_files, verify_shot
 
     if options.files.lower().endswith(SHOT_SUFFIX):
         from fsgan_core.clips.shot_file import load_shot
@@ -71,14 +73,18 @@ def run_verify(options: Namespace, presenter: Presenter) -> int:
         verified = verify_shot(shot, options.frames, device=device, on_event=presenter.on_event)
     else:
         verified = verify_files(options.files, options.frames, presenter.on_event)
-    wrong = [verified_frame for verified_frame in verified if verified_frame.state != WHOLE]
+    wrong = [verified_frame for verified_frame in verified if verified_frame.is_wrong]
+    skipped = [verified_frame.frame for verified_frame in verified if verified_frame.state == SKIPPED]
+    counts = Counter(verified_frame.state for verified_frame in verified)
     code = FramesFailedError.exit_code if wrong else 0
     if options.json:
         frames = [asdict(verified_frame) for verified_frame in verified]
-        presenter.print_json({"ok": not wrong, "exit_code": code, "command": "verify", "frames": frames})
+        facts = {"ok": not wrong, "exit_code": code, "command": "verify"}
+        presenter.print_json({**facts, "counts": dict(counts), "skipped": skipped, "frames": frames})
         return code
     for line in _describe_problems(wrong):
         presenter.print_problem(line)
-    counts = Counter(verified_frame.state for verified_frame in verified)
     presenter.print_line(f"verify: {', '.join(f'{count} {state}' for state, count in counts.items())}; {options.files}")
+    if skipped:
+        presenter.print_line(f"  {describe_skipped_frames(skipped)}")
     return code

@@ -30,8 +30,8 @@ from fsgan_core.render.changed_parts import describe_parts, find_changed_parts, 
 from fsgan_core.render.context import FLAG_MEANINGS, NO_FACE, make_context
 from fsgan_core.render.final import make_empty_picture, make_passed_plate, render_final_plate
 from fsgan_core.render.frames import FrameRenderer
-from fsgan_core.render.plan import RenderPlan, plan_shot_job, plan_stage_job
-from fsgan_core.render.plate_faults import add_plate_faults
+from fsgan_core.render.plan import RenderPlan, describe_skipped_frames, plan_shot_job, plan_stage_job
+from fsgan_core.render.plate_faults import add_plate_faults, warn_of_hidden_plate
 from fsgan_core.render.provenance import is_full_frame, read_finished_metadata, read_flags, read_other_parts
 from fsgan_core.render.scene import JobScenes
 from fsgan_core.render.shared_dependencies import Dependencies
@@ -202,7 +202,9 @@ class RenderJob:
         check_output(plan.output, [clip.sequence for clip in plan.read_clips], plan.frames)
         if plan.is_quick and not self.force:
             self._check_for_full_frames()
-        written_bytes = plan.count_written_bytes(self._read_first_readable())
+        first = self._read_first_readable()
+        warn_of_hidden_plate(plan, first)
+        written_bytes = plan.count_written_bytes(first)
         workers = min(count_frame_workers(written_bytes), len(plan.frames))
         start = time.perf_counter()
         for stage in plan.running_stages:
@@ -422,11 +424,7 @@ class RenderJob:
         if self._other_parts:
             yield self._describe_other_settings()
         if self.plan.skipped_frames:
-            skipped = self.plan.skipped_frames
-            yield (
-                f"skipped {format_frames(skipped)} ({_count_frames(skipped)}): no file of the target "
-                "(output.missing=skip)"
-            )
+            yield describe_skipped_frames(self.plan.skipped_frames)
         yield from self._iterate_faceless_notes(reports)
         for flag, meaning in FLAG_MEANINGS.items():
             frames = [report.frame for report in reports if flag in report.flags]

@@ -12,11 +12,14 @@ from fsgan_core.contract.errors import InputError
 from fsgan_core.contract.shot import Clip, Shot, Stages
 from fsgan_core.contract.stage_graph import FINAL, RENDER_STAGES, UPSTREAM_STAGES, list_running_stages
 from fsgan_core.plates.plate import Plate
-from fsgan_core.plates.sequence import select_frames
+from fsgan_core.plates.sequence import format_frames, select_frames
 from fsgan_core.render.final import EXTRA_CHANNELS, STAGE_CHANNELS
 from fsgan_core.stages.drive import resolve_drive_stages
 
-__all__ = ["RenderPlan", "plan_shot_job", "plan_stage_job"]
+__all__ = ["SKIPPED_NOTE", "RenderPlan", "describe_skipped_frames", "plan_shot_job", "plan_stage_job"]
+
+SKIPPED_NOTE = "skipped "
+"""How the note on skipped frames begins."""
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +84,16 @@ class RenderPlan:
             channels += len(EXTRA_CHANNELS)
         result: int = 4 * width * height * channels
         return result
+
+
+def describe_skipped_frames(frames: Sequence[int]) -> str:
+    """Says which frames are left out, and why, in a line.
+
+    >>> describe_skipped_frames([1003, 1004])
+    'skipped 1003-1004 (2 frames): no file of the target (output.missing=skip)'
+    """
+    count = "1 frame" if len(frames) == 1 else f"{len(frames)} frames"
+    return f"{SKIPPED_NOTE}{format_frames(frames)} ({count}): no file of the target (output.missing=skip)"
 
 
 def plan_shot_job(shot: Shot, *, frames: str = "", device: str = "cpu", quick: bool = False) -> RenderPlan:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +16,9 @@ from fsgan_core.render.frames import FrameRenderer
 from fsgan_core.render.plan import RenderPlan
 from fsgan_core.render.provenance import read_flags
 
-__all__ = ["add_plate_faults", "count_bad_pixels"]
+__all__ = ["add_plate_faults", "count_bad_pixels", "warn_of_hidden_plate"]
+
+log = logging.getLogger(__name__)
 
 
 def add_plate_faults(
@@ -45,6 +48,23 @@ def add_plate_faults(
     if faults:
         faults[layers.META_FLAGS] = ", ".join(dict.fromkeys(flags))
     return {**metadata, **faults}
+
+
+def warn_of_hidden_plate(plan: RenderPlan, plate: Plate) -> None:
+    """Warns if nothing of the target lies in its display window: whoever looks at the frame sees black.
+
+    Args:
+        plan: The render.
+        plate: A frame of its target.
+    """
+    data, display = plate.data_window, plate.display_window
+    if data.intersect(display).empty:
+        log.warning(
+            "%s: all pixels lie outside the display window (data window %s, display window %s), so a viewer shows "
+            "nothing of the plate or of the result; was it cropped or moved by mistake?",
+            plan.inputs.target.clip.path,
+            *(f"{one.width}x{one.height} at {one.x},{one.y}" for one in (data, display)),
+        )
 
 
 def count_bad_pixels(plate: Plate, window: Window) -> int:

@@ -127,6 +127,15 @@ def read_flags(metadata: Mapping[str, Any]) -> tuple[str, ...]:
     return _read_name_list(metadata, layers.META_FLAGS)
 
 
+def holds_synthesised_pixels(metadata: Mapping[str, Any]) -> bool:
+    """Tells whether a rendered frame may hold synthesised pixels: all do that do not say that they hold none.
+
+    >>> [holds_synthesised_pixels(one) for one in ({"fsgan/synthetic": 1}, {"fsgan/synthetic": 0}, {})]
+    [True, False, True]
+    """
+    return bool(strip_foreign_prefixes(metadata).get(layers.META_SYNTHETIC) != 0)
+
+
 def strip_foreign_prefixes(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Removes the prefixes that other programs put before our metadata names ("exr/fsgan/key").
 

@@ -33,6 +33,7 @@ __all__ = [
     "CHANGED",
     "DAMAGED",
     "MISSING",
+    "SKIPPED",
     "STALE",
     "UNMARKED",
     "WHOLE",
@@ -43,6 +44,7 @@ __all__ = [
 
 # States of a frame.
 WHOLE = "whole"
+SKIPPED = "skipped"
 MISSING = "missing"
 DAMAGED = "damaged"
 UNMARKED = "unmarked"
@@ -65,9 +67,10 @@ class VerifiedFrame:
     Attributes:
         frame: Frame number.
         path: Its file.
-        state: "whole"; or "missing", "damaged", "unmarked" (it does not say that it is synthetic), "stale" (the shot
-            asks for something else now) or "changed" (what it says of itself is not what the shot makes it say, or
-            something outside the face is not the target's).
+        state: "whole"; "skipped" (the target has no such frame, and the shot skips those); or "missing", "damaged",
+            "unmarked" (it does not say that it is synthetic), "stale" (the shot asks for something else now) or
+            "changed" (what it says of itself is not what the shot makes it say, or something outside the face is not
+            the target's).
         message: What is wrong and what to do; empty if nothing is.
     """
 
@@ -75,6 +78,11 @@ class VerifiedFrame:
     path: str
     state: str
     message: str = ""
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether something is to be done about it."""
+        return self.state not in (WHOLE, SKIPPED)
 
 
 def verify_files(pattern: str, frames: str = "", on_event: EventListener = ignore_event) -> tuple[VerifiedFrame, ...]:
@@ -125,7 +133,9 @@ def verify_shot(
             state, message = _verify_content(job, states[verified_frame.frame], Path(verified_frame.path))
             verified_frame = replace(verified_frame, state=state, message=_add_advice(state, message))
         verified.append(verified_frame)
-    return tuple(verified)
+    for frame in job.plan.skipped_frames:
+        verified.append(VerifiedFrame(frame, str(format_output_path(job.plan.output, frame)), SKIPPED))
+    return tuple(sorted(verified, key=lambda one: one.frame))
 
 
 def _verify_content(job: RenderJob, state: FrameState, path: Path) -> tuple[str, str]:

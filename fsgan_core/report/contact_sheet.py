@@ -144,6 +144,7 @@ def write_contact_sheet(
     path: Path | str,
     *,
     title: str = "",
+    is_synthetic: bool = True,
     made_from: Sequence[str] = (),
     consent: str = "",
 ) -> Path:
@@ -157,6 +158,7 @@ def write_contact_sheet(
         frames: Frames to show.
         path: The file.
         title: A line above the pictures.
+        is_synthetic: Whether a frame holds synthesised pixels; else the file is neither marked nor signed.
         made_from: Names of the clips, for a signed manifest.
         consent: The performer's release, for the mark; empty: none is named.
 
@@ -172,7 +174,7 @@ def write_contact_sheet(
         draw_text(band, title, (_GAP, 28), 0.8)
         rows.insert(0, band)
     sheet = np.concatenate([_pad_row(row, width) for row in rows], axis=0)
-    return write_picture(path, sheet, is_synthetic=True, made_from=made_from, consent=consent)
+    return write_picture(path, sheet, is_synthetic=is_synthetic, made_from=made_from, consent=consent)
 
 
 def _make_sheet_row(look: BeforeAfter) -> Image8:
@@ -286,13 +288,14 @@ def write_preview_movie(
     *,
     fps: float = 24.0,
     codecs: Sequence[MovieCodec] = PREVIEW_CODECS,
+    is_synthetic: bool = True,
     made_from: Sequence[str] = (),
     consent: str = "",
 ) -> Path:
     """Writes before and after, side by side, as a movie; holds one frame at a time.
 
-    Its metadata say that it shows synthesised faces. It is signed if the studio signs; `made_from` are the names of its
-    clips, `consent` is the performer's release for the mark.
+    If `is_synthetic`, its metadata say that it shows synthesised faces, and it is signed if the studio signs.
+    `made_from` are the names of its clips, `consent` is the performer's release for the mark.
 
     Returns:
         The path that was written.
@@ -301,7 +304,9 @@ def write_preview_movie(
         OutputError: There is no frame, no encoder works, or the file cannot be written.
     """
     pictures = (_join_side_by_side(look) for look in frames)
-    return write_movie(pictures, path, fps, codecs=codecs, is_synthetic=True, made_from=made_from, consent=consent)
+    return write_movie(
+        pictures, path, fps, codecs=codecs, is_synthetic=is_synthetic, made_from=made_from, consent=consent
+    )
 
 
 def _join_side_by_side(look: BeforeAfter) -> Image8:

@@ -14,7 +14,7 @@ from fsgan_core.contract.shot import Shot
 from fsgan_core.plates.image_reader import read_frame_metadata
 from fsgan_core.plates.sequence import format_output_path
 from fsgan_core.render.context import NO_FACE
-from fsgan_core.render.plan import plan_shot_job
+from fsgan_core.render.plan import SKIPPED_NOTE, describe_skipped_frames, plan_shot_job
 from fsgan_core.render.provenance import read_flags
 from fsgan_core.report.changes import is_same_output
 from fsgan_core.report.write import RESULT_FILE
@@ -29,8 +29,8 @@ log = logging.getLogger(__name__)
 def gather_rendered_frames(shot: Shot, folder: Path, frames: str = "", device: str = "cpu") -> RenderResult:
     """Gathers what is known of a shot's finished frames.
 
-    The files decide: a frame without a readable file counts as failed. Times and notes come from the last report in the
-    folder, if it is about the same files.
+    The files decide: a frame without a readable file counts as failed, unless the target has none either and the shot
+    skips such frames. Times and notes come from the last report in the folder, if it is about the same files.
 
     Args:
         shot: The shot.
@@ -52,7 +52,7 @@ def gather_rendered_frames(shot: Shot, folder: Path, frames: str = "", device: s
         try:
             metadata = read_frame_metadata(path)
         except PlateError as error:
-            message = str(error) if path.is_file() else f"there is no {path}; render the shot"
+            message = str(error) if path.is_file() else f"there is no {path}; {_advise(frame, last)}"
             reports.append(FrameReport(frame, FAILED, str(path), message=message))
             continue
         flags = read_flags(metadata)
@@ -60,6 +60,9 @@ def gather_rendered_frames(shot: Shot, folder: Path, frames: str = "", device: s
         reports.append(FrameReport(frame, state, str(path), seconds.get(frame, {}), flags))
         engines |= _read_engines(metadata)
         space = str(metadata.get(layers.META_COLORSPACE, space))
+    notes = [note for note in (last.notes if last else ()) if not note.startswith(SKIPPED_NOTE)]
+    if plan.skipped_frames:
+        notes.insert(0, describe_skipped_frames(plan.skipped_frames))
     return RenderResult(
         shot.job,
         shot.output.path,
@@ -68,9 +71,16 @@ def gather_rendered_frames(shot: Shot, folder: Path, frames: str = "", device: s
         last.seconds if last else {},
         engines,
         last.device if last else device,
-        last.notes if last else (),
+        tuple(notes),
         plan.skipped_frames,
     )
+
+
+def _advise(frame: int, last: RenderResult | None) -> str:
+    """Says what to do about a frame that is not there."""
+    if last is not None and frame in last.skipped:
+        return "the last render skipped it, but the target has it now: render the shot"
+    return "render the shot"
 
 
 def _read_engines(metadata: Mapping[str, Any]) -> dict[str, str]:

@@ -24,6 +24,7 @@ __all__ = ["ReportPage", "format_markdown", "make_render_page", "write_page"]
 
 MAX_SAMPLES = 6  # of a parameter that changes over time, in the list of settings
 SYNTHETIC_NOTICE = "The result holds synthesised face pixels; every frame's metadata says so."
+UNCHANGED_NOTICE = "No frame of the result holds synthesised face pixels; every frame's metadata says so."
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ def make_render_page(
     seconds: Mapping[str, float] | None = None,
     remarks: Sequence[str] = (),
     measured: Sequence[str] = (),
+    is_synthetic: bool = True,
 ) -> ReportPage:
     """Makes the page of a render.
 
@@ -74,8 +76,10 @@ def make_render_page(
         seconds: Further times to list, such as the evaluation's.
         remarks: Further reasons to look at frames, such as figures beyond their limits.
         measured: How the figures were measured, and which were not and why.
+        is_synthetic: Whether a frame holds synthesised pixels.
     """
-    sections = [_make_summary_section(result, shot), _make_time_section(result, dict(seconds or {}))]
+    notice = SYNTHETIC_NOTICE if is_synthetic else UNCHANGED_NOTICE
+    sections = [_make_summary_section(result, shot, notice), _make_time_section(result, dict(seconds or {}))]
     flagged = [
         f"{flag}: {format_frames(frames)}"
         for flag, frames in result.flagged_frames.items()
@@ -123,7 +127,7 @@ def make_render_page(
     )
 
 
-def _make_summary_section(result: RenderResult, shot: Shot | None) -> PageSection:
+def _make_summary_section(result: RenderResult, shot: Shot | None, notice: str) -> PageSection:
     rows = [("", "")]
     if shot is not None:
         rows += [("source", ", ".join(clip.path for clip in shot.source)), ("target", shot.target.path)]
@@ -142,20 +146,22 @@ def _make_summary_section(result: RenderResult, shot: Shot | None) -> PageSectio
         rows.append(("skipped, no file", f"{format_frames(result.skipped)} ({len(result.skipped)})"))
     rows += [("colour space", result.colorspace), ("device", result.device)]
     rows += [(f"{stage} engine", engine) for stage, engine in result.engines.items()]
-    return PageSection("What was done", (SYNTHETIC_NOTICE,), tuple(rows))
+    return PageSection("What was done", (notice,), tuple(rows))
 
 
 def _make_time_section(result: RenderResult, further: dict[str, float]) -> PageSection:
     spent = {**result.seconds, **further}
     total = spent.pop("total", None)
-    count = max(1, len(result.list_frames(RENDERED)))
-    rows = [("stage", "seconds", "per rendered frame")]
+    count = len(result.list_frames(RENDERED))
+    rows: list[tuple[str, ...]] = [("stage", "seconds", "per rendered frame")]
     rows += [
-        (stage, f"{value:.2f}", f"{value / count:.3f}" if stage in result.seconds else "")
+        (stage, f"{value:.2f}", f"{value / max(1, count):.3f}" if stage in result.seconds else "")
         for stage, value in spent.items()
     ]
     if total is not None:
-        rows.append(("total", f"{total:.2f}", f"{total / count:.3f}"))
+        rows.append(("total", f"{total:.2f}", f"{total / max(1, count):.3f}"))
+    if not count:  # all were kept or without a face, or `fsgan report` reads what an earlier render wrote
+        rows = [row[:2] for row in rows]
     return PageSection(
         "Time", ("reading and writing run beside the stages: the rows may add up to more than the total",), tuple(rows)
     )

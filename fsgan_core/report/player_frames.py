@@ -92,10 +92,17 @@ class PlayerFrames:
         wanted: Frames that the player shows.
         limit: Bytes that all pictures may have in the page.
         consent: The performer's release, for the mark; empty: none is named.
+        is_synthetic: Whether a frame holds synthesised pixels; else no picture is marked.
     """
 
-    def __init__(self, wanted: Iterable[int], limit: int = MAX_PAGE_BYTES - RESERVED_BYTES, consent: str = "") -> None:
-        self._xmp = make_xmp(consent=consent)
+    def __init__(
+        self,
+        wanted: Iterable[int],
+        limit: int = MAX_PAGE_BYTES - RESERVED_BYTES,
+        consent: str = "",
+        is_synthetic: bool = True,
+    ) -> None:
+        self._xmp = make_xmp(consent=consent) if is_synthetic else b""
         self._wanted = list(wanted)
         self._limit = int(limit * _TEXT_SHARE)
         self._level: _Level | None = None

@@ -21,11 +21,13 @@ from fsgan_core.contract.errors import InputError, PlateError
 from fsgan_core.contract.plain_data import parse_json
 from fsgan_core.contract.shot import Clip, Shot
 from fsgan_core.faces.face import Face
+from fsgan_core.plates.image_reader import read_frame_metadata
 from fsgan_core.plates.sequence import format_frames
 from fsgan_core.plates.signing_identity import SigningIdentity, open_signing_identity
 from fsgan_core.plates.synthetic_mark import DIGITAL_SOURCE_TYPE, read_xmp, read_xmp_fields
 from fsgan_core.render import source_checks
 from fsgan_core.render.frame_list import write_frame_list
+from fsgan_core.render.provenance import holds_synthesised_pixels
 from fsgan_core.render.scene import JobScenes
 from fsgan_core.report import facts
 from fsgan_core.report.changes import (
@@ -115,6 +117,7 @@ class _Findings:
     inputs: JobInputs | None = None
     pictures: dict[str, Path] = field(default_factory=dict)
     movies: dict[str, Path] = field(default_factory=dict)
+    is_synthetic: bool = True
 
 
 def write_report(
@@ -168,7 +171,9 @@ def make_report(
     make_folder(folder)
     last = read_last_report(folder, result.output)
     frames = [report.frame for report in result.frames if report.state != FAILED]
-    findings = _Findings()
+    paths = [Path(report.path) for report in result.frames if report.state != FAILED]
+    is_synthetic = any(holds_synthesised_pixels(read_frame_metadata(path)) for path in paths)
+    findings = _Findings(is_synthetic=is_synthetic)
     if frames:
         with limit_algebra_threads(), _mute_source_warnings():
             _examine_frames(findings, folder, shot, result, frames, last, measure, start, on_event, kept or KeptLooks())
@@ -179,7 +184,13 @@ def make_report(
     )
     remarks = [remark.reason for remark in data.remarks if data.find_figure(remark.name)]
     short = make_render_page(
-        result, shot, pictures=findings.pictures, movies=findings.movies, remarks=remarks, measured=data.measured
+        result,
+        shot,
+        pictures=findings.pictures,
+        movies=findings.movies,
+        remarks=remarks,
+        measured=data.measured,
+        is_synthetic=is_synthetic,
     )
     written = [
         page,
@@ -258,7 +269,7 @@ def _examine_frames(
     if measure == MEASURE_SOME and result.list_frames(RENDERED):
         budget = BUDGET_SHARE * result.seconds.get("total", 0.0) - kept.seconds
     consent = describe_consent(shot.stages.consent)
-    collector = PlayerFrames(pick_player_frames(frames), consent=consent)
+    collector = PlayerFrames(pick_player_frames(frames), consent=consent, is_synthetic=findings.is_synthetic)
     step = min((after - before for before, after in pairwise(frames)), default=1)
     looks = measure_looks(collector.pass_looks(reader.iterate(frames)), tracked, findings.rows, step)
     sheet: dict[int, BeforeAfter | None] = dict.fromkeys(pick_even_frames(frames))
@@ -267,6 +278,7 @@ def _examine_frames(
         _watch_looks(looks, findings.metadata, sheet, len(frames), on_event),
         folder / MOVIE_FILE,
         fps=fps,
+        is_synthetic=findings.is_synthetic,
         made_from=_list_clip_names(shot),
         consent=consent,
     )
@@ -278,6 +290,7 @@ def _examine_frames(
         (look for look in sheet.values() if look is not None),
         folder / SHEET_FILE,
         title=f"{Path(result.output).name}, {len(frames)} frames",
+        is_synthetic=findings.is_synthetic,
         made_from=_list_clip_names(shot),
         consent=consent,
     )

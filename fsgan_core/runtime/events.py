@@ -198,7 +198,11 @@ class RenderResult:
             "colorspace": self.colorspace,
             "device": self.device,
             "engines": dict(self.engines),
-            "counts": {state: len(self.list_frames(state)) for state in (RENDERED, KEPT, PASSED, FAILED)},
+            "counts": {
+                **{state: len(self.list_frames(state)) for state in (RENDERED, KEPT, PASSED, FAILED)},
+                "no_face": len(self.flagged_frames.get("no-face", ())),  # passed now, or in the render that is kept
+                "skipped": len(self.skipped),
+            },
             "passed": list(self.list_frames(PASSED)),
             "skipped": list(self.skipped),
             "failed": [{"frame": frame, "message": message} for frame, message in self.failures],

@@ -8,8 +8,8 @@ import re
 
 import pytest
 
-from fsgan_core.cli.present import Presenter
-from fsgan_core.runtime.events import Event
+from fsgan_core.cli.present import Presenter, summarise_result
+from fsgan_core.runtime.events import PASSED, Event, FrameReport, RenderResult
 
 
 class Terminal:
@@ -28,6 +28,15 @@ class Terminal:
 
     def isatty(self) -> bool:
         return True
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [("swap", "1 without a face (passed through unchanged)"), ("mask", "1 without a face; ")],
+)
+def test_frames_without_a_face_have_not_passed_a_check(command: str, says: str) -> None:
+    result = RenderResult(command, "o.####.exr", "ACEScg", (FrameReport(1, PASSED, "o.0001.exr"),), {}, {})
+    assert says in summarise_result(result)[0] and result.to_dict()["counts"]["passed"] == 1
 
 
 class TestNoTerminal:

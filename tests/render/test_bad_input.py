@@ -137,6 +137,7 @@ class TestFaces:
         assert after.metadata[layers.META_SYNTHETIC] == 0 and after.metadata[layers.META_FLAGS] == "no-face"
         again = render_shot(shot)
         assert again.list_frames("kept") == (3, 4) and again.flagged_frames["no-face"] == (3,)
+        assert [one.to_dict()["counts"]["no_face"] for one in (result, again)] == [1, 1]
 
     def test_a_cut_to_another_person(self, small: Small, tmp_path: Path) -> None:
         """Who is there in place of the chosen person is named."""
@@ -176,6 +177,22 @@ class TestFaces:
         assert main(["blend", "--completed", work["fill"], *between, "-o", work["out"], "-q"]) == 0
         before, after = read_image(tmp_path / "t.0001.exr"), read_image(tmp_path / "out.0001.exr")
         assert before.get(*before.channels).tobytes() == after.get(*before.channels).tobytes()
+
+    @pytest.mark.parametrize("is_hidden", [True, False])
+    def test_all_pixels_outside_the_display_window(
+        self, small: Small, tmp_path: Path, caplog: pytest.LogCaptureFixture, is_hidden: bool
+    ) -> None:
+        """Nobody sees the plate or the result: that is said once."""
+        for frame in (1, 2):
+            plate = read_image(format_output_path(small.plate, frame))
+            display = Window(1000 if is_hidden else 0, 0, 200, 200)
+            fsgan_core.write_exr(tmp_path / f"t.{frame:04d}.exr", replace(plate, display_window=display))
+        target = Clip(str(tmp_path / "t.####.exr"))
+        render_shot(replace(small.shot(tmp_path / "out"), target=target))
+        said = [one.getMessage() for one in caplog.records if "outside the display window" in one.getMessage()]
+        assert len(said) == is_hidden
+        if is_hidden:
+            assert "data window 240x200 at -8,4, display window 200x200 at 1000,0" in said[0]
 
     def test_a_plate_of_one_pixel(self, small: Small, tmp_path: Path) -> None:
         """Documented result: no face, so it is passed through."""
@@ -355,7 +372,9 @@ class TestWhatIsAskedFor:
             assert result.notes[0] == "skipped 3 (1 frame): no file of the target (output.missing=skip)"
             assert result.skipped == (3,) and result.to_dict()["skipped"] == [3]
             assert RenderResult.from_dict(result.to_dict()).skipped == (3,)
+            assert result.to_dict()["counts"]["skipped"] == 1
             assert Fact("skipped, no file", "3 (1)") in list_summary(result, shot)
+            assert [found.state for found in verify_shot(shot)] == ["whole", "skipped", "whole"]
         else:
             assert any(note.startswith("held in 3 (1 frame): no file") for note in result.notes)
             assert result.skipped == () and result.flagged_frames["held"] == (3,)

@@ -50,3 +50,17 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         and "compositeWithTrainedAlgorithmicMedia" in found["facts"]["digital source type"]
     )
     assert main(["inspect", str(tmp_path / "none.png")]) == 2
+
+
+def test_a_file_that_cannot_be_read_hides_no_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "sheet.png"
+    path.write_bytes(add_mark(cv2.imencode(".png", np.zeros((4, 4, 3), np.uint8))[1].tobytes()))
+    files = [str(tmp_path / "none.exr"), str(path), str(tmp_path / "gone.mp4")]
+    assert main(["inspect", *files]) == 2
+    said = capsys.readouterr()
+    assert "sheet.png" in said.out and "synthesised pixels   yes" in said.out
+    assert [line.rpartition("/")[2] for line in said.err.splitlines()] == ["none.exr", "gone.mp4"]
+    assert main(["inspect", *files, "--json"]) == 2
+    found = json.loads(capsys.readouterr().out)
+    assert (found["ok"], found["exit_code"], [one["path"] for one in found["files"]]) == (False, 2, [str(path)])
+    assert [one["path"] for one in found["failed"]] == [files[0], files[2]]

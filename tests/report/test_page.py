@@ -13,7 +13,7 @@ from fsgan_core.contract.shot import Clip, Output, Shot, Stages
 from fsgan_core.evaluation.evaluation import Evaluation
 from fsgan_core.evaluation.metric_limits import EXTRA_METRIC_NAMES, METRIC_NAMES
 from fsgan_core.report.page import format_markdown, make_render_page, write_page
-from fsgan_core.runtime.events import FAILED, PASSED, RENDERED, FrameReport, RenderResult
+from fsgan_core.runtime.events import FAILED, KEPT, PASSED, RENDERED, FrameReport, RenderResult
 
 
 @pytest.fixture
@@ -68,6 +68,17 @@ class TestSummary:
             "synthesised face pixels",
         ):
             assert expected in text, expected
+
+    def test_no_column_per_rendered_frame_if_none_was_rendered(self, result: RenderResult) -> None:
+        """All were kept, or `fsgan report` reads what an earlier render wrote: nothing to divide by."""
+        kept = tuple(replace(one, state=KEPT) for one in result.frames)
+        text = format_markdown(make_render_page(replace(result, frames=kept), seconds={"report": 2.5}))
+        assert "| stage | seconds |\n" in text and "| reenact | 3.00 |\n" in text and "| total | 5.00 |\n" in text
+        assert "per rendered frame" not in text
+
+    def test_the_notice_follows_the_frames(self, result: RenderResult) -> None:
+        text = format_markdown(make_render_page(result, is_synthetic=False))
+        assert "No frame of the result holds synthesised face pixels" in text and "- The result holds" not in text
 
     def test_without_shot(self, result: RenderResult) -> None:
         assert "Settings" not in format_markdown(make_render_page(result))

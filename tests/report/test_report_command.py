@@ -8,6 +8,7 @@ import json
 import platform
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -19,7 +20,10 @@ from fsgan_core.cli import main
 from fsgan_core.clips.inputs import open_inputs
 from fsgan_core.clips.shot_file import load_shot, save_shot
 from fsgan_core.contract.errors import OutputError
+from fsgan_core.contract.shot import Clip
 from fsgan_core.contract.version import __version__
+from fsgan_core.plates.exr_writer import write_exr
+from fsgan_core.plates.image_reader import read_image
 from fsgan_core.plates.synthetic_mark import DIGITAL_SOURCE_TYPE, read_xmp
 from fsgan_core.render.inspection import inspect_file
 from fsgan_core.render.pipeline import render_shot
@@ -116,6 +120,51 @@ def test_missing_frames_are_failures(rendered: Path, tmp_path: Path, capsys: pyt
     assert report(rendered, "--frames", "3-4", "--measure", "none", "--output", str(tmp_path / "r")) == 1
     assert "frame 4: there is no" in capsys.readouterr().err
     assert "Not rendered" in (tmp_path / "r" / "summary.html").read_text()
+
+
+def test_frames_that_the_target_lacks_are_skipped_and_no_failures(
+    small: Small, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Swap, report and verify say the same; once the target has the frames, report asks for a render."""
+    shutil.copytree(small.folder, tmp_path / "in")
+    late = tmp_path / "in" / "plate.0002.exr"
+    content = late.read_bytes()
+    late.unlink()
+    shot = Small(tmp_path / "in").shot(tmp_path, "1-3", output__missing="skip")
+    save_shot(tmp_path / "shot.toml", shot)
+    make_report(tmp_path / "report", shot, render_shot(shot), measure="none")
+    gate = ["--measure", "none", "--fail-on", "failed>0"]
+    line = "skipped 2 (1 frame): no file of the target (output.missing=skip)"
+    assert report(tmp_path / "shot.toml", *gate) == 0
+    assert capsys.readouterr().out.count(line) == 1
+    assert (tmp_path / "report" / "summary.md").read_text().count(line) == 1
+    assert report(tmp_path / "shot.toml", *gate, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["skipped"] == [2]
+    assert main(["verify", str(tmp_path / "shot.toml"), "--device", "cpu"]) == 0
+    said = capsys.readouterr().out
+    assert "verify: 2 whole, 1 skipped; " in said and said.count(line) == 1
+    assert main(["verify", str(tmp_path / "shot.toml"), "--device", "cpu", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["counts"], told["skipped"]) == ({"whole": 2, "skipped": 1}, [2])
+    late.write_bytes(content)
+    assert report(tmp_path / "shot.toml", *gate) == 1
+    captured = capsys.readouterr()
+    assert "the last render skipped it, but the target has it now: render the shot" in captured.err
+    assert line not in captured.out
+
+
+def test_a_report_on_frames_without_a_face_is_not_marked(small: Small, tmp_path: Path) -> None:
+    """The frames say that they hold no synthesised pixels, and so do their notice, sheet, movie and page."""
+    plate = read_image(small.folder / "plate.0001.exr")
+    for frame in (1, 2):
+        write_exr(tmp_path / f"t.{frame:04d}.exr", replace(plate, pixels=np.full_like(plate.pixels, 0.2)))
+    shot = replace(small.shot(tmp_path / "out"), target=Clip(str(tmp_path / "t.####.exr")))
+    make_report(tmp_path / "report", shot, render_shot(shot), measure="none")
+    for name in ("contact_sheet.jpg", "preview.mp4"):
+        assert inspect_file(tmp_path / "report" / name).is_synthetic is None
+    assert "No frame of the result holds synthesised face pixels" in (tmp_path / "report" / "summary.md").read_text()
+    pictures = re.findall(r"/9j/[A-Za-z0-9+/]+=*", (tmp_path / "report" / "summary.html").read_text())
+    assert pictures and not any(DIGITAL_SOURCE_TYPE.encode() in base64.b64decode(picture) for picture in pictures)
 
 
 def test_sheet_and_movie_of_an_unsigned_report_are_marked(rendered: Path) -> None:
