@@ -24,7 +24,7 @@ from fsgan_core.farm.bundle import SIDECARS_FOLDER, choose_analysed_frames, desc
 from fsgan_core.plates.image_reader import read_frame_metadata
 from fsgan_core.plates.sequence import format_frames, format_output_path, open_clip, parse_frames
 from fsgan_core.render.pipeline import RenderJob
-from fsgan_core.render.plan import plan_shot_job
+from fsgan_core.render.plan import SKIPPED_NOTE, describe_skipped_frames, plan_shot_job
 from fsgan_core.render.warm_cache import WarmCache
 from fsgan_core.runtime.atomic import write_atomically
 from fsgan_core.runtime.events import (
@@ -340,8 +340,10 @@ def gather_result(shot: Shot, frames: str, work: Path) -> RenderResult:
             )
         for stage, stage_seconds in _read_stage_seconds(chunk).items():
             seconds[stage] = seconds.get(stage, 0.0) + stage_seconds
+    # What a chunk left out because the target had no file may have been delivered and rendered since.
+    skipped = {int(frame) for chunk in chunks for frame in _list_texts(chunk, "skipped")} - entries.keys()
     reports = []
-    for frame in parse_frames(frames):
+    for frame in sorted(set(parse_frames(frames)) - skipped):
         entry = entries.get(frame, {})
         path = format_output_path(shot.output.path, frame)
         state, message = str(entry.get("state", KEPT)), str(entry.get("message", ""))
@@ -352,7 +354,10 @@ def gather_result(shot: Shot, frames: str, work: Path) -> RenderResult:
         flags = tuple(_list_texts(entry, "flags"))
         reports.append(FrameReport(frame, state, str(path), _read_stage_seconds(entry), flags, message))
     last = chunks[-1] if chunks else {}
-    notes = list(dict.fromkeys(note for chunk in chunks for note in _list_texts(chunk, "notes")))
+    told = dict.fromkeys(note for chunk in chunks for note in _list_texts(chunk, "notes"))
+    notes = [note for note in told if not note.startswith(SKIPPED_NOTE)]
+    if skipped:
+        notes.insert(0, describe_skipped_frames(sorted(skipped)))
     machines = sorted({str(chunk.get("machine")) for chunk in chunks})
     neighbours = _find_failed_neighbours(reports, int(get_largest_value(shot.stages.mask.smooth)))
     if neighbours:
@@ -373,7 +378,7 @@ def gather_result(shot: Shot, frames: str, work: Path) -> RenderResult:
         last["engines"] if isinstance(last.get("engines"), dict) else {},
         str(last.get("device", "cpu")),
         tuple(notes),
-        tuple(sorted({int(frame) for chunk in chunks for frame in _list_texts(chunk, "skipped")})),
+        tuple(sorted(skipped)),
     )
 
 

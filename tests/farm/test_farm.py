@@ -526,3 +526,22 @@ def test_clocks_that_differ(small: Small, tmp_path: Path) -> None:
     assert gather_result(shot, "1-2", tmp_path).list_frames(FAILED) == ()
     os.utime(ahead)
     assert gather_result(shot, "1-2", tmp_path).list_frames(FAILED) == (1,)
+
+
+def test_frames_that_a_chunk_skips_are_no_failures(small: Small, tmp_path: Path) -> None:
+    """`output.missing=skip`: the target lacks frame 2. Delivered and rendered, it is not skipped any more."""
+    shutil.copytree(small.folder, tmp_path / "in")
+    late = tmp_path / "in" / "plate.0002.exr"
+    content = late.read_bytes()
+    late.unlink()
+    shot = Small(tmp_path / "in").shot(tmp_path / "out", output__missing="skip")
+    shot = replace(shot, target=replace(shot.target, track=""))
+    render_chunk(shot, "1-3", tmp_path)
+    told = gather_result(shot, "1-3", tmp_path)
+    assert (told.failures, told.skipped, [one.frame for one in told.frames]) == ((), (2,), [1, 3])
+    assert sum(note.startswith("skipped 2 (1 frame)") for note in told.notes) == 1
+    late.write_bytes(content)
+    render_chunk(shot, "2", tmp_path)
+    told = gather_result(shot, "1-3", tmp_path)
+    assert (told.failures, told.skipped, [one.frame for one in told.frames]) == ((), (), [1, 2, 3])
+    assert not any(note.startswith("skipped") for note in told.notes)
