@@ -103,7 +103,13 @@ def select_source_frames(available: Sequence[int]) -> tuple[int, ...]:
 
 
 def get_clip_track(
-    clip_input: ClipInput, frames: tuple[int, ...], inputs: JobInputs, on_event: EventListener, *, of_target: bool
+    clip_input: ClipInput,
+    frames: tuple[int, ...],
+    inputs: JobInputs,
+    on_event: EventListener,
+    *,
+    of_target: bool,
+    tells_unread: bool = True,
 ) -> Track:
     """Gets the track of these frames: the track file that the clip names, else the cached one, else a new one.
 
@@ -113,6 +119,7 @@ def get_clip_track(
         inputs: The job.
         on_event: Called with progress.
         of_target: Whether the clip is the target.
+        tells_unread: As in `analyse_clip`.
 
     Raises:
         TrackError: The track file is missing, broken or of another clip.
@@ -139,7 +146,7 @@ def get_clip_track(
     )
     return load_or_compute(
         get_cache_folder() / "tracks" / f"{key}.json",
-        lambda: analyse_clip(clip_input, frames, inputs, on_event, of_target=of_target),
+        lambda: analyse_clip(clip_input, frames, inputs, on_event, of_target=of_target, tells_unread=tells_unread),
         save_track,
         load_track,
     )
@@ -161,7 +168,7 @@ def _load_named_track(clip_input: ClipInput, allow: str) -> Track:
                 f"'{weights.licence}', which {setting} = {level} does not allow; analyse the clip again, "
                 "or loosen the setting if you may"
             )
-    window = clip_input.sequence.read_header(clip_input.sequence.frames[0]).display_window
+    window = clip_input.sequence.read_first_header().display_window
     if track.related and (track.width, track.height) != (window.width, window.height):
         raise TrackError(
             f"the track {clip_input.clip.track} is of another clip: {track.width}x{track.height} pixels, "
@@ -178,6 +185,7 @@ def analyse_clip(
     *,
     of_target: bool,
     previous: Track | None = None,
+    tells_unread: bool = True,
 ) -> Track:
     """Analyses the frames that can be read, with `faces.analyse`.
 
@@ -190,6 +198,7 @@ def analyse_clip(
         on_event: Called with progress.
         of_target: Whether the clip is the target.
         previous: A track whose manual overrides are kept.
+        tells_unread: Whether frames that cannot be read are warned of; if not, the caller does it.
 
     Raises:
         PlateError: No frame can be read.
@@ -197,7 +206,7 @@ def analyse_clip(
     """
     start = time.perf_counter()
     params = resolve_person_params(clip_input, inputs, of_target)
-    readable = _ReadableClip(clip_input, frames, on_event)
+    readable = _ReadableClip(clip_input, frames, on_event, logging.WARNING if tells_unread else logging.INFO)
     track = analyse(
         readable,
         inputs.config,
@@ -394,9 +403,10 @@ _PERSON_FIELDS = ("person", "person_index", "person_point", "person_reference")
 class _ReadableClip:
     """A clip in which frames that cannot be read are black, so that one broken file does not end an analysis."""
 
-    def __init__(self, clip_input: ClipInput, frames: Sequence[int], on_event: EventListener = ignore_event) -> None:
+    def __init__(self, clip_input: ClipInput, frames: Sequence[int], on_event: EventListener, log_level: int) -> None:
         self._clip_input = clip_input
         self._on_event = on_event
+        self._log_level = log_level
         self.clip, self.kind, self.frames = clip_input.clip, clip_input.sequence.kind, tuple(frames)
         self._blank_plate: Plate | None = None
         self.sizes: dict[int, tuple[int, int]] = {}  # of the display window, by frame
@@ -411,7 +421,7 @@ class _ReadableClip:
             self.sizes[frame] = (plate.display_window.width, plate.display_window.height)
             return plate
         except PlateError as error:
-            log.warning("cannot analyse frame %d of %s: %s", frame, self._clip_input.name, error)
+            log.log(self._log_level, "cannot analyse frame %d of %s: %s", frame, self._clip_input.name, error)
             self._on_event(Event("unread", self._clip_input.name, 0, 0, frame, message=str(error)))
         if self._blank_plate is None:
             readable = read_first_readable(self._clip_input, self.frames)

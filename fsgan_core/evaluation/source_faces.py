@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from fsgan_core.clips.inputs import ClipInput, check_rgb
+from fsgan_core.contract.errors import PlateError
 from fsgan_core.contract.layers import RGB
 from fsgan_core.evaluation.metrics import (
     MAX_SOURCE_FRAMES,
@@ -18,6 +20,8 @@ from fsgan_core.runtime.arrays import Descriptor, Vector
 from fsgan_core.runtime.cache import compute_digest
 from fsgan_core.runtime.events import Event, EventListener, ignore_event
 from fsgan_core.runtime.sampling import sample_evenly
+
+log = logging.getLogger(__name__)
 
 SAME_PERSON_DISTANCE = 0.6
 """dlib's own limit for two descriptors of one person; source frames farther from the others are left out."""
@@ -43,7 +47,11 @@ def measure_source_descriptors(
     descriptors: list[Descriptor] = []
     for done, (source, frame) in enumerate(chosen, start=1):
         on_event(Event("evaluate", source.name, done, len(chosen), frame))
-        face = measure_source_face(source, frame, config, folder)
+        try:
+            face = measure_source_face(source, frame, config, folder)
+        except PlateError as error:
+            log.info("source frame %d is not measured: %s", frame, error)
+            continue
         if face is not None:
             descriptors.append(face.descriptor)
     if not descriptors:

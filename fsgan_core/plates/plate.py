@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from fsgan_core.contract.errors import PlateError
+from fsgan_core.contract.layers import RGB
 from fsgan_core.runtime.arrays import AnyArray, Image, IntegerPlane, Plane
 
 
@@ -166,3 +167,9 @@ def _reframe_array(array: AnyArray, old: Window, new: Window) -> AnyArray:
     if not common.empty:
         moved[compute_slices(common, new)] = array[compute_slices(common, old)]
     return moved
+
+
+def count_bad_pixels(plate: Plate, window: Window) -> int:
+    """Counts the pixels of a window in which red, green or blue is NaN or infinite."""
+    part = plate.pixels[compute_slices(window.intersect(plate.data_window), plate.data_window)]
+    return int(np.count_nonzero(~np.isfinite(part[..., plate.find_channels(RGB)]).all(axis=-1)))

@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 # ####, %04d, $F4 and @@@@ all stand for a frame number with at least four digits.
 _FRAME_TOKEN = re.compile(r"(?P<hashes>#+)|(?P<ats>@+)|%(?P<printf>0?\d*)d|\$F(?P<houdini>\d*)")
-_STATED_FRAMES = 10  # that are tried for what the clip says about its colour
+_TRIED_HEADERS = 10  # until one can be read
 # plate.1001.exr alone is frame 1001; IMG_1234.jpg is a still.
 _FRAME_NUMBER = re.compile(r"\.(\d{3,10})$")
 LIKE_NAME = 0.6  # ratio of difflib from which a file is offered for a name that does not exist
@@ -77,7 +77,7 @@ class FrameSequence:
     def read(self, frame: int) -> Plate:
         """Reads a frame: values as in the file, integer files scaled to 0..1.
 
-        With the policy "hold" a missing frame is the one before it. Raises PlateError.
+        With the policy "hold" a missing frame is the one before it, or the first one. Raises PlateError.
         """
         held = self._resolve_frame(frame)
         if self._movie is not None:
@@ -101,10 +101,16 @@ class FrameSequence:
 
     def read_stated_colour(self) -> StatedColour:
         """Reads what the first readable frame says about the colour of its pixels."""
-        for frame in self.frames[:_STATED_FRAMES]:
-            with contextlib.suppress(PlateError):
-                return read_stated_colour(self.read_header(frame).metadata)
+        with contextlib.suppress(PlateError):
+            return read_stated_colour(self.read_first_header().metadata)
         return NOTHING_STATED
+
+    def read_first_header(self) -> image_reader.PlateHeader:
+        """Reads the header of the first frame that has a readable one. Raises PlateError, that of the first frame."""
+        for frame in self.frames[:_TRIED_HEADERS]:
+            with contextlib.suppress(PlateError):
+                return self.read_header(frame)
+        return self.read_header(self.frames[0])
 
     def get_frame_path(self, frame: int) -> Path:
         """Finds the file that `read(frame)` reads. Raises PlateError."""
@@ -150,7 +156,8 @@ def open_clip(clip: ClipLike, missing: str = "error", interlaced: str = DEINTERL
         clip: A path or a Clip. The path is a pattern (####, %04d, $F4, @@@@), a movie, one still, or stills by * or ?.
             Stills by wildcard are sorted by name and numbered from 1. A single still is frame 1, unless it is named
             name.NUMBER.suffix.
-        missing: What a frame without a file means: "error", "hold" (use the frame before it) or "skip".
+        missing: What a frame without a file means: "error", "hold" (use the frame before it, or the
+            first one) or "skip".
         interlaced: What becomes of interlaced frames of a movie: "deinterlace" or "keep".
 
     Raises:

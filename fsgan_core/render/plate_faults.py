@@ -6,17 +6,14 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from fsgan_core.contract import layers
-from fsgan_core.contract.layers import RGB
-from fsgan_core.plates.plate import Plate, Window, compute_slices
+from fsgan_core.plates.plate import Plate, count_bad_pixels
 from fsgan_core.render.context import BAD_PIXELS, HELD
 from fsgan_core.render.frames import FrameRenderer
 from fsgan_core.render.plan import RenderPlan
 from fsgan_core.render.provenance import read_flags
 
-__all__ = ["add_plate_faults", "count_bad_pixels", "warn_of_hidden_plate"]
+__all__ = ["add_plate_faults", "warn_of_hidden_plate"]
 
 log = logging.getLogger(__name__)
 
@@ -65,9 +62,3 @@ def warn_of_hidden_plate(plan: RenderPlan, plate: Plate) -> None:
             plan.inputs.target.clip.path,
             *(f"{one.width}x{one.height} at {one.x},{one.y}" for one in (data, display)),
         )
-
-
-def count_bad_pixels(plate: Plate, window: Window) -> int:
-    """Counts the pixels of a window in which red, green or blue is NaN or infinite."""
-    part = plate.pixels[compute_slices(window.intersect(plate.data_window), plate.data_window)]
-    return int(np.count_nonzero(~np.isfinite(part[..., plate.find_channels(RGB)]).all(axis=-1)))

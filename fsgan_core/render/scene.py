@@ -27,6 +27,7 @@ from fsgan_core.render.atlas import SourceAtlas
 from fsgan_core.render.covered_views import get_covered_share
 from fsgan_core.render.source_checks import check_colourfulness, warn_of_hidden_eyes
 from fsgan_core.render.source_clip import SourceClip, choose_open_eyed_frames
+from fsgan_core.render.source_faults import find_source_faults
 from fsgan_core.runtime.arrays import Points3D
 from fsgan_core.runtime.cache import is_cache_only
 from fsgan_core.runtime.events import Event, EventListener, ignore_event
@@ -300,6 +301,8 @@ class JobScenes:
                     raise problems[0]
                 for problem in problems:
                     log.warning("a source is not used: %s", problem)
+                if self._job == "swap":
+                    clips = list(find_source_faults(clips, self._inputs.stages.reenact))
                 self._source_clips = tuple(clips)
                 if self._job == "swap" and self._has_new_track:
                     warn_of_open_mouths(
@@ -336,7 +339,11 @@ class JobScenes:
         return SourceClip(clip_input, measure_performer({}), 0.0, codec)
 
     def _get_track(self, clip_input: ClipInput, frames: tuple[int, ...], of_target: bool) -> Track:
-        return get_clip_track(clip_input, frames, self._inputs, self._pass_on, of_target=of_target)
+        # `find_source_faults` tells which frames of a swap's sources cannot be read.
+        tells_unread = of_target or self._job == "drive"
+        return get_clip_track(
+            clip_input, frames, self._inputs, self._pass_on, of_target=of_target, tells_unread=tells_unread
+        )
 
     def _pass_on(self, event: Event) -> None:
         """Pass on an event of an analysis; there is none if the track is a file or in the cache."""

@@ -48,7 +48,7 @@ def check_colourfulness(
     """
     of_target = is_black_and_white(target, faces, codec)
     for source in sources if of_target is not None else ():
-        of_source = is_black_and_white(source.clip_input, source.performer.faces, source.codec)
+        of_source = is_black_and_white(source.clip_input, source.shown_faces, source.codec)
         if of_source is None or of_source == of_target:
             continue
         source_kind, target_kind = (BLACK_AND_WHITE, IN_COLOUR) if of_source else (IN_COLOUR, BLACK_AND_WHITE)
@@ -85,7 +85,7 @@ def warn_of_hidden_eyes(sources: Sequence[SourceClip]) -> None:
         sources: The sources; those without a face do not count.
     """
     for source in sources:
-        for display, region, face in _show_faces(source.clip_input, source.performer.faces, source.codec):
+        for display, region, face in _show_faces(source.clip_input, source.shown_faces, source.codec):
             if hides_eyes(display, face.landmarks, region):
                 log.warning(
                     "the eyes of the source %s seem to be behind sunglasses (frame %d). They are not taken off: the "

@@ -29,18 +29,25 @@ class SourceClip:
         performer: The person whose face it shows.
         exposure: Stops that bring it to display brightness.
         codec: Converts its colours to a display's and back.
+        unused_frames: Frames whose pictures are not looked at: the artist excludes them, or they are damaged.
     """
 
     clip_input: ClipInput
     performer: Performer
     exposure: float
     codec: Codec
+    unused_frames: frozenset[int] = frozenset()
+
+    @property
+    def shown_faces(self) -> dict[int, Face]:
+        """The faces by frame, without the unused frames."""
+        return {frame: face for frame, face in self.performer.faces.items() if frame not in self.unused_frames}
 
     @cached_property
     def open_eyed_frames(self) -> tuple[int, ...]:
         """Frames in which irises and glasses are measured."""
-        who = self.performer
-        return choose_open_eyed_frames(who.faces, self.clip_input.sequence.frames, who.pixel_aspect)
+        available, aspect = self.clip_input.sequence.frames, self.performer.pixel_aspect
+        return choose_open_eyed_frames(self.shown_faces, available, aspect)
 
 
 def choose_open_eyed_frames(faces: Mapping[int, Face], frames: Iterable[int], pixel_aspect: float) -> tuple[int, ...]:

@@ -26,6 +26,7 @@ from fsgan_core.plates.colour import ColourConfig
 from fsgan_core.plates.plate import Window
 from fsgan_core.plates.sequence import format_frames, select_frames
 from fsgan_core.render.scene import JobScenes, SourceClip
+from fsgan_core.render.source_faults import describe_source_faults
 from fsgan_core.report.contact_sheet import write_picture
 from fsgan_core.runtime.arrays import Angles, IndexArray, Vector
 from fsgan_core.runtime.cache import compute_digest, get_cache_folder
@@ -134,6 +135,7 @@ class ViewMap:
         poses: The target's poses.
         lacking: Angles that the source lacks.
         problem: Why there is no plan (no view is left, or a named one does not exist), else "".
+        faults: What is the matter with pictures of the sources, for a person.
     """
 
     clips: tuple[str, ...]
@@ -142,6 +144,7 @@ class ViewMap:
     poses: tuple[PoseCount, ...] = ()
     lacking: tuple[MissingAngle, ...] = ()
     problem: str = ""
+    faults: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Converts to plain data for JSON."""
@@ -212,7 +215,8 @@ def make_view_map(
         wanted_refs = list(chosen) if all_pictures else _list_grid_views(list(chosen), views, poses)
         shown = _make_pictures(inputs.config, clips, {ref: chosen[ref] for ref in wanted_refs}, relay_event)
         views = tuple(replace(view, picture=shown.get(ref, "")) for ref, view in zip(chosen, views, strict=True))
-    return ViewMap(tuple(names), views, len(faces), poses, lacking, problem)
+    faults = tuple(describe_source_faults(clips, chosen))
+    return ViewMap(tuple(names), views, len(faces), poses, lacking, problem, faults)
 
 
 def _try_choose_views(

@@ -146,6 +146,7 @@ def describe_view_map(view_map: ViewMap) -> Iterator[str]:
         + (" view" if len(view_map.views) == 1 else " views")
         + (f"; {view_map.target} frames of the target" if view_map.target else "")
     )
+    yield from view_map.faults
     if view_map.problem:
         yield view_map.problem
     if view_map.target and not view_map.lacking and not view_map.problem:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from fsgan_core.contract.errors import NoFaceError, ParameterError
@@ -37,7 +38,7 @@ class ViewChoice:
     Attributes:
         face: The face in it.
         state: VIEW_USED; VIEW_EXCLUDED by `reenact.views` or `reenact.exclude`; or VIEW_SPARE: left out because its
-            face is interpolated or the source has more than MAX_VIEWS frames.
+            face is interpolated, its picture is damaged, or the source has more than MAX_VIEWS frames.
         weight: The artist's preference.
     """
 
@@ -51,6 +52,9 @@ def choose_views(
 ) -> dict[ViewRef, ViewChoice]:
     """Choose the source frames to use as views; a setting for one frame does not change the choice of others.
 
+    A view with pixels that are no numbers is used only if all have some, and then those with the fewest. A frame that
+    cannot be decoded is never used.
+
     Arguments as for `plan_views`.
 
     Returns:
@@ -63,7 +67,8 @@ def choose_views(
         ViewRef(clip, frame): face for clip, who in enumerate(sources) for frame, face in sorted(who.faces.items())
     }
     use = _find_named_views(params.views, everything, names, "views")
-    leave = _find_named_views(params.exclude, everything, names, "exclude")
+    damaged = {ViewRef(clip, frame) for clip, who in enumerate(sources) for frame in who.faults}
+    leave = _find_named_views(params.exclude, everything.keys() | damaged, names, "exclude")
     preferred: dict[ViewRef, float] = {}
     for text in params.weights:
         name, _, value = text.rpartition("=")
@@ -75,7 +80,11 @@ def choose_views(
             raise ParameterError(f"reenact.weights: '{text}' is not FRAME=WEIGHT with a weight above 0")
         preferred.update(dict.fromkeys(_find_named_views((name,), everything, names, "weights"), weight))
     allowed = [ref for ref in everything if not use or ref in use]
-    seen = [ref for ref in allowed if everything[ref].origin != "bridged"] or allowed
+    faults = {ref: sources[ref.clip].faults.get(ref.frame, 0.0) for ref in everything}
+    readable = [ref for ref in allowed if faults[ref] < math.inf]
+    seen = [ref for ref in readable if everything[ref].origin != "bridged"] or readable
+    least = min((faults[ref] for ref in seen if ref not in leave), default=0.0)
+    seen = [ref for ref in seen if faults[ref] <= least]
     used = {seen[index] for index in sample_evenly(len(seen), MAX_VIEWS)} | (preferred.keys() & set(seen))
     return {
         ref: ViewChoice(
@@ -99,7 +108,8 @@ def list_used_views(
     used = {ref: one for ref, one in choose_views(sources, params, names).items() if one.state == VIEW_USED}
     if not used:
         raise NoFaceError(
-            "no source view is left: the source shows no face, or reenact.views and reenact.exclude leave none"
+            "no source view is left: the source shows no face, reenact.views and reenact.exclude leave none, or those "
+            "that are left cannot be read"
         )
     return used
 
@@ -124,7 +134,7 @@ _VIEW_PATTERN = re.compile(r"(?:(?P<clip>.+):)?(?P<first>-?\d+)(?:-(?P<last>-?\d
 
 
 def _find_named_views(
-    texts: Sequence[str], known: Mapping[ViewRef, Face], names: Sequence[str], where: str
+    texts: Sequence[str], known: Collection[ViewRef], names: Sequence[str], where: str
 ) -> set[ViewRef]:
     views = set()
     for text in texts:

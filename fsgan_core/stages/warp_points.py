@@ -7,7 +7,7 @@ from the viewer.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.spatial import ConvexHull
@@ -148,11 +148,14 @@ class Performer:
         faces: By frame.
         pixel_aspect: Width of a pixel of the clip over its height.
         rest_shape: (68, 3) mm, `fit_rest_shape` of the faces.
+        faults: Frames of damaged pictures -> the number of pixels around the face that are no numbers; infinite if the
+            frame cannot be decoded.
     """
 
     faces: Mapping[int, Face]
     pixel_aspect: float
     rest_shape: Points3D
+    faults: Mapping[int, float] = field(default_factory=dict)
 
 
 def measure_performer(faces: Mapping[int, Face], pixel_aspect: float = 1.0) -> Performer:
