@@ -28,7 +28,8 @@ BAD_PIXELS = "bad-pixels"
 
 
 FLAG_MEANINGS: Mapping[str, str] = {
-    HELD: "no file of the target; the frame before is used (output.missing=hold)",
+    HELD: "no file of the target; the last frame before it is used, or the first one if there is none before "
+    "(output.missing=hold)",
     BAD_PIXELS: "the plate has NaN or infinite pixels around the face; they are replaced inside the matte only",
     "driver-held": "outside the driver's clip; its first or last frame is held",
     "turn-limited": "the driver turns further than a single picture of a head can be turned",

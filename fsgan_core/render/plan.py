@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from fsgan_core.clips.inputs import ClipInput, JobInputs, open_input, open_inputs
-from fsgan_core.contract.errors import InputError
+from fsgan_core.contract.errors import FrameRangeError, InputError
 from fsgan_core.contract.shot import Clip, Shot, Stages
 from fsgan_core.contract.stage_graph import FINAL, RENDER_STAGES, UPSTREAM_STAGES, list_running_stages
 from fsgan_core.plates.plate import Plate
-from fsgan_core.plates.sequence import format_frames, select_frames
+from fsgan_core.plates.sequence import format_frames, parse_frames, select_frames
 from fsgan_core.render.final import EXTRA_CHANNELS, STAGE_CHANNELS
 from fsgan_core.stages.drive import resolve_drive_stages
 
@@ -73,7 +73,7 @@ class RenderPlan:
         return tuple(clip for clip in clips if clip is not None)
 
     def resolve_held_frame(self, frame: int) -> int:
-        """Finds the target's frame that stands for `frame`: itself, or the one before it if it is missing and held."""
+        """Finds the target's frame that stands for `frame`: itself; if missing, the one before it, or the first one."""
         available = self.inputs.target.sequence.frames
         return available[max(0, bisect_right(available, frame) - 1)]
 
@@ -119,6 +119,7 @@ def plan_shot_job(shot: Shot, *, frames: str = "", device: str = "cpu", quick: b
         device=device,
     )
     plan = _make_plan(shot.job, shot.job, inputs, {}, shot.output.path, frames or shot.frames)
+    _check_held_frames(plan, shot.frames)
     return replace(plan, is_quick=quick)
 
 
@@ -174,7 +175,23 @@ def plan_stage_job(
     opened = {
         name: open_input(clip, inputs.config) for name, clip in upstream.items() if name in UPSTREAM_STAGES[stage]
     }
-    return _make_plan(stage, job, inputs, opened, output, frames)
+    plan = _make_plan(stage, job, inputs, opened, output, frames)
+    _check_held_frames(plan, frames)
+    return plan
+
+
+def _check_held_frames(plan: RenderPlan, shot_frames: str) -> None:
+    """Raises FrameRangeError if all frames lie outside the target, where holding would only repeat one picture.
+
+    A part of a shot's frames may lie outside, as the last task of a farm job does, if the shot itself does not.
+    """
+    whole = set(parse_frames(shot_frames)) if shot_frames.strip() else set()
+    asked = whole if whole.issuperset(plan.frames) else plan.frames
+    available = plan.inputs.target.sequence.frames
+    if not any(available[0] <= frame <= available[-1] for frame in asked):
+        raise FrameRangeError(
+            f"missing frames: {format_frames(plan.frames)} (there are {format_frames(available)}); ask for other frames"
+        )
 
 
 def _make_plan(

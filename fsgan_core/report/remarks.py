@@ -24,7 +24,8 @@ _FLAG_ADVICE: Mapping[str, str] = {
     "driver-held": "The driver's clip is too short for the plate. Change drive.offset or drive.speed, or use a longer "
     "clip.",
     "turn-limited": "Lower drive.pose for these frames.",
-    HELD: "Deliver the missing frames and render again; only these frames are rendered.",
+    HELD: "Deliver the missing frames and render again. These frames change, and others do, too, where the track or "
+    "the matte over time reads the new ones: a render finds out which, and keeps the rest.",
     BAD_PIXELS: "Look for holes around the face at 100 %, or mend the plate; `fsgan inspect` counts the pixels.",
     QUICK: "Do not judge how steady the face is yet. Start the same render without the quick look: it renders these "
     "frames again.",

@@ -36,10 +36,13 @@ from fsgan_core.plates.exr_writer import write_exr
 from fsgan_core.plates.image_reader import read_frame_metadata, read_header, read_image
 from fsgan_core.plates.plate import Plate, Window
 from fsgan_core.plates.sequence import format_output_path
+from fsgan_core.render.context import FLAG_MEANINGS, HELD
 from fsgan_core.render.pipeline import render_shot
+from fsgan_core.render.plan import plan_shot_job
 from fsgan_core.render.verify import verify_shot
-from fsgan_core.report.data import Fact
+from fsgan_core.report.data import Fact, ReportFrame
 from fsgan_core.report.facts import list_summary
+from fsgan_core.report.remarks import make_remarks
 from fsgan_core.runtime.events import Event, RenderResult
 from fsgan_core.stages.interface import BlendedPlate, FaceFrame
 from tests.small_shot import FRAMES, Small, plate_of
@@ -383,6 +386,21 @@ class TestWhatIsAskedFor:
             assert [found.state for found in verify_shot(shot)] == ["whole"] * 3
             held, own = (read_image(tmp_path / "out" / f"swap.000{n}.exr").pixels for n in (3, 2))
             assert held.tobytes() == own.tobytes()
+
+    def test_held_frames_outside_the_plate(self, small: Small, tmp_path: Path) -> None:
+        """A range that has none of the plate is refused as without hold; one that reaches beyond it is not."""
+        shot = small.shot(tmp_path / "out", "2001-2003", output__missing="hold")
+        for asked in (shot, replace(shot, frames="5-6")):
+            with pytest.raises(FrameRangeError, match=r"missing frames: 2001-2003 \(there are 1-6\); ask for other"):
+                render_shot(asked, frames="2001-2003")
+        assert nothing_is_left(tmp_path / "out")
+        plan = plan_shot_job(replace(shot, frames="0-8"), frames="7-8")  # a farm's task
+        assert plan.frames == (7, 8)
+        first = plan_shot_job(replace(shot, frames="0-1"))
+        assert (first.resolve_held_frame(0), first.resolve_held_frame(7)) == (1, 6)
+        assert "first one if there is none before" in FLAG_MEANINGS[HELD]
+        (remark,) = make_remarks([ReportFrame(7, "rendered", (HELD,))], [])
+        assert "others do, too" in remark.advice and "only these" not in remark.advice
 
 
 class TestMachine:

@@ -39,7 +39,8 @@ class OutputParams(Params):
         "error",
         MISSING_POLICIES,
         "missing frames",
-        "What to do if an input frame is missing. error: stop. hold: use the frame before it. skip: write no frame.",
+        "What to do if an input frame is missing. error: stop. hold: use the last frame before it, or the first one if "
+        "there is none before. skip: write no frame.",
     )
     interlaced: str = declare_choice(
         "deinterlace",
