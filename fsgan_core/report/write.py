@@ -26,8 +26,9 @@ from fsgan_core.plates.sequence import format_frames
 from fsgan_core.plates.signing_identity import SigningIdentity, open_signing_identity
 from fsgan_core.plates.synthetic_mark import DIGITAL_SOURCE_TYPE, read_xmp, read_xmp_fields
 from fsgan_core.render import source_checks
+from fsgan_core.render.context import NO_FACE
 from fsgan_core.render.frame_list import write_frame_list
-from fsgan_core.render.provenance import holds_synthesised_pixels
+from fsgan_core.render.provenance import holds_synthesised_pixels, read_flags
 from fsgan_core.render.scene import JobScenes
 from fsgan_core.report import facts
 from fsgan_core.report.changes import (
@@ -455,10 +456,14 @@ def _describe_measuring(findings: _Findings, count: int, measure: str) -> Iterat
     if faces.source_frames:
         yield f"Identity is the distance to the nearest of {faces.source_frames} source frames."
     if not any(math.isfinite(row.get("light", math.nan)) for row in findings.rows.values()) and count:
-        yield (
-            "Light, skin tone, flicker, sharpness and edge need the target's track, which is not in the cache of this "
-            "machine and version. A render of the shot puts it there."
-        )
+        what = "Light, skin tone, flicker, sharpness and edge"
+        if findings.metadata and all(NO_FACE in read_flags(metadata) for metadata in findings.metadata.values()):
+            yield f"{what} were not measured: no face of the target was found in these frames."
+        else:
+            yield (
+                f"{what} need the target's track, which is not in the cache of this machine and version. A render of "
+                "the shot puts it there."
+            )
 
 
 def read_frame_seconds(path: Path) -> dict[int, float]:

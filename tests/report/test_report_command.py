@@ -29,9 +29,9 @@ from fsgan_core.render.inspection import inspect_file
 from fsgan_core.render.pipeline import render_shot
 from fsgan_core.report.contact_sheet import write_picture
 from fsgan_core.report.figures import PANELS
-from fsgan_core.report.write import make_report
+from fsgan_core.report.write import make_report, write_report
 from tests.report.chromium import Chromium, find_chromium
-from tests.small_shot import Small
+from tests.small_shot import Small, plate_of
 
 FRAMES = 3
 
@@ -325,3 +325,12 @@ def test_limits_of_a_render(rendered: Path, tmp_path: Path, capsys: pytest.Captu
     assert json.loads(capsys.readouterr().out)["broken_limits"] == []
     assert main(["render", str(rendered), "--fail-on", "failed>0"]) == 2
     assert "give --report, too" in capsys.readouterr().err
+
+
+def test_a_target_without_a_face_is_told_so(small: Small, tmp_path: Path) -> None:
+    """Not that its track is missing: the render has just made it."""
+    write_exr(tmp_path / "t.0001.exr", plate_of(np.full((512, 512, 3), 60, np.uint8), 1))
+    shot = replace(small.shot(tmp_path / "out"), target=Clip(str(tmp_path / "t.####.exr")))
+    write_report(tmp_path / "report", shot, render_shot(shot))
+    told = " ".join(json.loads((tmp_path / "report" / "report.json").read_text())["measured"])
+    assert "no face of the target was found in these frames" in told and "not in the cache" not in told
