@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from fsgan_core.clips.covered_views import get_covered_share
 from fsgan_core.clips.inputs import ClipInput, JobInputs
 from fsgan_core.clips.open_mouths import warn_of_open_mouths
 from fsgan_core.clips.tracks import (
@@ -24,7 +25,6 @@ from fsgan_core.faces.face import Face
 from fsgan_core.faces.track import Track
 from fsgan_core.plates.colour import Codec
 from fsgan_core.render.atlas import SourceAtlas
-from fsgan_core.render.covered_views import get_covered_share
 from fsgan_core.render.source_checks import check_colourfulness, warn_of_hidden_eyes
 from fsgan_core.render.source_clip import SourceClip, choose_open_eyed_frames
 from fsgan_core.render.source_faults import find_source_faults
