@@ -47,6 +47,7 @@ KNOWN_RANGE = (1.65, 1.8)  # as `LensShape.sure`, where other frames of the clip
 HANGING_LENSES = replace(
     USUAL_LENSES, nearest=0.11, drop=0.09
 )  # of glasses that are worn: their upper rims may be near the lids
+MUCH_WEAKER = 0.75  # times the strength of rims so near: usual ones are not there
 
 RIM_RADII = 110  # samples outwards: a path bends less than with few ones
 THICKNESSES = np.geomspace(0.006, 0.06, 9)
@@ -57,7 +58,7 @@ THIN_SHARE = 0.85  # of the strength with the best thickness: rims are no thicke
 THICKER = 2  # thicknesses more that a rim may have in places
 LOW_THICKNESS, LOW_BRIDGES = 0.014, 4  # of the rims of low lenses; thicknesses of their bridge: brows end beside it
 FEATURE_SHARE = 0.7  # what strips from brows to eyes count
-EYE_SHARE = 1.1  # times the size of an eye, where nothing counts: upper rims may be near the lids
+EYE_SHARE = 0.9  # times the size of an eye, where nothing counts: upper rims may be in front of the lids
 STRONG_PERCENTILE = 90  # of strips: one that is so strong counts half as much as the strongest possible
 
 BAR_LUMA, BAR_REACH = 0.4, 0.07  # of the skin's luma; from a rim
@@ -91,17 +92,17 @@ def draw_glasses(
     sureness = float(ease_between(found.strength + BRIDGE_WORTH * bridge, *sure)) if found is not None else 0.0
     matte = np.zeros((window.height, window.width), np.float32)
     if found is not None and sureness > 0:
-        matte[compute_slices(found.part, window)] = np.float32(sureness) * draw_frame(found, HANGING_LENSES, found.part)
+        matte[compute_slices(found.part, window)] = np.float32(sureness) * draw_frame(found, found.part)
     return matte
 
 
-def draw_frame(found: WornGlasses, lenses: LensShape, size: Window) -> Matte:
+def draw_frame(found: WornGlasses, size: Window, is_low: bool = False) -> Matte:
     """Draw the frame of glasses that are surely worn, without arms: rims, bridge, bars and pads.
 
     Args:
         found: The glasses.
-        lenses: Where their rims are looked for.
         size: How many pixels the part of the plate gets.
+        is_low: Whether these are low lenses.
     """
     small, width = Window(0, 0, *found.picture.shape[1::-1]), measure_face_width(found.points)
     full = Window(0, 0, size.width, size.height)
@@ -110,8 +111,7 @@ def draw_frame(found: WornGlasses, lenses: LensShape, size: Window) -> Matte:
     def draw(*edges: Points) -> Matte:
         return draw_polygon((np.vstack(edges) + 0.5) * scale - 0.5, full)
 
-    is_low = lenses == LOW_LENSES
-    rims = _follow_lines(found, width) if is_low else _find_rim_strips(found, lenses, width)
+    rims = _follow_lines(found, width) if is_low else _find_worn_rims(found, width)
     bridge = _find_bridge_strip(found, rims, width, LOW_BRIDGES if is_low else len(THICKNESSES))
     frame, inside = (np.maximum(*(draw(rim.place(side)) for rim in rims)) for side in (1, -1))
     usual = float(np.median([rim.strength for rim in rims]))
@@ -162,6 +162,22 @@ def _find_bars(found: WornGlasses, rims: list[Points]) -> Mask:
     is_bar[labels[middle > 0]] = True
     is_bar[0] = False
     return np.asarray(is_bar[labels])
+
+
+def _find_worn_rims(found: WornGlasses, width: float) -> list[Strip]:
+    """The rims of glasses that are surely worn, at the usual places unless they hang much lower.
+
+    Where rims may be near the lids, a crease below a brow passes for one.
+    """
+    found_rims, weakest = [], []
+    for lenses in (USUAL_LENSES, HANGING_LENSES):
+        rims = _find_rim_strips(found, lenses, width)
+        # Strength is a change per row, and rows are no equal lengths.
+        weakest.append(
+            sum(np.percentile(rim.strength, RIM_PERCENTILE) for rim in rims) / (lenses.farthest - lenses.nearest)
+        )
+        found_rims.append(rims)
+    return found_rims[int(weakest[0] < MUCH_WEAKER * weakest[1])]
 
 
 def _find_rim_strips(found: WornGlasses, lenses: LensShape, width: float) -> list[Strip]:

@@ -21,7 +21,7 @@ from fsgan_core.stages.image_ops import (
     make_disc,
     weigh,
 )
-from fsgan_core.stages.occluders.glasses_frame import HANGING_LENSES, draw_frame
+from fsgan_core.stages.occluders.glasses_frame import draw_frame
 from fsgan_core.stages.occluders.worn_glasses import (
     EYE_GROWTH,
     LINE_RADIUS,
@@ -29,7 +29,6 @@ from fsgan_core.stages.occluders.worn_glasses import (
     MIN_LINE,
     MIN_SOFTNESS,
     FaceLook,
-    LensShape,
     Pair,
     WornGlasses,
     draw_brows,
@@ -78,12 +77,12 @@ def remove_glasses(look: FaceLook, pair: Pair) -> Image:
         Window(0, 0, *small.shape[1::-1]),
     )
     if pair.lenses == LOW_LENSES:
-        marked = mark_frame(found, LOW_LENSES)
+        marked = mark_frame(found, is_low=True)
         (hair, seen_hair), growth = find_brow_hair(found, marked), LASH_GROWTH
         marked &= ~seen_hair
     else:  # a usual rim reaches the brow, and may be a dark bar on it
         hair, growth = np.zeros(small.shape[:2], np.float32), EYE_GROWTH
-        marked = mark_frame(found, HANGING_LENSES)
+        marked = mark_frame(found)
     grown: Matte = np.asarray(cv2.dilate(marked.astype(np.float32), make_disc(GROWTH * width + 1)), np.float32)
     lenses = np.maximum(
         *(draw_polygon(enlarge_polygon(rim, LENS_GROWTH), size, LENS_EDGE * width) for rim in found.rims)
@@ -106,10 +105,10 @@ def remove_glasses(look: FaceLook, pair: Pair) -> Image:
     return result
 
 
-def mark_frame(found: WornGlasses, lenses: LensShape) -> Mask:
+def mark_frame(found: WornGlasses, is_low: bool = False) -> Mask:
     """Mark a frame and what beside it differs from skin as lines do: its shadow and its shine."""
     size, width = Window(0, 0, *found.picture.shape[1::-1]), measure_face_width(found.points)
-    frame = draw_frame(found, lenses, size) > LEAST_FRAME
+    frame = draw_frame(found, size, is_low) > LEAST_FRAME
     beside, further = (
         cv2.dilate(frame.astype(np.uint8), make_disc(reach * width)) > 0 for reach in (BESIDE, SHINE_BESIDE)
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import cast
 
 import cv2
 import numpy as np
@@ -14,12 +15,17 @@ from fsgan_core.contract.params import MaskParams
 from fsgan_core.plates.colour import Codec
 from fsgan_core.stages.interface import SourceView
 from fsgan_core.stages.masking import measure_mattes
+from fsgan_core.stages.occluders import glasses_frame
 from fsgan_core.stages.occluders.glasses_frame import draw_glasses
 from fsgan_core.stages.occluders.removed_glasses import mark_frame, remove_glasses
+from fsgan_core.stages.occluders.strips import Strip
 from fsgan_core.stages.occluders.worn_glasses import (
     LOW_LENSES,
+    USUAL_LENSES,
     FaceLook,
+    LensShape,
     Pair,
+    WornGlasses,
     look_for_glasses,
 )
 from fsgan_core.stages.reenactment import recognise_worn_glasses
@@ -315,7 +321,7 @@ def test_a_dark_brow_near_low_lenses_is_no_rim(collins: Still, codec: Codec) -> 
     worn = put_on_glasses(dark, LOW, opacity=0.3)[0].frame(codec)
     found = look_for_glasses(FaceLook(worn.display, worn.face.landmarks, worn.region, worn.pixel_aspect), LOW_LENSES)
     assert found is not None
-    marked = mark_frame(found, LOW_LENSES)
+    marked = mark_frame(found, is_low=True)
     size = found.picture.shape[1::-1]
     part = brows[found.part.y : found.part.bottom, found.part.x : found.part.right]
     assert marked[cv2.resize(part, size) > 0.9].mean() < 0.3
@@ -341,7 +347,8 @@ def enlarge(still: Still, factor: int) -> Still:
     return Still(plate_at(large), face_at((still.face.landmarks + 0.5) * factor - 0.5))
 
 
-def test_an_upper_rim_close_above_the_lids_is_found(collins: Still, codec: Codec) -> None:
+@pytest.mark.parametrize("height", [0.2, 0.182], ids=["close above the lids", "in front of the lids"])
+def test_an_upper_rim_near_the_lids_is_found(height: float, collins: Still, codec: Codec) -> None:
     """Not the crease of the lid above it."""
     large = enlarge(collins, 3)
     points, creases = large.face.landmarks, np.zeros(large.plate.pixels.shape[:2], np.float32)
@@ -350,14 +357,31 @@ def test_an_upper_rim_close_above_the_lids_is_found(collins: Still, codec: Codec
         ends = np.round(points[eye].mean(0) + np.array([(-0.12, -0.115), (0.12, -0.115)]) * gap).astype(int)
         cv2.line(creases, *ends.tolist(), 1.0, round(0.012 * large.width), cv2.LINE_AA)
     creased = large.painted(large.plate.pixels * (1 - 0.6 * creases[..., None]))
-    worn, cover = put_on_glasses(creased, (0.3, 0.2, 0.134), rim=0.01)
+    worn, cover = put_on_glasses(creased, (0.3, height, 0.134), rim=0.01)
     frame, region = worn.frame(codec), worn.region
     drawn = np.zeros_like(cover)
     drawn[region.y : region.bottom, region.x : region.right] = draw_glasses(
         frame.display, points, region, frame.pixel_aspect, 1.0
     )
-    above = np.s_[: round(points[36:48, 1].min()), round(points[36, 0]) : round(points[45, 0])]
+    above = np.s_[: round(points[36:48, 1].mean()), round(points[36, 0]) : round(points[45, 0])]
     assert drawn[above][cover[above] > 0.9].mean() > 0.85
+
+
+@pytest.mark.parametrize(("share", "is_near"), [(0.9, False), (0.6, True)])
+def test_rims_near_the_lids_are_taken_if_usual_ones_are_much_weaker(
+    share: float, is_near: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen on a clip: a crease below a brow was as strong as the upper rim in front of the brow."""
+
+    def find(found: object, lenses: LensShape, width: float) -> list[Strip]:
+        usual = share if lenses == USUAL_LENSES else 1.0
+        strength = np.full(4, usual * (lenses.farthest - lenses.nearest))
+        return [Strip(np.zeros(4), np.ones(4), strength, np.zeros((1, 4, 2)), True)] * 2
+
+    monkeypatch.setattr(glasses_frame, "_find_rim_strips", find)
+    rims = glasses_frame._find_worn_rims(cast("WornGlasses", None), 100.0)
+    near = find(None, glasses_frame.HANGING_LENSES, 100.0)
+    assert np.array_equal(rims[0].strength, near[0].strength) == is_near
 
 
 def test_clear_nose_pads_of_kept_glasses_are_whole(collins: Still, codec: Codec) -> None:
