@@ -332,7 +332,8 @@ class JobScenes:
             raise NoFaceError(f"no face was found in the source {clip_input.clip.path}")
         exposure = self._inputs.choose_exposure(track.exposure, of_target=False)
         codec = self._inputs.config.make_codec(clip_input.space, exposure)
-        return SourceClip(clip_input, measure_performer(person.faces, track.pixel_aspect), exposure, codec)
+        performer = measure_performer(person.faces, track.pixel_aspect)
+        return SourceClip(clip_input, performer, exposure, codec, track.frames)
 
     def _make_faceless_clip(self, clip_input: ClipInput) -> SourceClip:
         codec = self._inputs.config.make_codec(clip_input.space)

@@ -29,6 +29,7 @@ class SourceClip:
         performer: The person whose face it shows.
         exposure: Stops that bring it to display brightness.
         codec: Converts its colours to a display's and back.
+        analysed_frames: Frames in which the face was looked for.
         unused_frames: Frames whose pictures are not looked at: the artist excludes them, or they are damaged.
     """
 
@@ -36,6 +37,7 @@ class SourceClip:
     performer: Performer
     exposure: float
     codec: Codec
+    analysed_frames: tuple[int, ...] = ()
     unused_frames: frozenset[int] = frozenset()
 
     @property

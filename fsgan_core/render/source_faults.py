@@ -105,7 +105,7 @@ def _name_frames(frames: Sequence[int]) -> str:
 def _find_unread_frames(clip: SourceClip) -> SourceClip:
     """Finds the frames without a face that cannot be decoded, if these frames are few."""
     faces = clip.performer.faces
-    faceless = [frame for frame in clip.clip_input.sequence.frames if frame not in faces] if faces else []
+    faceless = [frame for frame in clip.analysed_frames if frame not in faces] if faces else []
     if len(faceless) > MAX_FACELESS_FRAMES:
         return clip
     faults = {frame: math.inf for frame in faceless if get_picture_fault(clip.clip_input, frame)}

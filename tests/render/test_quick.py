@@ -57,7 +57,7 @@ def test_only_these_frames_are_analysed_and_flagged(
     assert [frame.state for frame in result.frames] == [RENDERED, RENDERED]
     assert dict(analysed)["plate"] == (2, 5)
     assert all("quick" in frame.flags for frame in result.frames)
-    assert any(note.startswith("quick in 2,5: only these frames were analysed") for note in result.notes)
+    assert any(note.startswith("quick in 2,5 (2 frames): only these frames were analysed") for note in result.notes)
     metadata = read_header(tmp_path / "out" / "swap.0002.exr").metadata
     assert "quick" in str(metadata[layers.META_FLAGS]).split(", ") and metadata[layers.META_SYNTHETIC] == 1
 

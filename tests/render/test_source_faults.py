@@ -123,7 +123,7 @@ def test_a_frame_that_cannot_be_decoded_is_left_out(
 
 
 def test_an_excluded_frame_is_not_read(small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shot = make_shot(small, tmp_path, {LEADS: cut_off}, reenact__exclude=str(LEADS))
+    shot = make_shot(small, tmp_path, {LEADS: cut_off}, reenact__exclude=f"2-{FRAMES}")
     seen: set[str] = set()
     read = FrameSequence.read
 
@@ -133,7 +133,7 @@ def test_an_excluded_frame_is_not_read(small: Small, tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(FrameSequence, "read", note)
     render(shot)
-    assert "actor.0001.exr" in seen and "actor.0002.exr" not in seen
+    assert {name for name in seen if name.startswith("actor")} == {"actor.0001.exr"}
 
 
 def test_if_no_frame_can_be_decoded_it_is_an_error(small: Small, tmp_path: Path) -> None:
