@@ -44,6 +44,18 @@ class TestSample:
         moved = sample_picture(picture, plain(20, 20) + np.float32(0.25))
         assert moved.max() == np.float32(0.95) and moved.min() == np.float32(0.1)
 
+    @pytest.mark.parametrize("offset", [0.0, -0.4])  # scene-linear values may be negative
+    def test_beside_an_edge_nothing_is_brighter_or_darker_than_the_two_sides(self, offset: float) -> None:
+        """Along a slanting edge of a white collar it overshot to 1.07, more and less in turn: saw teeth."""
+        picture = np.full((60, 60), 0.1, np.float32)
+        cv2.fillPoly(picture, [np.array([[0, 0], [20, 0], [32, 59], [0, 59]])], 0.9)
+        picture[5, 50] = 2.0  # a highlight elsewhere
+        picture += np.float32(offset)
+        mapping = plain(60, 60) + np.float32([0.3, 0.4])
+        assert np.array_equal(sample_picture(picture, plain(60, 60), has_clean_edges=True), picture)
+        collar = sample_picture(picture, mapping, has_clean_edges=True)[:, :40]
+        assert np.float32(0.1 + offset) - 1e-6 <= collar.min() and collar.max() <= np.float32(0.9 + offset) + 1e-6
+
     def test_only_what_the_map_reaches_is_filtered(self, monkeypatch: pytest.MonkeyPatch) -> None:
         picture = np.random.default_rng(2).random((300, 400, 3)).astype(np.float32)
         mapping = plain(40, 50) * np.float32(1.6) + np.float32([200.25, 120.5])

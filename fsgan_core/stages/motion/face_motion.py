@@ -374,11 +374,13 @@ def render_motion(display: Image, motion: LayeredMotion, offset: Sequence[float]
     """
     height, width = motion.motion.shape[:2]
     grid = make_pixel_grid(Window(0, 0, width, height)) + np.array(offset, np.float32)
-    picture = sample_picture(display, grid + motion.motion)
+    # What moves is more than skin: collars and other hard edges, too.
+    picture = sample_picture(display, grid + motion.motion, has_clean_edges=True)
     for layers in motion.layers:
         box = layers[0].box
         picture[box] = sum(
-            layer.weight[..., None] * sample_picture(display, grid[box] + layer.motion) for layer in layers
+            layer.weight[..., None] * sample_picture(display, grid[box] + layer.motion, has_clean_edges=True)
+            for layer in layers
         )
     return picture
 
