@@ -459,7 +459,7 @@ class TestPixelAspect:
         error = np.abs(cv2.blur(codec.encode(wide.pixels) - codec.encode(plain), (3, 3))).mean(-1)
         changed = np.abs(plain - narrow.plate.pixels).max(-1) > 0.01
         assert error[changed].mean() < 0.014
-        assert np.percentile(error[changed], 99) < 0.06
+        assert np.percentile(error[changed], 99) < 0.065
 
 
 class TestEdges:
