@@ -49,16 +49,16 @@ def find_changed_parts(text: str, parts: Mapping[str, str]) -> tuple[str, ...]:
         parts: What the file should have.
 
     Returns:
-        Sorted names; never empty.
+        Names, what somebody has set before what follows from it; never empty.
 
-    >>> find_changed_parts("blend.mix:3fa201 target:00ab12", {"target": "00ab12"})
-    ('blend.mix',)
+    >>> find_changed_parts("reenact.exclude:3fa201 irises:00ab12", {"irises": "00ab13"})
+    ('reenact.exclude', 'irises')
     """
     file_parts = dict(part.split(":", 1) for part in text.split() if ":" in part)
     if not file_parts:
         return (PART_UNKNOWN,)
-    names = sorted(name for name in {*file_parts, *parts} if file_parts.get(name) != parts.get(name))
-    return tuple(names) or (PART_OTHER,)
+    changed = [name for name in {*file_parts, *parts} if file_parts.get(name) != parts.get(name)]
+    return tuple(sorted(changed, key=lambda name: ("." not in name, name))) or (PART_OTHER,)
 
 
 def describe_parts(parts: tuple[str, ...]) -> str:
