@@ -40,11 +40,8 @@ from fsgan_core.stages.matching.light import LIGHT_FLOOR, limit_softly
 
 LUMA_LIMIT = 0.12  # logarithm: the most by which lips may be darker or paler than the plate's, and lids darker
 LUMA_CHANGE = 0.25  # logarithm: the most by which they change: the plate's lips may be in hard light
-LIP_LIMIT, BROW_LIMIT, LID_LIMIT = (
-    0.05,
-    0.15,
-    0.03,
-)  # logarithm of R, G or B over luma: the most by which they may differ
+# Logarithm of R, G or B over luma: the most by which they may differ.
+LIP_LIMIT, BROW_LIMIT, LID_LIMIT = 0.05, 0.15, 0.03
 RED_LIPS = 0.4  # logarithm of R over G, against the skin's: redder lips are made up or graded, and nobody else's follow
 BLED_RED = 0.12  # logarithm of R over G, against the skin's: skin near the lips is hardly redder by itself
 BLED_REACH = 0.05  # of the face's width: around the lips

@@ -44,10 +44,9 @@ from fsgan_core.stages.occluders.worn_glasses import (
 from fsgan_core.stages.warp_points import measure_face_width
 
 KNOWN_RANGE = (1.65, 1.8)  # as `LensShape.sure`, where other frames of the clip show glasses
-HANGING_LENSES = replace(
-    USUAL_LENSES, nearest=0.11, drop=0.09
-)  # of glasses that are worn: their upper rims may be near the lids
-MUCH_WEAKER = 0.75  # times the strength of rims so near: usual ones are not there
+# Of glasses that hang low on the nose: their upper rims may be near the lids.
+HANGING_LENSES = replace(USUAL_LENSES, nearest=0.11, drop=0.09)
+MUCH_WEAKER = 0.75  # of the strength of hanging rims: if usual ones are weaker than this, the glasses hang
 
 RIM_RADII = 110  # samples outwards: a path bends less than with few ones
 THICKNESSES = np.geomspace(0.006, 0.06, 9)
@@ -165,9 +164,9 @@ def _find_bars(found: WornGlasses, rims: list[Points]) -> Mask:
 
 
 def _find_worn_rims(found: WornGlasses, width: float) -> list[Strip]:
-    """The rims of glasses that are surely worn, at the usual places unless they hang much lower.
+    """The rims of glasses that are surely worn: at the usual places, unless these are much weaker than hanging ones.
 
-    Where rims may be near the lids, a crease below a brow passes for one.
+    The usual places come first because a crease below a brow would pass for the upper rim of hanging glasses.
     """
     found_rims, weakest = [], []
     for lenses in (USUAL_LENSES, HANGING_LENSES):
